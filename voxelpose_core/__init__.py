@@ -1,0 +1,1 @@
+"""VoxelPose without ROS: models, datasets, voxel op, training and the PoseEstimator."""

@@ -1,0 +1,1 @@
+"""Cameras, rigs and calibration files. Millimetres, world frame, z up."""
