@@ -1,0 +1,231 @@
+"""A rig: named, calibrated cameras and the space that they watch. Load, save, check."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from voxelpose_core.errors import InputError
+from voxelpose_core.geometry.calibration_formats import (
+    numbers,
+    parse_image_size,
+    read_cameras,
+    read_document,
+    require,
+)
+from voxelpose_core.geometry.camera import Camera
+from voxelpose_core.geometry.space import Space
+
+logger = logging.getLogger(__name__)
+
+_FORMAT = "voxelpose_rig/1"
+_UNITS_MM = {"mm": 1.0, "cm": 10.0, "m": 1000.0}
+_RIG_KEYS = {"format", "name", "frame", "unit", "cameras", "space"}
+_CAMERA_KEYS = {"name", "image_size", "K", "distortion", "R", "C"}
+
+_HEADER = """\
+# A camera rig. Lengths in mm, world z up. A world point X is at x = R (X - C) in a camera:
+# x right, y down, z forward.
+#   image_size  width, height, pixels
+#   K           intrinsic matrix, pixels, row by row
+#   distortion  k1, k2, p1, p2, k3 (OpenCV)
+#   R           rotation from world to camera, row by row
+#   C           camera centre in the world
+#   space       the box in which people are looked for: its centre, its edge lengths
+"""
+
+
+@dataclass(frozen=True, eq=False)
+class Rig:
+    """Two or more cameras in one world frame.
+
+    Attributes:
+        cameras: the cameras, in the order of every view axis.
+        space: the capture space, or None where it is to be proposed.
+        name: the rig's name.
+        frame: name of the world frame (the frame id of messages).
+        source: in words, what the rig was read from.
+
+    Raises:
+        InputError: fewer than two cameras, or two of one name.
+    """
+
+    cameras: tuple[Camera, ...]
+    space: Space | None = None
+    name: str = "rig"
+    frame: str = "world"
+    source: str = ""
+
+    def __post_init__(self):
+        object.__setattr__(self, "cameras", tuple(self.cameras))
+        if len(self.cameras) < 2:
+            raise InputError(f"the rig has {len(self.cameras)} camera(s), expected at least 2")
+        for name in self.names:
+            if self.names.count(name) > 1:
+                raise InputError(f"camera '{name}' appears twice, expected unique names")
+
+    def __len__(self) -> int:
+        return len(self.cameras)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Camera names, in the order of the cameras."""
+        return tuple(camera.name for camera in self.cameras)
+
+    def camera(self, name: str) -> Camera:
+        """The camera of that name; InputError names the known ones."""
+        for camera in self.cameras:
+            if camera.name == name:
+                return camera
+        raise InputError(
+            f"camera '{name}' is not in rig '{self.name}', expected one of {', '.join(self.names)}"
+        )
+
+    def select(self, names: Sequence[str]) -> Rig:
+        """The rig of only these cameras, in this order."""
+        return dataclasses.replace(self, cameras=tuple(self.camera(name) for name in names))
+
+    def with_space(self, space: Space | None) -> Rig:
+        """The same cameras with another capture space."""
+        return dataclasses.replace(self, space=space)
+
+
+def load_rig(path: str | Path, image_size: tuple[int, int] | None = None) -> Rig:
+    """Read a rig from our YAML or from another tool's calibration; the content tells which.
+
+    Args:
+        path: the file. `Rig.source` says in words what it was taken for; so does the log.
+        image_size: (width, height) of every camera, pixels, where the file does not say it.
+
+    Raises:
+        InputError: one line that names the file, the camera and the key.
+    """
+    path = Path(path)
+    document = read_document(path)
+    try:
+        if _is_rig(document):
+            rig = _rig_from(document, path.stem)
+        else:
+            source, cameras = read_cameras(document, image_size)
+            rig = Rig(tuple(cameras), name=path.name.split(".")[0], source=source)
+        _require_image_size(rig, image_size)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    logger.info("%s: %d cameras, read as %s", path, len(rig), rig.source)
+    return rig
+
+
+def save_rig(rig: Rig, path: str | Path) -> None:
+    """Write a rig as our YAML (mm; the file explains its fields). Numbers keep full precision.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    document: dict[str, Any] = {
+        "format": _FORMAT,
+        "name": rig.name,
+        "frame": rig.frame,
+        "unit": "mm",
+        "cameras": [_camera_entry(camera) for camera in rig.cameras],
+    }
+    if rig.space is not None:
+        document["space"] = {
+            "center": rig.space.center.tolist(),
+            "size": rig.space.size.tolist(),
+        }
+    body = yaml.safe_dump(document, sort_keys=False, default_flow_style=None, width=100)
+    try:
+        Path(path).write_text(_HEADER + body, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+def _camera_entry(camera: Camera) -> dict[str, Any]:
+    return {
+        "name": camera.name,
+        "image_size": list(camera.image_size),
+        "K": camera.K.tolist(),
+        "distortion": camera.distortion.tolist(),
+        "R": camera.R.tolist(),
+        "C": camera.C.tolist(),
+    }
+
+
+def _is_rig(document: Any) -> bool:
+    if not isinstance(document, dict):
+        return False
+    if str(document.get("format", "")).startswith("voxelpose_rig"):
+        return True
+    entries = document.get("cameras")
+    return isinstance(entries, list) and any(
+        isinstance(entry, dict) and "C" in entry and "name" in entry for entry in entries
+    )
+
+
+def _rig_from(document: dict[str, Any], name: str) -> Rig:
+    if document.get("format", _FORMAT) != _FORMAT:
+        raise InputError(f"format is '{document['format']}', expected '{_FORMAT}'")
+    _refuse_unknown(document, _RIG_KEYS, "the rig")
+    unit = document.get("unit", "mm")
+    if unit not in _UNITS_MM:
+        raise InputError(f"unit is '{unit}', expected one of {', '.join(_UNITS_MM)}")
+    scale = _UNITS_MM[unit]
+    entries = require(document, "cameras", "the rig")
+    if not isinstance(entries, list):
+        raise InputError("cameras: expected a list of cameras")
+    cameras = tuple(_camera_from(entry, i, scale) for i, entry in enumerate(entries))
+    space = None
+    if document.get("space") is not None:
+        space = _space_from(document["space"], scale)
+    return Rig(
+        cameras,
+        space,
+        str(document.get("name", name)),
+        str(document.get("frame", "world")),
+        source=f"rig YAML ({unit})",
+    )
+
+
+def _camera_from(entry: Any, index: int, scale: float) -> Camera:
+    name = str(require(entry, "name", f"camera {index}"))
+    where = f"camera '{name}'"
+    _refuse_unknown(entry, _CAMERA_KEYS, where)
+    return Camera(
+        name,
+        parse_image_size(require(entry, "image_size", where), f"{where}: image_size"),
+        numbers(require(entry, "K", where), (3, 3), f"{where}: K"),
+        numbers(require(entry, "distortion", where), (5,), f"{where}: distortion"),
+        numbers(require(entry, "R", where), (3, 3), f"{where}: R"),
+        numbers(require(entry, "C", where), (3,), f"{where}: C") * scale,
+    )
+
+
+def _space_from(entry: Any, scale: float) -> Space:
+    center = numbers(require(entry, "center", "space"), (3,), "space: center")
+    size = numbers(require(entry, "size", "space"), (3,), "space: size")
+    _refuse_unknown(entry, {"center", "size"}, "space")
+    return Space(center * scale, size * scale)
+
+
+def _refuse_unknown(entry: dict[str, Any], known: set[str], where: str) -> None:
+    unknown = sorted(str(key) for key in set(entry) - known)
+    if unknown:
+        raise InputError(
+            f"{where}: key '{unknown[0]}' is unknown, expected {', '.join(sorted(known))}"
+        )
+
+
+def _require_image_size(rig: Rig, given: tuple[int, int] | None) -> None:
+    for camera in rig.cameras:
+        if given is not None and camera.image_size != tuple(given):
+            raise InputError(
+                f"camera '{camera.name}': its image size is "
+                f"{camera.image_size[0]}x{camera.image_size[1]}, "
+                f"but {given[0]}x{given[1]} was given"
+            )

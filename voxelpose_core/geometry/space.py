@@ -1,0 +1,75 @@
+"""The capture space: the box of the world in which people are looked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from voxelpose_core.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class Space:
+    """An axis-aligned box of the world.
+
+    Attributes:
+        center: (3,) mm.
+        size: (3,) edge lengths, mm.
+
+    Raises:
+        InputError: a value is not finite, or an edge is not positive.
+    """
+
+    center: np.ndarray
+    size: np.ndarray
+
+    def __post_init__(self):
+        for field in ("center", "size"):
+            try:
+                value = np.array(getattr(self, field), dtype=np.float64).reshape(3)
+            except (TypeError, ValueError):
+                raise InputError(
+                    f"space: {field} is {getattr(self, field)!r}, expected 3 numbers in mm"
+                ) from None
+            if not np.isfinite(value).all():
+                raise InputError(f"space: {field} has a value that is not finite, expected mm")
+            value.setflags(write=False)
+            object.__setattr__(self, field, value)
+        if (self.size <= 0).any():
+            raise InputError(f"space: size is {self.size.tolist()}, expected positive mm")
+
+    @property
+    def low(self) -> np.ndarray:
+        """(3,) corner with the smallest coordinates, mm."""
+        return self.center - self.size / 2
+
+    @property
+    def high(self) -> np.ndarray:
+        """(3,) corner with the largest coordinates, mm."""
+        return self.center + self.size / 2
+
+    def contains(self, points: np.ndarray) -> np.ndarray:
+        """(...,) bool for points (..., 3) in mm; the faces belong to the space."""
+        points = np.asarray(points, dtype=np.float64)
+        return ((points >= self.low) & (points <= self.high)).all(axis=-1)
+
+    @classmethod
+    def between(cls, low: np.ndarray, high: np.ndarray) -> Space:
+        """The space between two opposite corners (3,), mm."""
+        low, high = np.asarray(low, dtype=np.float64), np.asarray(high, dtype=np.float64)
+        return cls((low + high) / 2, high - low)
+
+    @classmethod
+    def parse(cls, text: str) -> Space:
+        """The space written as "CX,CY,CZ,SX,SY,SZ": centre, then size, in mm."""
+        try:
+            values = [float(part) for part in text.split(",")]
+        except ValueError:
+            values = []
+        if len(values) != 6:
+            raise InputError(f"space '{text}': expected CX,CY,CZ,SX,SY,SZ, six numbers in mm")
+        return cls(values[:3], values[3:])
+
+    def __str__(self) -> str:
+        return ",".join(f"{value:g}" for value in (*self.center, *self.size))
