@@ -1,0 +1,179 @@
+"""MoveNet MultiPose Lightning (Google): up to six people an image, COCO-17 keypoints."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple, Sequence
+
+import cv2
+import numpy as np
+
+from voxelpose_core.errors import InputError
+from voxelpose_core.skeletons import COCO17
+
+WEIGHTS = "weights/movenet_multipose_lightning.onnx"
+WEIGHTS_SHA256 = "9c8e14defff2668610de3d8430a9810d5021ce7aca2f5782f3d966d8e85e957f"
+
+# The network takes any multiple of 32. On the demo's videos larger inputs are slower and worse:
+# people become larger than those it was trained on.
+STRIDE = 32
+INPUT_AREA = 256 * 480
+SHORTEST_SIDE = 96
+
+# The network's coordinates, times its input size, minus pixel centres. Half-way between the two
+# usual conventions; measured on 1219 keypoints of frames and their mirror images (0.25 +- 0.02).
+PIXEL_OFFSET = 0.25
+
+# Typical deviation of annotators per COCO joint, relative to the person's size (COCO's keypoint
+# evaluation).
+COCO_SIGMAS = (
+    np.array([26, 25, 25, 35, 35, 79, 79, 72, 72, 62, 62, 107, 107, 87, 87, 89, 89]) / 1000
+)
+
+# A rig has about four views: with more threads than that, each view gets several.
+TYPICAL_VIEWS = 4
+
+
+class Letterbox(NamedTuple):
+    """Where an image lies in the network's input: resized to `inner`, its corner at `corner`."""
+
+    image_size: tuple[int, int]
+    inner: tuple[int, int]
+    corner: tuple[int, int]
+    outer: tuple[int, int]
+
+    def apply(self, image: np.ndarray) -> np.ndarray:
+        """BGR image (H, W, 3) -> network input (1, h, w, 3), int32 RGB, black border."""
+        shrinks = self.inner[0] < self.image_size[0]
+        resized = cv2.resize(
+            image, self.inner, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        )
+        canvas = np.zeros((1, self.outer[1], self.outer[0], 3), np.int32)
+        (x, y), (width, height) = self.corner, self.inner
+        canvas[0, y : y + height, x : x + width] = resized[..., ::-1]
+        return canvas
+
+    def undo(self, points: np.ndarray) -> np.ndarray:
+        """Network pixels (..., 2) -> image pixels (..., 2), both at pixel centres."""
+        scale = np.array(self.inner) / np.array(self.image_size)
+        return (points - np.array(self.corner) + 0.5) / scale - 0.5
+
+
+def letterbox(image_size: tuple[int, int]) -> Letterbox:
+    """The letterbox of an image (width, height): 480x256 for 16:9, 256x480 for 9:16."""
+    width, height = image_size
+    long, short = max(width, height), min(width, height)
+    side = STRIDE * round((INPUT_AREA * short / long) ** 0.5 / STRIDE)
+    side = max(side, SHORTEST_SIDE)
+    # Not far above the usual area, however long the image is.
+    length = STRIDE * -(-side * long // (short * STRIDE))
+    length = max(side, min(length, INPUT_AREA // SHORTEST_SIDE // STRIDE * STRIDE))
+    outer = (length, side) if width >= height else (side, length)
+    scale = min(outer[0] / width, outer[1] / height)
+    inner = (max(1, round(width * scale)), max(1, round(height * scale)))
+    corner = ((outer[0] - inner[0]) // 2, (outer[1] - inner[1]) // 2)
+    return Letterbox((width, height), inner, corner, outer)
+
+
+def object_keypoint_similarity(first: np.ndarray, second: np.ndarray) -> float:
+    """COCO's OKS of two people (17, 2), with the mean of their boxes' areas as their size."""
+    area = np.mean([np.prod(np.ptp(person, axis=0)) for person in (first, second)])
+    squares = ((first - second) ** 2).sum(axis=1)
+    return float(np.exp(-squares / (2 * max(area, 1.0) * (2 * COCO_SIGMAS) ** 2)).mean())
+
+
+def drop_duplicates(people: np.ndarray, threshold: float) -> np.ndarray:
+    """People (P, 17, 3), best first, without those whose OKS to a better one is above threshold."""
+    kept: list[np.ndarray] = []
+    for person in people:
+        if all(
+            object_keypoint_similarity(person[:, :2], other[:, :2]) <= threshold for other in kept
+        ):
+            kept.append(person)
+    return np.array(kept, np.float32).reshape(-1, 17, 3)
+
+
+def verify_sha256(path: Path, expected: str) -> bytes:
+    """The file's content; InputError where it cannot be read or is not what was shipped."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}), expected weights") from None
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != expected:
+        raise InputError(
+            f"{path}: damaged file of {len(content)} bytes (sha256 {digest[:12]}..., "
+            f"expected {expected[:12]}...): fetch it again"
+        )
+    return content
+
+
+class MoveNet:
+    """MoveNet MultiPose Lightning through onnxruntime, on the CPU.
+
+    Args:
+        weights: the ONNX file; the shipped one by default.
+        threads: CPU threads, 0 for all. Views run side by side.
+        person_threshold: people below this score are left out. Real ones score 0.2 to 0.8 and
+            hardly anything lies between 0.05 and 0.15.
+        duplicate_oks: of two people more similar than this (OKS), the weaker is left out. Two real
+            people in one line of sight were seen to reach 0.5.
+
+    Raises:
+        InputError: when the weights are missing or damaged.
+    """
+
+    joint_set = COCO17
+
+    def __init__(
+        self,
+        weights: Path | str | None = None,
+        threads: int = 0,
+        person_threshold: float = 0.15,
+        duplicate_oks: float = 0.7,
+    ):
+        import onnxruntime
+
+        from voxelpose_core.resources import find_resource
+
+        path = Path(weights) if weights is not None else find_resource(WEIGHTS)
+        content = verify_sha256(path, WEIGHTS_SHA256)
+        threads = threads or os.cpu_count() or 1
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = max(1, threads // TYPICAL_VIEWS)
+        # A thread that waits by spinning takes the core that another view needs.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._session = onnxruntime.InferenceSession(
+            content, options, providers=["CPUExecutionProvider"]
+        )
+        self._pool = ThreadPoolExecutor(max_workers=min(threads, TYPICAL_VIEWS))
+        self.person_threshold = person_threshold
+        self.duplicate_oks = duplicate_oks
+
+    def detect(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """People (P, 17, 3) in each BGR image: see `Detector.detect`. At most six an image."""
+        return list(self._pool.map(self._detect_one, images))
+
+    def _detect_one(self, image: np.ndarray) -> np.ndarray:
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise InputError(
+                f"image of shape {image.shape} and type {image.dtype}: "
+                "expected (height, width, 3) uint8, BGR"
+            )
+        box = letterbox((image.shape[1], image.shape[0]))
+        (answer,) = self._session.run(None, {"input:0": box.apply(image)})
+        return self._decode(answer[0], box)
+
+    def _decode(self, answer: np.ndarray, box: Letterbox) -> np.ndarray:
+        """Network output (6, 56) -> people (P, 17, 3) in image pixels."""
+        scores = answer[:, 55]
+        best_first = np.argsort(-scores, kind="stable")
+        answer = answer[best_first[scores[best_first] >= self.person_threshold]]
+        keypoints = answer[:, :51].reshape(-1, 17, 3).astype(np.float64)
+        people = np.empty((len(keypoints), 17, 3), np.float32)
+        people[..., :2] = box.undo(keypoints[..., [1, 0]] * np.array(box.outer) - PIXEL_OFFSET)
+        people[..., 2] = np.clip(keypoints[..., 2], 0.0, 1.0)
+        return drop_duplicates(people, self.duplicate_oks)
