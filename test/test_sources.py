@@ -1,0 +1,184 @@
+"""Synchronized input from videos, image folders and keypoint JSON, good and bad."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from voxelpose_core.errors import InputError
+from voxelpose_core.sources import open_image_folders, open_videos, read_keypoints_json
+
+
+def grey(value, size=(64, 48)):
+    return np.full((size[1], size[0], 3), value, np.uint8)
+
+
+def write_video(path, values, fps=30.0):
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), fps, (64, 48))
+    assert writer.isOpened()
+    for value in values:
+        writer.write(grey(value))
+    writer.release()
+    return path
+
+
+def write_images(folder, names):
+    folder.mkdir()
+    for value, name in enumerate(names):
+        cv2.imwrite(str(folder / name), grey(value * 10))
+    return folder
+
+
+def write_json(path, content):
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+def person(x=100.0, score=0.5, joints=17):
+    return {"pred": [[x + j, 50.0, score] for j in range(joints)]}
+
+
+def one_line(error):
+    return "\n" not in str(error.value)
+
+
+def test_videos_run_together(tmp_path):
+    paths = [write_video(tmp_path / f"{c}.mp4", range(0, 200, 20)) for c in "ab"]
+    source = open_videos(paths)
+    assert len(source) == 10 and source.fps == pytest.approx(30.0)
+    moments = list(source)
+    assert [index for index, _, _ in moments] == list(range(10))
+    assert moments[3][1] == pytest.approx(0.1)
+    for index, _, images in moments:
+        assert [image.shape for image in images] == [(48, 64, 3)] * 2
+        assert abs(float(images[1].mean()) - 20 * index) < 4
+    assert len(list(source)) == 10  # a second pass starts anew
+
+
+def test_shorter_video_ends_all_with_a_warning(tmp_path):
+    paths = [write_video(tmp_path / "a.mp4", range(9)), write_video(tmp_path / "b.mp4", range(5))]
+    with pytest.warns(UserWarning, match="a.mp4' has 9 frames, the shortest 5"):
+        source = open_videos(paths)
+    assert len(source) == 5 and len(list(source)) == 5
+
+
+@pytest.mark.parametrize("content", [b"", b"this is no video", None])
+def test_unreadable_video_is_named(tmp_path, content):
+    good, bad = write_video(tmp_path / "a.mp4", range(3)), tmp_path / "b.mp4"
+    if content is not None:
+        bad.write_bytes(content)
+    with pytest.raises(InputError, match="b.mp4") as error:
+        open_videos([good, bad])
+    assert one_line(error)
+
+
+def test_different_rates_are_refused(tmp_path):
+    paths = [
+        write_video(tmp_path / "a.mp4", range(3), fps=30),
+        write_video(tmp_path / "b.mp4", range(3), fps=60),
+    ]
+    with pytest.raises(InputError, match="b.mp4' has 60 frames/s, expected 30"):
+        open_videos(paths)
+
+
+def test_equally_named_images_belong_together(tmp_path):
+    names = ["10.png", "2.png", "1.png"]
+    folders = [write_images(tmp_path / "a", names), write_images(tmp_path / "b", names[::-1])]
+    source = open_image_folders(folders, fps=10)
+    moments = list(source)
+    # In order 1, 2, 10; a wrote them with 20, 10, 0, b with 0, 10, 20.
+    assert [[int(image.mean()) for image in images] for _, _, images in moments] == [
+        [20, 0],
+        [10, 10],
+        [0, 20],
+    ]
+    assert [stamp for _, stamp, _ in moments] == pytest.approx([0.0, 0.1, 0.2])
+
+
+def test_equally_many_images_are_matched_by_order(tmp_path):
+    folders = [
+        write_images(tmp_path / "a", ["left_1.png", "left_2.png"]),
+        write_images(tmp_path / "b", ["right_8.png", "right_9.png"]),
+    ]
+    assert len(list(open_image_folders(folders))) == 2
+
+
+def test_other_counts_and_names_are_refused(tmp_path):
+    three = write_images(tmp_path / "a", ["1.png", "2.png", "3.png"])
+    two = write_images(tmp_path / "b", ["1.png", "2.png"])
+    other = write_images(tmp_path / "c", ["1.png", "2.png", "4.png"])
+    with pytest.raises(InputError, match="b' has 2 images, expected 3"):
+        open_image_folders([three, two])
+    with pytest.raises(InputError, match="c' lacks '3.png'"):
+        open_image_folders([three, other])
+
+
+def test_missing_and_empty_folders_are_named(tmp_path):
+    good = write_images(tmp_path / "a", ["1.png"])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="absent' does not exist"):
+        open_image_folders([good, tmp_path / "absent"])
+    with pytest.raises(InputError, match="empty' has no images"):
+        open_image_folders([good, tmp_path / "empty"])
+
+
+def test_broken_image_costs_that_camera_that_frame(tmp_path):
+    names = ["1.png", "2.png", "3.png"]
+    folders = [write_images(tmp_path / c, names) for c in "ab"]
+    (folders[1] / "2.png").write_bytes(b"broken")
+    with pytest.warns(UserWarning, match="2.png' cannot be read"):
+        moments = list(open_image_folders(folders))
+    present = [[image is not None for image in images] for _, _, images in moments]
+    assert present == [[True, True], [True, False], [True, True]]
+
+
+def test_keypoints_are_read_by_frame_and_camera(tmp_path):
+    path = write_json(
+        tmp_path / "kp.json",
+        {"0_12": [person(), person(300)], "1_12": [], "1_3": [person(score=1.3)]},
+    )
+    frames = read_keypoints_json(path, 3)
+    assert list(frames) == [3, 12]
+    assert frames[12][0].shape == (2, 17, 3) and frames[12][0].dtype == np.float32
+    assert frames[12][0][1, 2].tolist() == pytest.approx([302.0, 50.0, 0.5])
+    assert frames[12][1].shape == (0, 17, 3)
+    assert frames[12][2] is None and frames[3][0] is None
+    assert frames[3][1][0, 0, 2] == 1.0
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        ({"camera0_1": []}, "key 'camera0_1', expected"),
+        ({"0_1": [], "2_1": []}, "key '2_1' is of camera 2, expected 0 to 1"),
+        ({"0_1": {"pred": []}}, "key '0_1' is no list"),
+        ({"0_1": [{"joints": []}]}, "key '0_1', person 0: no 'pred'"),
+        ({"0_1": [person(), person(joints=16)]}, "person 1: 'pred' has shape 16 x 3"),
+        ({"0_1": [{"pred": [[1, 2]] * 17}]}, "'pred' has shape 17 x 2"),
+        ({"0_1": [{"pred": [[1, 2, "x"]] * 17}]}, "key '0_1', person 0"),
+        ({"0_1": [{"pred": 4}]}, "'pred' has shape int"),
+        ({"0_1": [person(x=float("nan"))]}, "key '0_1', person 0.*not finite"),
+        ({"0_1": [person(x=float("inf"))]}, "not finite"),
+        ({}, "expected keys"),
+        ([1], "expected keys"),
+        ('{"0_1": [', "not valid JSON"),
+        ("\xff\xfe", "not valid JSON"),
+    ],
+)
+def test_bad_keypoints_name_file_and_key(tmp_path, content, message):
+    path = write_json(tmp_path / "kp.json", content)
+    with pytest.raises(InputError, match=message) as error:
+        read_keypoints_json(path, 2)
+    assert "kp.json" in str(error.value) and one_line(error)
+
+
+def test_missing_keypoints_file(tmp_path):
+    with pytest.raises(InputError, match="absent.json: cannot be read"):
+        read_keypoints_json(tmp_path / "absent.json", 2)
+
+
+def test_real_detections_are_read(shared_dir):
+    frames = read_keypoints_json(shared_dir / "data/shelf/pred_shelf_openpose_coco17.json", 5)
+    assert list(frames) == list(range(300, 450))
+    assert all(view is not None for views in frames.values() for view in views)

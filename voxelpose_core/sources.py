@@ -1,0 +1,256 @@
+"""Synchronized input from files: videos, image folders, keypoint JSON."""
+
+from __future__ import annotations
+
+import json
+import re
+import warnings
+from pathlib import Path
+from typing import Any, Iterator, Protocol, Sequence
+
+import cv2
+import numpy as np
+
+from voxelpose_core.errors import InputError
+from voxelpose_core.skeletons import COCO17
+
+IMAGE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+DEFAULT_FPS = 25.0
+
+# Index, stamp in seconds, and one image a camera: BGR uint8 (H, W, 3), or None for no frame.
+Moment = tuple[int, float, "list[np.ndarray | None]"]
+
+
+class FrameSource(Protocol):
+    """Moments that all cameras saw together, in order; `fps` of them a second."""
+
+    fps: float
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Moment]: ...
+
+
+class Videos:
+    """One video a camera, all started at the same moment: see `open_videos`."""
+
+    def __init__(self, paths: Sequence[Path | str]):
+        self._paths = [Path(path) for path in paths]
+        headers = [_read_header(path) for path in self._paths]
+        self._length = min(count for count, _ in headers)
+        self.fps = headers[0][1] if headers[0][1] > 0 else DEFAULT_FPS
+        for path, (count, fps) in zip(self._paths, headers):
+            if abs(fps - headers[0][1]) > 0.01 * headers[0][1]:
+                raise InputError(
+                    f"video '{path}' has {fps:g} frames/s, expected {headers[0][1]:g} "
+                    f"as in '{self._paths[0]}'"
+                )
+            if count > self._length:
+                warnings.warn(
+                    f"video '{path}' has {count} frames, the shortest {self._length}: "
+                    "stopping there",
+                    stacklevel=3,
+                )
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[Moment]:
+        captures = [cv2.VideoCapture(str(path)) for path in self._paths]
+        missing = [0] * len(captures)
+        try:
+            for index in range(self._length):
+                images = []
+                for camera, capture in enumerate(captures):
+                    readable, image = capture.read()
+                    missing[camera] += not readable
+                    images.append(image if readable else None)
+                yield index, index / self.fps, images
+        finally:
+            for path, capture, count in zip(self._paths, captures, missing):
+                capture.release()
+                if count:
+                    warnings.warn(f"video '{path}': {count} frames could not be read")
+
+
+class ImageFolders:
+    """One folder of images a camera: see `open_image_folders`."""
+
+    def __init__(self, folders: Sequence[Path | str], fps: float = DEFAULT_FPS):
+        self._moments = list(zip(*_match_images([Path(folder) for folder in folders])))
+        self.fps = fps
+
+    def __len__(self) -> int:
+        return len(self._moments)
+
+    def __iter__(self) -> Iterator[Moment]:
+        for index, files in enumerate(self._moments):
+            yield index, index / self.fps, [_read_image(file) for file in files]
+
+
+def open_videos(paths: Sequence[Path | str]) -> FrameSource:
+    """Synchronized videos, one a camera, in the rig's order.
+
+    Where their lengths differ, all stop with the shortest, and a warning says so. A frame that
+    does not decode is None for its camera.
+
+    Raises:
+        InputError: naming the video that is missing or unreadable, or whose rate differs.
+    """
+    if not paths:
+        raise InputError("no videos given, expected one for each camera")
+    return Videos(paths)
+
+
+def open_image_folders(folders: Sequence[Path | str], fps: float = DEFAULT_FPS) -> FrameSource:
+    """Synchronized image folders, one a camera, in the rig's order, `fps` images a second.
+
+    Images of the same name belong together. Folders that share no name are matched by order
+    ("2.png" before "10.png"). An image that does not decode is None for its camera.
+
+    Raises:
+        InputError: naming the folder that is missing, empty or holds another number of images, or
+            the image that other folders lack.
+    """
+    if not folders:
+        raise InputError("no image folders given, expected one for each camera")
+    return ImageFolders(folders, fps)
+
+
+def read_keypoints_json(
+    path: Path | str, camera_count: int
+) -> dict[int, list[np.ndarray | None]]:
+    """2D people of all cameras, from a JSON file of VoxelPose's layout.
+
+    The file maps "{camera index}_{frame}" to a list of people {"pred": 17 x [x, y, score]} in
+    pixels, in COCO-17 order; a missing joint is all zeros. An empty list: nobody is seen.
+
+    Args:
+        path: the file.
+        camera_count: cameras of the rig.
+
+    Returns:
+        by frame number, ascending: per camera its people (P, 17, 3) float32, or None where the
+        file has no key for that camera and frame. Scores are clipped to [0, 1].
+
+    Raises:
+        InputError: naming the file and the key that is wrong, and what was expected.
+    """
+    path = Path(path)
+    content = _load_json(path)
+    if not isinstance(content, dict) or not content:
+        raise InputError(f"{path}: expected keys '{{camera}}_{{frame}}' with lists of people")
+    frames: dict[int, list[np.ndarray | None]] = {}
+    for key, people in content.items():
+        match = re.fullmatch(r"(\d+)_(\d+)", key)
+        if match is None:
+            raise InputError(f"{path}: key '{key}', expected '{{camera index}}_{{frame}}'")
+        camera, frame = int(match[1]), int(match[2])
+        if camera >= camera_count:
+            raise InputError(
+                f"{path}: key '{key}' is of camera {camera}, expected 0 to {camera_count - 1} "
+                f"for a rig of {camera_count} cameras"
+            )
+        views = frames.setdefault(frame, [None] * camera_count)
+        views[camera] = _parse_people(people, f"{path}: key '{key}'")
+    return dict(sorted(frames.items()))
+
+
+def _read_header(path: Path) -> tuple[int, float]:
+    """(frames, frames a second) of a video whose first frame decodes."""
+    if not path.is_file():
+        raise InputError(f"video '{path}' does not exist, expected a video file")
+    capture = cv2.VideoCapture(str(path))
+    try:
+        count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        fps = float(capture.get(cv2.CAP_PROP_FPS))
+        if count <= 0 or not capture.read()[0]:
+            raise InputError(f"video '{path}' cannot be read, expected a video with frames")
+    finally:
+        capture.release()
+    return count, fps
+
+
+def _match_images(folders: Sequence[Path]) -> list[list[Path]]:
+    """Per folder its images; entry i of each is the same moment."""
+    listings = [_list_images(folder) for folder in folders]
+    first = listings[0]
+    for folder, files in zip(folders, listings):
+        if len(files) != len(first):
+            raise InputError(
+                f"image folder '{folder}' has {len(files)} images, expected {len(first)} "
+                f"as in '{folders[0]}'"
+            )
+        lacking = sorted({file.name for file in first} - {file.name for file in files})
+        if 0 < len(lacking) < len(first):
+            raise InputError(
+                f"image folder '{folder}' lacks '{lacking[0]}', expected the same names "
+                f"as in '{folders[0]}', or none of them"
+            )
+    return listings
+
+
+def _list_images(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise InputError(f"image folder '{folder}' does not exist, expected a folder of images")
+    files = [file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES]
+    if not files:
+        raise InputError(f"image folder '{folder}' has no images, expected jpg, png or the like")
+    return sorted(files, key=_natural_order)
+
+
+def _natural_order(file: Path) -> list[tuple[int, int | str]]:
+    """Sort key that puts "2.png" before "10.png"."""
+    parts = re.split(r"(\d+)", file.name)
+    return [(0, int(part)) if part.isdigit() else (1, part) for part in parts]
+
+
+def _read_image(file: Path) -> np.ndarray | None:
+    image = cv2.imread(str(file), cv2.IMREAD_COLOR)
+    if image is None:
+        warnings.warn(f"image '{file}' cannot be read: that camera has no frame")
+    return image
+
+
+def _load_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}), expected JSON") from None
+    except ValueError as error:
+        raise InputError(f"{path}: not valid JSON ({str(error).splitlines()[0]})") from None
+
+
+def _parse_people(people: Any, where: str) -> np.ndarray:
+    """A list of {"pred": 17 x [x, y, score]} -> (P, 17, 3) float32."""
+    if not isinstance(people, list):
+        raise InputError(f"{where} is no list, expected a list of people")
+    parsed = np.zeros((len(people), len(COCO17), 3), np.float32)
+    for index, person in enumerate(people):
+        if not isinstance(person, dict) or "pred" not in person:
+            raise InputError(f"{where}, person {index}: no 'pred', expected 17 x [x, y, score]")
+        try:
+            keypoints = np.array(person["pred"], dtype=np.float64)
+        except (TypeError, ValueError):
+            keypoints = np.empty(0)
+        if keypoints.shape != parsed.shape[1:]:
+            raise InputError(
+                f"{where}, person {index}: 'pred' has shape {_shape_of(person['pred'])}, "
+                "expected 17 x [x, y, score]"
+            )
+        if not np.isfinite(keypoints).all():
+            raise InputError(
+                f"{where}, person {index}: 'pred' has a value that is not finite, "
+                "expected pixels and scores"
+            )
+        parsed[index] = keypoints
+    parsed[..., 2] = np.clip(parsed[..., 2], 0.0, 1.0)
+    return parsed
+
+
+def _shape_of(value: Any) -> str:
+    """What a person needs to know about a malformed array."""
+    if not isinstance(value, list):
+        return type(value).__name__
+    lengths = sorted({len(row) if isinstance(row, list) else 0 for row in value})
+    return f"{len(value)} x {'/'.join(map(str, lengths)) or 0}"
