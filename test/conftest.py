@@ -1,0 +1,16 @@
+"""Fixtures that all tests share."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shared_dir() -> Path:
+    """Folder of the recordings that tests may use but the project does not ship."""
+    default = Path(__file__).resolve().parents[1].parent / "shared"
+    folder = Path(os.environ.get("VOXELPOSE_SHARED", default))
+    if not (folder / "data").is_dir():
+        pytest.skip(f"no recordings at {folder} (set VOXELPOSE_SHARED)")
+    return folder
