@@ -284,21 +284,27 @@ def _read_panoptic(document: Any, image_size: ImageSize | None) -> list[Camera]:
 
 
 def _panoptic_camera(entry: dict[str, Any], image_size: ImageSize | None) -> Camera:
-    panel, node = entry.get("panel"), entry.get("node")
-    name = entry.get("name") or f"{panel:02d}_{node:02d}"
+    name = str(entry.get("name") or _panoptic_name(entry))
     where = f"camera '{name}'"
     if "resolution" in entry:
         image_size = parse_image_size(entry["resolution"], f"{where}: resolution")
     R = numbers(require(entry, "R", where), (3, 3), f"{where}: R")
     t = numbers(require(entry, "t", where), (3,), f"{where}: t") * 10
     return Camera(
-        str(name),
+        name,
         _image_size_or(image_size, name),
         numbers(require(entry, "K", where), (3, 3), f"{where}: K"),
         numbers(require(entry, "distCoef", where), (5,), f"{where}: distCoef"),
         R @ _PANOPTIC_TO_Z_UP,
         -_PANOPTIC_TO_Z_UP.T @ R.T @ t,
     )
+
+
+def _panoptic_name(entry: dict[str, Any]) -> str:
+    panel, node = require(entry, "panel", "a camera"), require(entry, "node", "a camera")
+    if not (isinstance(panel, int) and isinstance(node, int)):
+        raise InputError(f"a camera: panel {panel!r}, node {node!r}, expected whole numbers")
+    return f"{panel:02d}_{node:02d}"
 
 
 _FORMATS: tuple[tuple[str, Callable[[Any], bool], Callable[..., list[Camera]]], ...] = (

@@ -50,9 +50,7 @@ def sees_people(camera: Camera, places: np.ndarray) -> np.ndarray:
     return (2 * parts >= len(_BODY_HEIGHTS_MM)) & large
 
 
-def ground_grid(
-    cameras: Sequence[Camera], step: float = _STEP_MM
-) -> tuple[np.ndarray, np.ndarray]:
+def ground_grid(cameras: Sequence[Camera], step: float = _STEP_MM) -> tuple[np.ndarray, np.ndarray]:
     """Coordinates (X,), (Y,) in mm of a square grid on the ground that holds the rig.
 
     It reaches 15 m past the cameras; the step grows where the rig is kilometres wide (a wrong

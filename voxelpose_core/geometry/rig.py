@@ -176,7 +176,7 @@ def _rig_from(document: dict[str, Any], name: str) -> Rig:
     if document.get("format", _FORMAT) != _FORMAT:
         raise InputError(f"format is '{document['format']}', expected '{_FORMAT}'")
     _refuse_unknown(document, _RIG_KEYS, "the rig")
-    unit = document.get("unit", "mm")
+    unit = str(document.get("unit", "mm"))
     if unit not in _UNITS_MM:
         raise InputError(f"unit is '{unit}', expected one of {', '.join(_UNITS_MM)}")
     scale = _UNITS_MM[unit]

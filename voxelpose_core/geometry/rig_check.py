@@ -178,9 +178,7 @@ def _check_intrinsics(camera: Camera) -> list[str]:
         lines.append(f"{where}: focal lengths {fx:.0f} and {fy:.0f} differ: K of another crop?")
     view = 2 * np.degrees(np.arctan(max(width, height) / 2 / fx))
     if not 5 < view < 150:
-        lines.append(
-            f"{where}: a field of view of {view:.0f} degrees: focal length not in pixels?"
-        )
+        lines.append(f"{where}: a field of view of {view:.0f} degrees: focal length not in pixels?")
     return lines + _check_distortion(camera)
 
 
