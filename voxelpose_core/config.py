@@ -1,0 +1,280 @@
+"""Typed configuration. The original's YAML files load unchanged, upper-case keys and all."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from voxelpose_core.errors import InputError
+
+Size2D = tuple[int, int]
+Size3D = tuple[float, float, float]
+Voxels = tuple[int, int, int]
+
+
+class Section(BaseModel):
+    """A block of settings. Attributes are lower-case, YAML keys upper-case.
+
+    Keys in `unused` belong to the original's other projects: they are accepted and do nothing.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid", alias_generator=str.upper, populate_by_name=True, validate_assignment=True
+    )
+    unused: ClassVar[frozenset[str]] = frozenset()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_unused(cls, data: Any) -> Any:
+        if isinstance(data, dict):
+            return {key: value for key, value in data.items() if key not in cls.unused}
+        return data
+
+
+def _keys(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+class CudnnConfig(Section):
+    """Switches of cuDNN."""
+
+    benchmark: bool = True
+    deterministic: bool = False
+    enabled: bool = True
+
+
+class DatasetConfig(Section):
+    """Which data, and how they are read."""
+
+    unused = _keys("BBOX CROP FLIP DATA_AUGMENTATION SCALE_FACTOR ROT_FACTOR")
+
+    root: str = ""
+    train_dataset: str = "panoptic"
+    test_dataset: str = "panoptic"
+    train_subset: str = "train"
+    test_subset: str = "validation"
+    # Joint index, or indices whose mean is the root of a person.
+    rootidx: int | tuple[int, ...] = 2
+    data_format: str = "jpg"
+    color_rgb: bool = True
+    camera_num: int = Field(5, ge=1)
+    # Name of the joint set; by default the one with NETWORK.NUM_JOINTS joints.
+    joint_set: str | None = None
+
+
+class NetworkConfig(Section):
+    """Inputs and heatmaps of the network."""
+
+    unused = _keys("INPUT_SIZE TARGET_TYPE AGGRE")
+
+    pretrained: str = ""
+    pretrained_backbone: str = ""
+    num_joints: int = Field(15, ge=1)
+    # Width, height of the network's input and of its heatmaps, pixels.
+    image_size: Size2D = (960, 512)
+    heatmap_size: Size2D = (240, 128)
+    # Standard deviation of a heatmap's Gaussian, heatmap pixels.
+    sigma: float = Field(3.0, gt=0)
+    # Sharpness of the soft-argmax (VoxelPose, section 3.3).
+    beta: float = Field(100.0, gt=0)
+    # Regress poses at the true centres in place of the proposals.
+    use_gt: bool = False
+
+
+class PoseResNetConfig(Section):
+    """The 2D backbone of Xiao, Wu and Wei, "Simple Baselines", ECCV 2018."""
+
+    num_layers: int = 50
+    deconv_with_bias: bool = False
+    num_deconv_layers: int = 3
+    num_deconv_filters: tuple[int, ...] = (256, 256, 256)
+    num_deconv_kernels: tuple[int, ...] = (4, 4, 4)
+    final_conv_kernel: int = 1
+
+
+class MultiPersonConfig(Section):
+    """The capture space and the proposals in it."""
+
+    # Edge lengths and centre of the capture space, mm.
+    space_size: Size3D = (8000.0, 8000.0, 2000.0)
+    space_center: Size3D = (0.0, 0.0, 1000.0)
+    # Voxels of the proposal grid: used where VOXEL_PITCH is not given.
+    initial_cube_size: Voxels = (80, 80, 20)
+    # Distance between proposal voxels, mm. Where given, the number of voxels follows the space.
+    voxel_pitch: float | None = Field(None, gt=0)
+    max_people_num: int = Field(10, ge=1)
+    threshold: float = 0.1
+
+
+class PictStructConfig(Section):
+    """The grid around each person."""
+
+    unused = _keys(
+        "FIRST_NBINS PAIRWISE_FILE RECUR_NBINS RECUR_DEPTH LIMB_LENGTH_TOLERANCE DEBUG "
+        "TEST_PAIRWISE SHOW_ORIIMG SHOW_CROPIMG SHOW_HEATIMG"
+    )
+
+    # Edge lengths, mm, and voxels.
+    grid_size: Size3D = (2000.0, 2000.0, 2000.0)
+    cube_size: Voxels = (64, 64, 64)
+
+
+class LossConfig(Section):
+    """Weights of the losses."""
+
+    unused = _keys("USE_DIFFERENT_JOINTS_WEIGHT")
+
+    use_target_weight: bool = True
+
+
+class TrainConfig(Section):
+    """Optimization."""
+
+    unused = _keys("MOMENTUM NESTEROV GAMMA1 GAMMA2 LR_FACTOR LR_STEP WD")
+
+    optimizer: str = "adam"
+    lr: float = Field(1e-4, gt=0)
+    begin_epoch: int = Field(0, ge=0)
+    end_epoch: int = Field(10, ge=0)
+    resume: bool = False
+    batch_size: int = Field(1, ge=1)
+    shuffle: bool = True
+
+
+class TestConfig(Section):
+    """Evaluation."""
+
+    unused = _keys(
+        "STATE FLIP_TEST POST_PROCESS SHIFT_HEATMAP USE_GT_BBOX IMAGE_THRE NMS_THRE OKS_THRE "
+        "IN_VIS_THRE BBOX_FILE BBOX_THRE MATCH_IOU_THRE DETECTOR DETECTOR_DIR HEATMAP_LOCATION_FILE"
+    )
+
+    model_file: str = "model_best.pth.tar"
+    batch_size: int = Field(1, ge=1)
+
+
+class DebugConfig(Section):
+    """Debug pictures."""
+
+    debug: bool = True
+    save_batch_images_gt: bool = False
+    save_batch_images_pred: bool = False
+    save_heatmaps_gt: bool = True
+    save_heatmaps_pred: bool = True
+
+
+class Config(Section):
+    """One experiment."""
+
+    unused = _keys("MODEL_EXTRA")
+
+    model: str = "multi_person_posenet"
+    # "pose_resnet", or empty where heatmaps come from outside.
+    backbone_model: str = ""
+    output_dir: str = "output"
+    log_dir: str = "log"
+    data_dir: str = ""
+    gpus: str = "0"
+    workers: int = Field(4, ge=0)
+    print_freq: int = Field(100, ge=1)
+
+    cudnn: CudnnConfig = CudnnConfig()
+    dataset: DatasetConfig = DatasetConfig()
+    network: NetworkConfig = NetworkConfig()
+    pose_resnet: PoseResNetConfig = PoseResNetConfig()
+    loss: LossConfig = LossConfig()
+    train: TrainConfig = TrainConfig()
+    test: TestConfig = TestConfig()
+    debug: DebugConfig = DebugConfig()
+    pict_struct: PictStructConfig = PictStructConfig()
+    multi_person: MultiPersonConfig = MultiPersonConfig()
+
+    @property
+    def joint_set_name(self) -> str:
+        """Name of the joint set, from DATASET.JOINT_SET or the number of joints."""
+        by_number = {15: "panoptic15", 17: "coco17"}
+        name = self.dataset.joint_set or by_number.get(self.network.num_joints)
+        if name is None:
+            raise InputError(
+                f"NETWORK.NUM_JOINTS is {self.network.num_joints}, for which no joint set is "
+                "known: expected 15 (panoptic15), 17 (coco17), or DATASET.JOINT_SET"
+            )
+        return name
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain nested dictionary with the YAML's upper-case keys."""
+        return self.model_dump(mode="json", by_alias=True)
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Read an experiment's YAML and apply overrides such as "TRAIN.LR=1e-4".
+
+    Raises:
+        InputError: naming the file and the key, for a missing or broken file, an unknown key (with
+            the nearest known one) or a value of the wrong type.
+    """
+    try:
+        data = yaml.safe_load(Path(path).read_text()) or {}
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}), expected a YAML file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path}: is not valid YAML ({reason})") from None
+    if not isinstance(data, dict):
+        raise InputError(f"{path}: expected a mapping of configuration keys")
+    for override in overrides:
+        _apply_override(data, override)
+    return config_from_dict(data, str(path))
+
+
+def config_from_dict(data: dict[str, Any], source: str) -> Config:
+    """A Config from nested upper-case keys; `source` names their origin in errors."""
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        raise InputError(f"{source}: {_first_problem(error)}") from None
+
+
+def _apply_override(data: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise InputError(f"override '{override}': expected KEY=VALUE, such as TRAIN.LR=1e-4")
+    *sections, leaf = key.strip().upper().split(".")
+    for section in sections:
+        data = data.setdefault(section, {})
+        if not isinstance(data, dict):
+            raise InputError(f"override '{override}': {section} is a value, expected a section")
+    data[leaf] = _parse_value(text)
+
+
+def _parse_value(text: str) -> Any:
+    value = yaml.safe_load(text)
+    # YAML 1.1 reads 1e-4 as a string.
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _first_problem(error: ValidationError) -> str:
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"key '{place}' is unknown{_suggestion(first['loc'])}"
+    return f"key '{place}': {first['msg'].lower()}, got {first['input']!r}"
+
+
+def _suggestion(location: tuple) -> str:
+    section = Config
+    for part in location[:-1]:
+        section = section.model_fields[part.lower()].annotation
+    known = [name.upper() for name in section.model_fields]
+    nearest = difflib.get_close_matches(str(location[-1]).upper(), known, n=1)
+    return f", expected {nearest[0]}?" if nearest else f", expected one of {', '.join(known)}"

@@ -1,0 +1,68 @@
+"""Cuboid proposal network: where are people? (VoxelPose, section 3.2)"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from voxelpose_core.models.v2v import V2VNet
+
+
+@dataclass(frozen=True)
+class Proposals:
+    """The K strongest person centres of each of B scenes, strongest first.
+
+    Attributes:
+        centers: (B, K, 3), mm.
+        scores: (B, K).
+        valid: (B, K) bool: the score is above the threshold.
+    """
+
+    centers: torch.Tensor
+    scores: torch.Tensor
+    valid: torch.Tensor
+
+
+class CuboidProposalNet(nn.Module):
+    """Feature volumes (B, J, X, Y, Z) -> root volumes (B, X, Y, Z)."""
+
+    def __init__(self, joints: int):
+        super().__init__()
+        self.v2v_net = V2VNet(joints, 1)
+
+    def forward(self, volumes: torch.Tensor) -> torch.Tensor:
+        return self.v2v_net(volumes)[:, 0]
+
+
+def select_proposals(
+    root_volumes: torch.Tensor,
+    center: Sequence[float],
+    size: Sequence[float],
+    max_people: int,
+    threshold: float,
+) -> Proposals:
+    """Local maxima (3x3x3) of the root volumes, the strongest `max_people` of each scene.
+
+    Args:
+        root_volumes: (B, X, Y, Z).
+        center: centre of the proposal grid, mm.
+        size: edge lengths between its outermost voxels, mm.
+        max_people: K.
+        threshold: the score that a valid proposal exceeds.
+    """
+    peaks = F.max_pool3d(root_volumes[:, None], 3, stride=1, padding=1)[:, 0]
+    suppressed = torch.where(root_volumes == peaks, root_volumes, torch.zeros_like(root_volumes))
+    scores, flat = suppressed.flatten(1).topk(max_people, dim=1)
+    _, y_count, z_count = root_volumes.shape[1:]
+    index = torch.stack(
+        [flat // (y_count * z_count), flat // z_count % y_count, flat % z_count], dim=-1
+    )
+    extent = index.new_tensor(root_volumes.shape[1:]) - 1
+    edge = scores.new_tensor(tuple(size))
+    middle = scores.new_tensor(tuple(center))
+    centers = index.to(scores.dtype) / extent * edge + middle - edge / 2
+    return Proposals(centers, scores, scores > threshold)

@@ -1,0 +1,26 @@
+"""Pose regression network: where are one person's joints? (VoxelPose, section 3.3)"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from voxelpose_core.models.v2v import V2VNet
+
+
+class PoseRegressionNet(nn.Module):
+    """Feature volumes around people -> joint positions, through a soft-argmax."""
+
+    def __init__(self, joints: int, beta: float):
+        super().__init__()
+        self.v2v_net = V2VNet(joints, joints)
+        self.beta = beta
+
+    def forward(self, volumes: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+        """Joints (N, J, 3) in mm of volumes (N, J, X, Y, Z) whose voxels lie at points (N, M, 3)."""
+        return self.log_probability(volumes).exp() @ points
+
+    def log_probability(self, volumes: torch.Tensor) -> torch.Tensor:
+        """(N, J, M) log-probability of every voxel to be each joint, float32."""
+        scores = self.v2v_net(volumes).flatten(2).float()
+        return torch.log_softmax(self.beta * scores, dim=-1)

@@ -1,0 +1,141 @@
+"""VoxelPose: heatmaps of calibrated views -> proposals -> poses.
+
+Tu, Wang and Zeng, "VoxelPose: Towards Multi-Camera 3D Human Pose Estimation in Wild Environment",
+ECCV 2020.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from voxelpose_core.config import Config
+from voxelpose_core.errors import InputError
+from voxelpose_core.models.cuboid_proposal import CuboidProposalNet, Proposals, select_proposals
+from voxelpose_core.models.pose_regression import PoseRegressionNet
+from voxelpose_core.models.pose_resnet import PoseResNet
+from voxelpose_core.voxel import Views, box_points, feature_volumes, fit_voxels
+
+
+@dataclass(frozen=True)
+class ProposalGrid:
+    """The voxels in which people are looked for.
+
+    Attributes:
+        center: mm.
+        size: edge lengths between the outermost voxels, mm.
+        voxels: X, Y, Z.
+    """
+
+    center: tuple[float, float, float]
+    size: tuple[float, float, float]
+    voxels: tuple[int, int, int]
+
+
+class VoxelPose(nn.Module):
+    """The networks of one configuration: `backbone` (optional), `root_net` and `pose_net`.
+
+    Args:
+        config: the experiment.
+        count_points_behind: sample mirrored points behind cameras, as the original does.
+    """
+
+    def __init__(self, config: Config, count_points_behind: bool = False):
+        super().__init__()
+        self.config = config
+        self.count_points_behind = count_points_behind
+        joints = config.network.num_joints
+        if config.backbone_model:
+            self.backbone = _build_backbone(config)
+        self.root_net = CuboidProposalNet(joints)
+        self.pose_net = PoseRegressionNet(joints, config.network.beta)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.root_net.parameters()).device
+
+    def proposal_grid(
+        self, center: Sequence[float] | None = None, size: Sequence[float] | None = None
+    ) -> ProposalGrid:
+        """The proposal grid of a capture space (centre and size in mm; None: the configuration's).
+
+        Weights with a VOXEL_PITCH keep that pitch and the number of voxels follows the space;
+        original configurations stretch INITIAL_CUBE_SIZE over it.
+        """
+        settings = self.config.multi_person
+        center = tuple(float(v) for v in (settings.space_center if center is None else center))
+        size = tuple(float(v) for v in (settings.space_size if size is None else size))
+        voxels = settings.initial_cube_size
+        if settings.voxel_pitch is not None:
+            size, voxels = fit_voxels(size, settings.voxel_pitch)
+        return ProposalGrid(center, size, voxels)
+
+    def proposal_volumes(
+        self, heatmaps: torch.Tensor, views: Views, grid: ProposalGrid
+    ) -> torch.Tensor:
+        """(B, J, X, Y, Z) features of the proposal grid from heatmaps (B, V, J, H, W)."""
+        scenes = torch.arange(len(heatmaps), device=heatmaps.device)
+        centers = heatmaps.new_tensor(grid.center).expand(len(heatmaps), 3)
+        return feature_volumes(
+            heatmaps, views, centers, scenes, grid.size, grid.voxels, self.count_points_behind
+        )
+
+    def propose(
+        self,
+        heatmaps: torch.Tensor,
+        views: Views,
+        grid: ProposalGrid,
+        threshold: float | None = None,
+        max_people: int | None = None,
+    ) -> Proposals:
+        """Find people: heatmaps (B, V, J, H, W) -> proposals (None: the configuration's values)."""
+        settings = self.config.multi_person
+        root_volumes = self.root_net(self.proposal_volumes(heatmaps, views, grid))
+        return select_proposals(
+            root_volumes.float(),
+            grid.center,
+            grid.size,
+            settings.max_people_num if max_people is None else max_people,
+            settings.threshold if threshold is None else threshold,
+        )
+
+    def person_volumes(
+        self, heatmaps: torch.Tensor, views: Views, centers: torch.Tensor, scene: torch.Tensor
+    ) -> torch.Tensor:
+        """(N, J, X, Y, Z) features around N people at centers (N, 3) mm of scenes (N,)."""
+        person = self.config.pict_struct
+        return feature_volumes(
+            heatmaps,
+            views,
+            centers,
+            scene,
+            person.grid_size,
+            person.cube_size,
+            self.count_points_behind,
+        )
+
+    def person_points(self, centers: torch.Tensor) -> torch.Tensor:
+        """(N, M, 3) voxel positions, mm, of the person grids at centers (N, 3)."""
+        person = self.config.pict_struct
+        return box_points(centers, person.grid_size, person.cube_size)
+
+    def regress(
+        self, heatmaps: torch.Tensor, views: Views, centers: torch.Tensor, scene: torch.Tensor
+    ) -> torch.Tensor:
+        """Joints (N, J, 3), mm, of N people at centers (N, 3) mm of scenes (N,)."""
+        volumes = self.person_volumes(heatmaps, views, centers, scene)
+        return self.pose_net(volumes, self.person_points(centers))
+
+
+def _build_backbone(config: Config) -> nn.Module:
+    backbones = {"pose_resnet": PoseResNet}
+    if config.backbone_model not in backbones:
+        raise InputError(
+            f"BACKBONE_MODEL '{config.backbone_model}' is unknown: expected one of "
+            f"{', '.join(backbones)}, or empty"
+        )
+    return backbones[config.backbone_model](config.pose_resnet, config.network.num_joints)

@@ -1,0 +1,144 @@
+"""The cameras of B scenes as tensors, ready for the voxel op."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+
+from voxelpose_core.geometry.camera import Camera
+from voxelpose_core.geometry.image_transform import image_to_network
+
+
+@dataclass(frozen=True)
+class Views:
+    """V views of each of B scenes, and the map from their images to their heatmaps.
+
+    Attributes:
+        K: (B, V, 3, 3) intrinsics, pixels.
+        distortion: (B, V, 5) k1, k2, p1, p2, k3.
+        R: (B, V, 3, 3) world to camera.
+        C: (B, V, 3) camera centre, mm.
+        image_size: (B, V, 2) width, height, pixels.
+        valid_radius: (B, V) largest undistorted radius at which the distortion model holds.
+        to_heatmap: (B, V, 2, 3) affine from image pixels to heatmap pixels.
+        present: (B, V) 1 where the view has a frame, 0 where it is absent.
+    """
+
+    K: torch.Tensor
+    distortion: torch.Tensor
+    R: torch.Tensor
+    C: torch.Tensor
+    image_size: torch.Tensor
+    valid_radius: torch.Tensor
+    to_heatmap: torch.Tensor
+    present: torch.Tensor
+
+    @classmethod
+    def from_cameras(
+        cls,
+        cameras: Sequence[Camera],
+        network_size: tuple[int, int],
+        heatmap_size: tuple[int, int],
+        device: torch.device | str = "cpu",
+    ) -> "Views":
+        """Views of one scene (B = 1).
+
+        Args:
+            cameras: V cameras.
+            network_size: (width, height) of the network's input, pixels.
+            heatmap_size: (width, height) of the heatmaps, pixels.
+            device: where the tensors go.
+        """
+
+        def stack(values):
+            array = np.stack([np.asarray(value) for value in values])
+            return torch.as_tensor(array, dtype=torch.float32, device=device)[None]
+
+        return cls(
+            K=stack(c.K for c in cameras),
+            distortion=stack(c.distortion for c in cameras),
+            R=stack(c.R for c in cameras),
+            C=stack(c.C for c in cameras),
+            image_size=stack(c.image_size for c in cameras),
+            valid_radius=stack(c.valid_radius for c in cameras),
+            to_heatmap=stack(
+                heatmap_affine(c.image_size, network_size, heatmap_size) for c in cameras
+            ),
+            present=torch.ones(1, len(cameras), device=device),
+        )
+
+    def map(self, function) -> "Views":
+        """The same views with `function` applied to every tensor."""
+        return Views(**{f.name: function(getattr(self, f.name)) for f in fields(self)})
+
+    def with_present(self, present: Sequence[bool]) -> "Views":
+        """The same views of one scene, of which some have no frame.
+
+        Args:
+            present: V flags.
+        """
+        flags = torch.as_tensor([[float(p) for p in present]], device=self.present.device)
+        return Views(**{**self.__dict__, "present": flags})
+
+    def __len__(self) -> int:
+        """V, the number of views."""
+        return self.K.shape[1]
+
+
+def heatmap_affine(
+    image_size: tuple[int, int], network_size: tuple[int, int], heatmap_size: tuple[int, int]
+) -> np.ndarray:
+    """(2, 3) affine from image pixels to heatmap pixels, through the network's input."""
+    scale = np.asarray(heatmap_size) / np.asarray(network_size)
+    return scale[:, None] * image_to_network(image_size, network_size)
+
+
+def project(points: torch.Tensor, views: Views) -> tuple[torch.Tensor, torch.Tensor]:
+    """Project the same world points into one view of each of N scenes.
+
+    Args:
+        points: (N, M, 3), mm.
+        views: one view a scene: every tensor of `views` without its view axis, B = N.
+
+    Returns:
+        pixels (N, M, 2) in the original image, and seen (N, M) bool: in front, inside the image,
+        within the distortion's valid radius, and the view is present.
+    """
+    pixels, depth, radius = _distort(points, views)
+    valid = (depth > 0) & (radius < views.valid_radius[:, None])
+    return pixels, valid & in_image(pixels, views)
+
+
+def project_counting_behind(points: torch.Tensor, views: Views) -> tuple[torch.Tensor, torch.Tensor]:
+    """`project` with the original's rule: a mirrored point behind the camera counts as seen.
+
+    It is a defect of the original, kept only to check that its weights give its answers.
+    """
+    pixels, _, _ = _distort(points, views)
+    return pixels, in_image(pixels, views)
+
+
+def in_image(pixels: torch.Tensor, views: Views) -> torch.Tensor:
+    """(N, M) bool: pixels (N, M, 2) lie inside the images of present views."""
+    inside = ((pixels >= 0) & (pixels < views.image_size[:, None])).all(dim=-1)
+    return inside & (views.present[:, None] > 0)
+
+
+def _distort(points, views):
+    local = (points - views.C[:, None]) @ views.R.transpose(-1, -2)
+    depth = local[..., 2]
+    # A point in the plane of the lens has no pixel: keep it finite, it is not seen anyway.
+    safe = torch.where(depth.abs() < 1e-3, torch.full_like(depth, 1e-3), depth)
+    x, y = local[..., 0] / safe, local[..., 1] / safe
+    k1, k2, p1, p2, k3 = (c[:, None] for c in views.distortion.unbind(-1))
+    r2 = x * x + y * y
+    radial = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
+    xd = x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x)
+    yd = y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y
+    K = views.K[:, None]
+    u = K[..., 0, 0] * xd + K[..., 0, 1] * yd + K[..., 0, 2]
+    v = K[..., 1, 1] * yd + K[..., 1, 2]
+    return torch.stack([u, v], dim=-1), depth, r2.sqrt()
