@@ -1,0 +1,132 @@
+"""Triangulation of one person, and its figure on Shelf."""
+
+import json
+
+import numpy as np
+import pytest
+import scipy.io
+
+from voxelpose_core.geometry.camera import Camera
+from voxelpose_core.geometry.rig import load_rig
+from voxelpose_core.metrics import campus14_from_coco17, evaluate_pcp
+from voxelpose_core.skeletons import CAMPUS14, COCO17
+from voxelpose_core.triangulation import associate, triangulate
+
+
+def looking_at(name, center, target=(0.0, 0.0, 1000.0)):
+    forward = np.subtract(target, center) / np.linalg.norm(np.subtract(target, center))
+    right = np.cross(forward, [0, 0, 1])
+    right /= np.linalg.norm(right)
+    R = np.stack([right, np.cross(forward, right), forward])
+    K = [[900, 0, 640], [0, 905, 365], [0, 0, 1]]
+    return Camera(name, (1280, 720), K, [-0.2, 0.05, 0.001, -0.001, 0.0], R, center)
+
+
+CAMERAS = [
+    looking_at("a", (4000, 3000, 2500)),
+    looking_at("b", (-4000, 3100, 2400)),
+    looking_at("c", (-3900, -3000, 1500)),
+]
+
+
+def person(x=0.0, y=0.0, seed=0):
+    return np.random.default_rng(seed).uniform([-300, -300, 0], [300, 300, 1800], (17, 3)) + [
+        x,
+        y,
+        0,
+    ]
+
+
+def seen(joints, camera, score=0.9):
+    return np.column_stack([camera.project(joints)[0], np.full(len(joints), score)])
+
+
+def test_triangulation_inverts_projection_with_distortion():
+    joints = person()
+    keypoints = np.stack([seen(joints, camera) for camera in CAMERAS])
+    assert np.abs(triangulate(CAMERAS, keypoints) - joints).max() < 0.1
+
+
+def test_joints_with_fewer_than_two_views_are_nan():
+    joints = person()
+    keypoints = np.stack([seen(joints, camera) for camera in CAMERAS])
+    keypoints[0, 3, 2] = 0
+    keypoints[:2, 5] = 0
+    keypoints[1, 7, 0] = np.nan
+    result = triangulate(CAMERAS, keypoints)
+    assert np.isnan(result[5]).all()
+    known = np.arange(17) != 5
+    assert np.abs(result - joints)[known].max() < 0.1
+
+
+def test_rays_that_meet_behind_a_camera_give_nan():
+    behind = np.array([[9000.0, 6750.0, 2500.0]])
+    keypoints = np.stack([seen(behind, camera) for camera in CAMERAS[:2]])
+    assert CAMERAS[0].project(behind)[1][0] < 0
+    assert np.isnan(triangulate(CAMERAS[:2], keypoints)).all()
+
+
+def test_noise_averages_over_views():
+    joints = person()
+    rng = np.random.default_rng(3)
+    cameras = [*CAMERAS, looking_at("d", (4100, -3050, 2000)), looking_at("e", (0, -4500, 2200))]
+    keypoints = np.stack([seen(joints, camera) for camera in cameras])
+    keypoints[..., :2] += rng.normal(0, 2, keypoints[..., :2].shape)
+    two = np.linalg.norm(triangulate(cameras[:2], keypoints[:2]) - joints, axis=1).mean()
+    five = np.linalg.norm(triangulate(cameras, keypoints) - joints, axis=1).mean()
+    assert five < two < 40
+
+
+def test_association_takes_the_person_and_not_the_neighbour():
+    joints, other = person(), person(x=900, y=300, seed=1)
+    people = [np.stack([seen(other, camera), seen(joints, camera)]) for camera in CAMERAS]
+    people[1] = people[1][:1]  # only the neighbour is detected here
+    people[2] = None
+    chosen = associate(CAMERAS, people, joints)
+    assert np.array_equal(chosen[0], people[0][1])
+    assert not chosen[1].any() and not chosen[2].any()
+
+
+def test_association_knows_only_some_joints():
+    joints = person()
+    partial = joints.copy()
+    partial[:5] = np.nan
+    people = [seen(joints, camera)[None] for camera in CAMERAS]
+    assert np.array_equal(associate(CAMERAS, people, partial)[0], people[0][0])
+    assert not associate(CAMERAS, people, np.full((17, 3), np.nan)).any()
+    people[0][0, 8:, 2] = 0
+    people[0][0, :3, 2] = 0
+    assert associate(CAMERAS, people, partial)[0].any()
+    people[0][0, 5:, 2] = 0
+    assert not associate(CAMERAS, people, partial)[0].any()
+
+
+def test_figure_on_shelf(shared_dir):
+    """PCP of actors 0 and 2 on frames 300..449 with real OpenPose detections: about 95."""
+    folder = shared_dir / "data/shelf"
+    rig = load_rig(folder / "calibration_shelf.json", (1032, 776))
+    detections = json.loads((folder / "pred_shelf_openpose_coco17.json").read_text())
+    cells = scipy.io.loadmat(folder / "actorsGT_rebuilt.mat")["actor3D"]
+    while cells.shape == (1, 1):
+        cells = cells[0, 0]
+    body = [COCO17.index(name) for name in CAMPUS14.joint_names[:12]]
+    actors = np.full((150, 4, 14, 3), np.nan)
+    predictions = []
+    for row, frame in enumerate(range(300, 450)):
+        keypoints = [
+            np.array([p["pred"] for p in detections[f"{view}_{frame}"]]).reshape(-1, 17, 3)
+            for view in range(5)
+        ]
+        poses = []
+        for actor in range(4):
+            cell = cells[0, actor][frame, 0]
+            if cell.size != 42:
+                continue
+            actors[row, actor] = 1000 * cell
+            joints = np.full((17, 3), np.nan)
+            joints[body] = actors[row, actor, :12]
+            poses.append(triangulate(rig.cameras, associate(rig.cameras, keypoints, joints)))
+        predictions.append(campus14_from_coco17(np.reshape(poses, (-1, 17, 3)), "shelf"))
+    result = evaluate_pcp(predictions, actors)
+    assert result.frames[0] == 150
+    assert result.average == pytest.approx(0.953, abs=0.005)
