@@ -1,0 +1,149 @@
+"""Plays calibrated videos or image folders as the topics of synchronized cameras."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import Header
+
+from voxelpose_core.errors import InputError
+from voxelpose_core.geometry.camera import Camera
+from voxelpose_core.geometry.rig import load_rig
+from voxelpose_core.sources import FrameSource, open_image_folders, open_videos
+from voxelpose_ros import conversions, process, topics
+from voxelpose_ros.pacing import Handshake, Pace, flush, spin_beside
+from voxelpose_ros.parameters import Parameters
+
+_QOS = QoSProfile(depth=2)
+_FORMATS = ("raw", "compressed", "both")
+
+
+class CameraPlayer(Node):
+    """Publishes one image a camera and moment, with its CameraInfo.
+
+    In real time by default. With `wait_for` it goes step by step: the next moment follows when the
+    skeletons of the last one have come, so that none is skipped on a slow machine.
+
+    Raises:
+        InputError: when a parameter, the rig file or a video is not as expected.
+    """
+
+    def __init__(self):
+        super().__init__("camera_player")
+        p = Parameters(self)
+        rig_file = p.text("rig_file", "", "Calibration of the cameras.")
+        cameras = p.texts("cameras", "Cameras of the rig, in the order of the videos; else all.")
+        videos = p.texts("videos", "One video a camera.")
+        folders = p.texts("image_folders", "One folder of images a camera, in place of videos.")
+        rate = p.number("rate", 0.0, "Moments per second; 0: the video's own.", 0.0, 1000.0)
+        self._loop = p.flag("loop", False, "Begin again at the end.")
+        self._jitter_ns = 1e6 * p.number(
+            "jitter_ms", 0.0, "Stamps of one moment lie within +- this.", 0.0, 1000.0
+        )
+        self._drop = p.number("drop", 0.0, "Share of the images that are lost.", 0.0, 1.0)
+        seed = p.integer("seed", 0, "Of jitter and drops.", 0, 2**31 - 1)
+        template = p.text("image_topic", topics.IMAGE_TOPIC, "Image topic of a camera.")
+        self._format = p.text("format", "raw", "What to publish.", _FORMATS)
+        self._quality = p.integer("jpeg_quality", 90, "Of compressed images.", 1, 100)
+        wait_for = p.text(
+            "wait_for", "", "Topic of skeletons to wait for after every moment; empty: real time."
+        )
+        start_timeout_s = p.number(
+            "start_timeout_s",
+            120.0,
+            "With wait_for: how long to wait until the images have a subscriber.",
+            0.0,
+            3600.0,
+        )
+        step_timeout_s = p.number(
+            "step_timeout_s", 20.0, "With wait_for: longest wait for one answer.", 0.0, 3600.0
+        )
+
+        rig = load_rig(rig_file) if rig_file else None
+        if rig is None:
+            raise InputError("parameter 'rig_file' is empty, expected a calibration file")
+        self._cameras = (rig.select(cameras) if cameras else rig).cameras
+        self._source = _open_source(videos, folders, len(self._cameras))
+        self._pace = Pace(rate or self._source.fps)
+        self._random = np.random.default_rng(seed)
+        image_topics = [topics.expand(template, camera.name) for camera in self._cameras]
+        self._advertise(image_topics)
+        self._handshake = None
+        if wait_for:
+            self._handshake = Handshake(self, wait_for, start_timeout_s, step_timeout_s)
+
+    def play(self) -> None:
+        """Publish everything, once or for ever."""
+        publishers = self._compressed if self._format == "compressed" else self._raw
+        if self._handshake is not None:
+            self._handshake.wait_for_subscribers(publishers)
+        while self.context.ok():
+            for _, _, images in self._source:
+                self._pace.wait()
+                if not self.context.ok():
+                    return
+                self._publish(images)
+            if not self._loop:
+                flush(self._raw + self._compressed)
+                return
+
+    def _advertise(self, image_topics: Sequence[str]) -> None:
+        self._raw, self._compressed, self._infos = [], [], []
+        for topic in image_topics:
+            if self._format != "compressed":
+                self._raw.append(self.create_publisher(Image, topic, _QOS))
+            if self._format != "raw":
+                compressed = topic + topics.COMPRESSED_SUFFIX
+                self._compressed.append(self.create_publisher(CompressedImage, compressed, _QOS))
+            info = topics.camera_info_topic(topic)
+            self._infos.append(self.create_publisher(CameraInfo, info, 10))
+
+    def _publish(self, images: Sequence[np.ndarray | None]) -> None:
+        now = self.get_clock().now().nanoseconds
+        for index, (camera, image) in enumerate(zip(self._cameras, images)):
+            jitter = self._random.uniform(-self._jitter_ns, self._jitter_ns)
+            lost = self._random.random() < self._drop
+            if image is not None and not lost:
+                self._publish_image(index, camera, image, now + round(jitter))
+        if self._handshake is not None:
+            self._handshake.wait_for_answer(now - round(self._jitter_ns))
+
+    def _publish_image(self, index: int, camera: Camera, image: np.ndarray, stamp_ns: int) -> None:
+        stamp = conversions.to_stamp(stamp_ns)
+        header = Header(stamp=stamp, frame_id=conversions.optical_frame(camera.name))
+        self._infos[index].publish(conversions.camera_info(camera, stamp))
+        if self._raw:
+            self._raw[index].publish(conversions.bgr_to_image(image, header))
+        if self._compressed:
+            message = conversions.bgr_to_compressed(image, header, self._quality)
+            self._compressed[index].publish(message)
+
+
+def _open_source(videos: Sequence[str], folders: Sequence[str], cameras: int) -> FrameSource:
+    if bool(videos) == bool(folders):
+        raise InputError("parameters 'videos' and 'image_folders': expected one of them")
+    given = videos or folders
+    if len(given) != cameras:
+        raise InputError(
+            f"{len(given)} {'videos' if videos else 'image folders'} for {cameras} cameras, "
+            "expected one for each, in the order of the rig"
+        )
+    return open_videos(videos) if videos else open_image_folders(folders)
+
+
+def _work(node: CameraPlayer) -> None:
+    spin_beside(node, node.play)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the player as a process."""
+    return process.run(CameraPlayer, _work, args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

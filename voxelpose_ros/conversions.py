@@ -1,0 +1,335 @@
+"""Between ROS messages and the core's types: the one place where millimetres meet metres.
+
+Errors name what is wrong in the message; the caller, who knows it, puts the topic in front.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import Point
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import Header
+
+from voxelpose_core.errors import InputError
+from voxelpose_core.geometry.camera import Camera
+from voxelpose_core.skeletons import JointSet, get_joint_set
+from voxelpose_ros.msg import Keypoints2D, Keypoints2DArray, SkeletonArray
+from voxelpose_ros.msg import Skeleton as SkeletonMessage
+
+# The estimator imports torch, which a camera player has no use for.
+if TYPE_CHECKING:
+    from voxelpose_core.estimator import Skeleton
+
+SECOND = 1_000_000_000
+MM_PER_M = 1000.0
+MAX_PEOPLE = 100
+
+# Bytes a pixel, and OpenCV's code to BGR. ROS names a Bayer pattern by its first row, OpenCV by its
+# second. cv_bridge is asked for the encodings that are not here only: PyPI's ignores `step`, and an
+# installed one that was built against another numpy ends the process.
+_ENCODINGS = {
+    "bgr8": (3, None),
+    "8UC3": (3, None),
+    "rgb8": (3, cv2.COLOR_RGB2BGR),
+    "mono8": (1, cv2.COLOR_GRAY2BGR),
+    "8UC1": (1, cv2.COLOR_GRAY2BGR),
+    "bgra8": (4, cv2.COLOR_BGRA2BGR),
+    "rgba8": (4, cv2.COLOR_RGBA2BGR),
+    "yuv422": (2, cv2.COLOR_YUV2BGR_UYVY),
+    "uyvy": (2, cv2.COLOR_YUV2BGR_UYVY),
+    "yuv422_yuy2": (2, cv2.COLOR_YUV2BGR_YUYV),
+    "yuyv": (2, cv2.COLOR_YUV2BGR_YUYV),
+    "bayer_rggb8": (1, cv2.COLOR_BayerBG2BGR),
+    "bayer_bggr8": (1, cv2.COLOR_BayerRG2BGR),
+    "bayer_gbrg8": (1, cv2.COLOR_BayerGR2BGR),
+    "bayer_grbg8": (1, cv2.COLOR_BayerGB2BGR),
+}
+
+
+def to_nanoseconds(stamp: Time) -> int:
+    """A message's stamp as integer nanoseconds."""
+    return stamp.sec * SECOND + stamp.nanosec
+
+
+def to_stamp(nanoseconds: int) -> Time:
+    """Integer nanoseconds as a message's stamp."""
+    sec, nanosec = divmod(int(nanoseconds), SECOND)
+    return Time(sec=sec, nanosec=nanosec)
+
+
+def image_to_bgr(message: Image) -> np.ndarray:
+    """The picture (H, W, 3), uint8, BGR; a view of the message's data where that is possible.
+
+    Raises:
+        InputError: for an unknown encoding, or sizes, step and data that do not agree.
+    """
+    width, height, step = message.width, message.height, message.step
+    if width == 0 or height == 0:
+        raise InputError(f"image is {width}x{height}, expected pixels")
+    if len(message.data) != step * height:
+        raise InputError(
+            f"image has {len(message.data)} bytes, expected step {step} x {height} rows"
+        )
+    if message.encoding not in _ENCODINGS:
+        return _through_cv_bridge(message)
+    bytes_per_pixel, to_bgr = _ENCODINGS[message.encoding]
+    if step < width * bytes_per_pixel:
+        raise InputError(
+            f"image's step is {step} bytes, expected at least {width * bytes_per_pixel} "
+            f"for {width} pixels of {message.encoding}"
+        )
+    rows = np.frombuffer(message.data, np.uint8).reshape(height, step)
+    pixels = rows[:, : width * bytes_per_pixel].reshape(height, width, bytes_per_pixel)
+    if to_bgr is None:
+        return pixels
+    try:
+        return cv2.cvtColor(pixels, to_bgr)
+    except cv2.error:
+        raise InputError(
+            f"image of {width}x{height} cannot be {message.encoding}, expected even sizes"
+        ) from None
+
+
+def _through_cv_bridge(message: Image) -> np.ndarray:
+    try:
+        from cv_bridge import CvBridge
+
+        image = np.asarray(CvBridge().imgmsg_to_cv2(message, "bgr8"))
+    # cv_bridge raises whatever it meets inside, of any type.
+    except Exception:
+        raise InputError(
+            f"encoding '{message.encoding}' is unknown, expected one of {', '.join(_ENCODINGS)}"
+        ) from None
+    return image
+
+
+def compressed_to_bgr(message: CompressedImage) -> np.ndarray:
+    """The picture (H, W, 3), uint8, BGR.
+
+    Raises:
+        InputError: when the data are not a whole JPEG, PNG or other picture that OpenCV reads.
+    """
+    data = np.frombuffer(message.data, np.uint8)
+    if len(data) == 0:
+        raise InputError("compressed image is empty, expected a JPEG or PNG")
+    # OpenCV fills the missing half of a JPEG with grey and says nothing.
+    if bytes(data[:2]) == b"\xff\xd8" and not bytes(data[-4096:]).rstrip(b"\0").endswith(
+        b"\xff\xd9"
+    ):
+        raise InputError(f"JPEG of {len(data)} bytes is cut off, expected its end marker")
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    if image is None:
+        raise InputError(f"compressed image of format '{message.format}' cannot be decoded")
+    return image
+
+
+def bgr_to_image(image: np.ndarray, header: Header) -> Image:
+    """A BGR picture (H, W, 3), uint8, as a message of encoding bgr8."""
+    height, width = image.shape[:2]
+    message = Image(header=header, height=height, width=width, encoding="bgr8", step=3 * width)
+    # rclpy checks the type of every element unless it is an array of bytes already.
+    message.data.frombytes(np.ascontiguousarray(image).data)
+    return message
+
+
+def bgr_to_compressed(image: np.ndarray, header: Header, quality: int = 90) -> CompressedImage:
+    """A BGR picture (H, W, 3), uint8, as a JPEG message."""
+    _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    message = CompressedImage(header=header, format="bgr8; jpeg compressed bgr8")
+    message.data.frombytes(data.data)
+    return message
+
+
+def optical_frame(camera_name: str) -> str:
+    """TF frame of a camera: x right, y down, z forward (REP-103)."""
+    return f"{camera_name}_optical_frame"
+
+
+def camera_info(camera: Camera, stamp: Time) -> CameraInfo:
+    """A camera's intrinsics as a message."""
+    width, height = camera.image_size
+    projection = np.hstack([camera.K, np.zeros((3, 1))])
+    return CameraInfo(
+        header=Header(stamp=stamp, frame_id=optical_frame(camera.name)),
+        width=width,
+        height=height,
+        distortion_model="plumb_bob",
+        d=camera.distortion.tolist(),
+        k=camera.K.ravel().tolist(),
+        r=np.eye(3).ravel().tolist(),
+        p=projection.ravel().tolist(),
+    )
+
+
+def check_camera_info(message: CameraInfo, camera: Camera) -> None:
+    """Compare a CameraInfo with the rig's calibration of that camera.
+
+    A message without intrinsics (K all zero, as uncalibrated drivers send it) says nothing of them.
+
+    Raises:
+        InputError: naming what contradicts: image size, K beyond 2 % of the image's width, or
+            the five plumb_bob coefficients beyond 0.05.
+    """
+    if (message.width, message.height) != camera.image_size:
+        raise InputError(
+            f"CameraInfo says {message.width}x{message.height} pixels, the rig file "
+            f"{camera.image_size[0]}x{camera.image_size[1]} for camera '{camera.name}'"
+        )
+    K = np.array(message.k).reshape(3, 3)
+    if not K.any():
+        return
+    if not np.abs(K - camera.K).max() <= 0.02 * camera.image_size[0]:
+        raise InputError(
+            f"CameraInfo says fx {K[0, 0]:.1f}, fy {K[1, 1]:.1f}, cx {K[0, 2]:.1f}, "
+            f"cy {K[1, 2]:.1f}, the rig file {camera.K[0, 0]:.1f}, {camera.K[1, 1]:.1f}, "
+            f"{camera.K[0, 2]:.1f}, {camera.K[1, 2]:.1f} for camera '{camera.name}'"
+        )
+    if message.distortion_model == "plumb_bob" and len(message.d) == 5:
+        if not np.abs(np.array(message.d) - camera.distortion).max() <= 0.05:
+            raise InputError(
+                f"CameraInfo says distortion {np.round(message.d, 4).tolist()}, the rig file "
+                f"{np.round(camera.distortion, 4).tolist()} for camera '{camera.name}'"
+            )
+
+
+def skeletons_to_message(
+    skeletons: Sequence[Skeleton],
+    joint_set: JointSet,
+    cameras: Sequence[str],
+    header: Header,
+) -> SkeletonArray:
+    """Skeletons in mm as a message in metres; `header.frame_id` is the rig's frame."""
+    return SkeletonArray(
+        header=header,
+        joint_set=joint_set.name,
+        joint_names=list(joint_set.joint_names),
+        limbs=[joint for limb in joint_set.limbs for joint in limb],
+        cameras=list(cameras),
+        skeletons=[_skeleton_to_message(skeleton, joint_set) for skeleton in skeletons],
+    )
+
+
+def joints_to_message(
+    people: np.ndarray, joint_set: JointSet, cameras: Sequence[str], header: Header
+) -> SkeletonArray:
+    """Known joints (P, J, 3) in mm, numbered and certain, as a message in metres."""
+    message = skeletons_to_message([], joint_set, cameras, header)
+    message.skeletons = [
+        SkeletonMessage(
+            track_id=number,
+            score=1.0,
+            root=_point(joint_set.root_of(joints)),
+            joints=[_point(joint) for joint in joints],
+            joint_scores=[1.0] * len(joints),
+            joint_valid=[True] * len(joints),
+        )
+        for number, joints in enumerate(people)
+    ]
+    return message
+
+
+def _skeleton_to_message(skeleton: Skeleton, joint_set: JointSet) -> SkeletonMessage:
+    return SkeletonMessage(
+        track_id=int(skeleton.track_id),
+        score=float(skeleton.score),
+        root=_point(joint_set.root_of(np.asarray(skeleton.joints))),
+        joints=[_point(joint) for joint in skeleton.joints],
+        joint_scores=[float(score) for score in skeleton.joint_scores],
+        joint_valid=[bool(valid) for valid in skeleton.joint_valid],
+    )
+
+
+def _point(position: np.ndarray) -> Point:
+    x, y, z = (float(value) / MM_PER_M for value in position[:3])
+    return Point(x=x, y=y, z=z)
+
+
+def skeletons_from_message(message: SkeletonArray) -> list[Skeleton]:
+    """A message's skeletons, back in mm.
+
+    Raises:
+        InputError: for an unknown joint set, or arrays that are not one value a joint.
+    """
+    from voxelpose_core.estimator import Skeleton
+
+    joints = len(get_joint_set(message.joint_set))
+    skeletons = []
+    for person in message.skeletons:
+        lengths = {len(person.joints), len(person.joint_scores), len(person.joint_valid)}
+        if lengths != {joints}:
+            raise InputError(
+                f"skeleton {person.track_id} has {sorted(lengths)} joint values, expected "
+                f"{joints} of {message.joint_set}"
+            )
+        skeletons.append(
+            Skeleton(
+                joints=MM_PER_M * np.array([[p.x, p.y, p.z] for p in person.joints]),
+                joint_scores=np.array(person.joint_scores, dtype=np.float64),
+                joint_valid=np.array(person.joint_valid, dtype=bool),
+                score=person.score,
+                track_id=person.track_id,
+            )
+        )
+    return skeletons
+
+
+def keypoints_to_message(
+    keypoints: np.ndarray, camera: Camera, joint_set: JointSet, header: Header
+) -> Keypoints2DArray:
+    """A camera's 2D people (P, J, 3) of x px, y px, score as a message."""
+    people = []
+    for person in np.asarray(keypoints, dtype=np.float32):
+        x, y, scores = (column.tolist() for column in person.T)
+        people.append(Keypoints2D(score=max(scores), x=x, y=y, keypoint_scores=scores))
+    return Keypoints2DArray(
+        header=header,
+        camera=camera.name,
+        image_width=camera.image_size[0],
+        image_height=camera.image_size[1],
+        joint_set=joint_set.name,
+        people=people,
+    )
+
+
+def keypoints_from_message(
+    message: Keypoints2DArray, camera: Camera, joint_set: JointSet
+) -> np.ndarray:
+    """(P, J, 3) float32, x px, y px, score, of the people in the message.
+
+    Raises:
+        InputError: when camera, image size or joint set are not those expected, lengths differ,
+            values are not finite, or there are more than 100 people.
+    """
+    if message.camera and message.camera != camera.name:
+        raise InputError(f"keypoints are of camera '{message.camera}', expected '{camera.name}'")
+    if message.joint_set != joint_set.name:
+        raise InputError(f"joint set is '{message.joint_set}', expected '{joint_set.name}'")
+    check_image_size((message.image_width, message.image_height), camera)
+    if len(message.people) > MAX_PEOPLE:
+        raise InputError(f"{len(message.people)} people, expected at most {MAX_PEOPLE}")
+    keypoints = np.zeros((len(message.people), len(joint_set), 3), np.float32)
+    for row, person in zip(keypoints, message.people):
+        for column, values in enumerate((person.x, person.y, person.keypoint_scores)):
+            if len(values) != len(joint_set):
+                raise InputError(
+                    f"a person has {len(values)} keypoints, expected {len(joint_set)} "
+                    f"of {joint_set.name}"
+                )
+            row[:, column] = values
+    if not np.isfinite(keypoints).all():
+        raise InputError("a keypoint is not finite, expected pixels and scores")
+    return keypoints
+
+
+def check_image_size(size: tuple[int, int], camera: Camera) -> None:
+    """InputError when (width, height) is not the size that the camera was calibrated at."""
+    if tuple(size) != camera.image_size:
+        raise InputError(
+            f"image is {size[0]}x{size[1]}, camera '{camera.name}' is calibrated for "
+            f"{camera.image_size[0]}x{camera.image_size[1]}"
+        )

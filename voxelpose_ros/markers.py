@@ -1,0 +1,101 @@
+"""SkeletonArray -> MarkerArray: joints, limbs and ids that RViz draws."""
+
+from __future__ import annotations
+
+import colorsys
+
+from builtin_interfaces.msg import Duration
+from geometry_msgs.msg import Point
+from std_msgs.msg import ColorRGBA
+from visualization_msgs.msg import Marker, MarkerArray
+
+from voxelpose_ros.msg import Skeleton, SkeletonArray
+
+NAMESPACES = ("joints", "limbs", "ids")
+_JOINT_DIAMETER = 0.06
+_LIMB_WIDTH = 0.03
+_TEXT_HEIGHT = 0.20
+_TEXT_ABOVE_HEAD = 0.25
+_GOLDEN_RATIO = 0.618034
+
+
+def track_color(track_id: int) -> ColorRGBA:
+    """One colour per id, always the same; ids that follow each other lie far apart in hue."""
+    red, green, blue = colorsys.hsv_to_rgb(track_id * _GOLDEN_RATIO % 1.0, 0.8, 1.0)
+    return ColorRGBA(r=red, g=green, b=blue, a=1.0)
+
+
+class SkeletonMarkers:
+    """Draws each SkeletonArray and deletes the people of the one before who are gone.
+
+    Args:
+        lifetime_s: RViz drops markers that were not renewed for so long, so that a node that died
+            leaves nobody behind. 0: never.
+    """
+
+    def __init__(self, lifetime_s: float = 2.0):
+        nanoseconds = round(lifetime_s * 1e9)
+        self._lifetime = Duration(sec=nanoseconds // 10**9, nanosec=nanoseconds % 10**9)
+        self._shown: set[int] = set()
+        self._started = False
+
+    def update(self, skeletons: SkeletonArray) -> MarkerArray:
+        """The markers that bring RViz from the last moment to this one."""
+        markers = []
+        if not self._started:
+            # Whatever an earlier run left under the same topic.
+            markers.append(Marker(header=skeletons.header, action=Marker.DELETEALL))
+            self._started = True
+        people = {_marker_id(row, person): person for row, person in enumerate(skeletons.skeletons)}
+        for marker_id in sorted(self._shown - people.keys()):
+            markers += self._deletions(skeletons, marker_id)
+        for marker_id, person in people.items():
+            markers += self._draw(skeletons, marker_id, person)
+        self._shown = set(people)
+        return MarkerArray(markers=markers)
+
+    def _deletions(self, skeletons: SkeletonArray, marker_id: int) -> list[Marker]:
+        return [
+            Marker(header=skeletons.header, ns=namespace, id=marker_id, action=Marker.DELETE)
+            for namespace in NAMESPACES
+        ]
+
+    def _draw(self, skeletons: SkeletonArray, marker_id: int, person: Skeleton) -> list[Marker]:
+        joints = self._marker(skeletons, "joints", marker_id, Marker.SPHERE_LIST)
+        joints.scale.x = joints.scale.y = joints.scale.z = _JOINT_DIAMETER
+        joints.points = [p for p, valid in zip(person.joints, person.joint_valid) if valid]
+
+        limbs = self._marker(skeletons, "limbs", marker_id, Marker.LINE_LIST)
+        limbs.scale.x = _LIMB_WIDTH
+        for first, second in zip(skeletons.limbs[::2], skeletons.limbs[1::2]):
+            if person.joint_valid[first] and person.joint_valid[second]:
+                limbs.points += [person.joints[first], person.joints[second]]
+
+        label = self._marker(skeletons, "ids", marker_id, Marker.TEXT_VIEW_FACING)
+        label.scale.z = _TEXT_HEIGHT
+        label.text = str(person.track_id) if person.track_id >= 0 else "?"
+        label.pose.position = _above(person, joints.points)
+        return [joints, limbs, label]
+
+    def _marker(self, skeletons: SkeletonArray, namespace: str, marker_id: int, kind: int):
+        marker = Marker(
+            header=skeletons.header,
+            ns=namespace,
+            id=marker_id,
+            type=kind,
+            action=Marker.ADD,
+            color=track_color(marker_id),
+            lifetime=self._lifetime,
+        )
+        marker.pose.orientation.w = 1.0
+        return marker
+
+
+def _marker_id(row: int, person: Skeleton) -> int:
+    """The track's id; people without one are numbered downwards, apart from every track."""
+    return person.track_id if person.track_id >= 0 else -1 - row
+
+
+def _above(person: Skeleton, points: list[Point]) -> Point:
+    top = max((point.z for point in points), default=person.root.z)
+    return Point(x=person.root.x, y=person.root.y, z=top + _TEXT_ABOVE_HEAD)

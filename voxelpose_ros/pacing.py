@@ -1,0 +1,122 @@
+"""When the next moment is published: by the clock, or when the last one was answered."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from rclpy.duration import Duration
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+
+from voxelpose_core.errors import InputError
+from voxelpose_ros import topics
+from voxelpose_ros.conversions import to_nanoseconds
+from voxelpose_ros.msg import SkeletonArray
+
+# Between a subscriber that is seen here and this publisher that is seen there.
+_DISCOVERY_S = 0.5
+_FLUSH_S = 2.0
+
+
+def spin_beside(node: Node, work: Callable[[], None]) -> None:
+    """Run `work()` in this thread while another one spins the node."""
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+
+    def spin() -> None:
+        try:
+            executor.spin()
+        except ExternalShutdownException:
+            pass
+
+    thread = threading.Thread(target=spin, daemon=True)
+    thread.start()
+    try:
+        work()
+    finally:
+        executor.shutdown()
+        thread.join(timeout=5.0)
+
+
+def flush(publishers: Sequence[Publisher]) -> None:
+    """Wait until reliable subscribers have everything, before the process ends."""
+    for publisher in publishers:
+        publisher.wait_for_all_acked(Duration(seconds=_FLUSH_S))
+
+
+class Pace:
+    """Ticks at a rate; after a hold-up it goes on from there and does not catch up."""
+
+    def __init__(self, rate: float):
+        self._period = 1.0 / rate
+        self._next = time.monotonic()
+
+    def wait(self) -> None:
+        """Sleep until the next tick."""
+        now = time.monotonic()
+        if now < self._next:
+            time.sleep(self._next - now)
+        self._next = max(self._next, now - self._period) + self._period
+
+
+class Handshake:
+    """Waits for whoever estimates: for its subscriptions first, then for each answer.
+
+    Another thread must spin the node.
+
+    Args:
+        node: the publishing node.
+        topic: topic of the answers, SkeletonArray.
+        start_timeout_s: longest wait for the subscriptions.
+        step_timeout_s: longest wait for an answer.
+    """
+
+    def __init__(self, node: Node, topic: str, start_timeout_s: float, step_timeout_s: float):
+        self._node = node
+        self._topic = topics.checked(topic)
+        self._start_timeout_s = start_timeout_s
+        self._step_timeout_s = step_timeout_s
+        self._answered = threading.Condition()
+        self._last_stamp_ns: int | None = None
+        self._subscription = node.create_subscription(
+            SkeletonArray, topic, self._on_answer, topics.sensor_qos("reliable", depth=10)
+        )
+
+    def wait_for_subscribers(self, publishers: Sequence[Publisher]) -> None:
+        """Return when every publisher has a subscriber and the answers have a publisher.
+
+        Raises:
+            InputError: naming the topic, when that takes too long.
+        """
+        deadline = time.monotonic() + self._start_timeout_s
+        while self._node.context.ok():
+            missing = [p.topic_name for p in publishers if not p.get_subscription_count()]
+            if not missing and self._node.count_publishers(self._topic):
+                time.sleep(_DISCOVERY_S)
+                return
+            if time.monotonic() > deadline:
+                what = f"nobody subscribes to {missing[0]}" if missing else f"no {self._topic}"
+                raise InputError(f"{what} after {self._start_timeout_s:g} s, expected a node")
+            time.sleep(0.05)
+
+    def wait_for_answer(self, stamp_ns: int) -> None:
+        """Return when skeletons of that moment or a later one have come, or with a warning."""
+        deadline = time.monotonic() + self._step_timeout_s
+        with self._answered:
+            while self._last_stamp_ns is None or self._last_stamp_ns < stamp_ns:
+                if not self._node.context.ok():
+                    return
+                if time.monotonic() > deadline:
+                    self._node.get_logger().warning(
+                        f"no answer on {self._topic} within {self._step_timeout_s:g} s"
+                    )
+                    return
+                self._answered.wait(timeout=0.1)
+
+    def _on_answer(self, message: SkeletonArray) -> None:
+        with self._answered:
+            self._last_stamp_ns = to_nanoseconds(message.header.stamp)
+            self._answered.notify_all()

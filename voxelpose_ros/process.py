@@ -1,0 +1,51 @@
+"""Runs a node as a process: starts ROS, ends with one line where the configuration is bad."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import rclpy
+from rclpy.executors import ExternalShutdownException
+
+from voxelpose_core.errors import InputError
+
+
+def run(
+    factory: Callable[[], Any],
+    work: Callable[[Any], Any] = rclpy.spin,
+    args: Sequence[str] | None = None,
+) -> int:
+    """Make a node, let it work until it is done or is told to stop, and return the exit code.
+
+    Args:
+        factory: makes the node; its `close()`, where it has one, runs before it is destroyed.
+        work: spins it.
+        args: command line; sys.argv by default.
+    """
+    node = None
+    try:
+        _init(args)
+        node = factory()
+        work(node)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        if node is not None:
+            getattr(node, "close", lambda: None)()
+            node.destroy_node()
+        rclpy.try_shutdown()
+    return 0
+
+
+def _init(args: Sequence[str] | None) -> None:
+    try:
+        rclpy.init(args=args)
+    # rcl says what it could not parse, and where in its own sources that happened.
+    except RuntimeError as error:
+        reason = " ".join(str(error).split(", at ")[0].split())
+        raise InputError(f"ROS arguments: {reason}") from None

@@ -1,0 +1,228 @@
+"""People walk through a rig, and every camera's noisy 2D keypoints of them are published.
+
+Needs no cameras and no detector: for a first look in RViz, and for tests that know the truth.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+from rclpy.node import Node
+from sensor_msgs.msg import CameraInfo
+from std_msgs.msg import Header
+
+from voxelpose_core.errors import InputError
+from voxelpose_core.geometry.camera import Camera
+from voxelpose_core.geometry.rig import Rig, load_rig, propose_space
+from voxelpose_core.geometry.space import Space
+from voxelpose_core.skeletons import COCO17
+from voxelpose_ros import conversions, process, topics
+from voxelpose_ros.msg import Keypoints2DArray, SkeletonArray
+from voxelpose_ros.pacing import Handshake, Pace, flush, spin_beside
+from voxelpose_ros.parameters import Parameters
+
+_MIN_SEEN_JOINTS = 5
+_SPEED_MM_S = 1000.0
+_STRIDES_PER_S = 0.9
+_PERSONAL_SPACE_MM = 900.0
+
+# Segment lengths as shares of stature (Drillis and Contini, 1966).
+_HIP, _SHOULDER, _TRUNK = 0.058, 0.104, 0.288
+_UPPER_ARM, _FOREARM, _THIGH, _SHANK, _ANKLE = 0.176, 0.146, 0.245, 0.246, 0.039
+_HEAD = {
+    "nose": (0.068, 0.0, 0.095),
+    "left_eye": (0.052, 0.019, 0.117),
+    "right_eye": (0.052, -0.019, 0.117),
+    "left_ear": (0.0, 0.043, 0.107),
+    "right_ear": (0.0, -0.043, 0.107),
+}
+
+
+class WalkingPeople:
+    """People who walk one behind the other around the centre of a space, without noise.
+
+    Args:
+        space: where they walk; its floor is the ground.
+        count: how many.
+        seed: of statures and of where they are in their stride.
+
+    Raises:
+        InputError: when so many do not fit on their way around.
+    """
+
+    def __init__(self, space: Space, count: int, seed: int = 0):
+        random = np.random.default_rng(seed)
+        self._space = space
+        self._radius = min(0.3 * float(space.size[:2].min()), 2500.0)
+        fitting = int(2 * np.pi * self._radius / _PERSONAL_SPACE_MM)
+        if count > fitting:
+            raise InputError(f"{count} people, expected at most {fitting} in space {space} mm")
+        self._angles = 2 * np.pi * (np.arange(count) + random.random()) / max(count, 1)
+        self._statures = random.uniform(1550.0, 1900.0, count)
+        self._phases = random.uniform(0.0, 2 * np.pi, count)
+
+    def joints(self, time_s: float) -> np.ndarray:
+        """(P, 17, 3) COCO-17 joints in mm at that time."""
+        turn = time_s * _SPEED_MM_S / self._radius
+        people = [
+            self._person(stature, angle + turn, phase + 2 * np.pi * _STRIDES_PER_S * time_s)
+            for stature, angle, phase in zip(self._statures, self._angles, self._phases)
+        ]
+        return np.array(people).reshape(-1, len(COCO17), 3)
+
+    def _person(self, stature: float, angle: float, phase: float) -> np.ndarray:
+        local = stature * _stride(phase)
+        ankles = local[[COCO17.index("left_ankle"), COCO17.index("right_ankle")], 2]
+        local[:, 2] += _ANKLE * stature - ankles.min()
+        outward = np.array([np.cos(angle), np.sin(angle), 0.0])
+        forward = np.array([-np.sin(angle), np.cos(angle), 0.0])
+        floor = np.array([*self._space.center[:2], self._space.low[2]])
+        # Counter-clockwise, so that the left hand points to the centre.
+        axes = np.array([forward, -outward, [0.0, 0.0, 1.0]])
+        return floor + self._radius * outward + local @ axes
+
+
+def _stride(phase: float) -> np.ndarray:
+    """(17, 3) a walker of stature 1: x forward, y left, z up, mid-hip at the origin."""
+    joints = np.zeros((len(COCO17), 3))
+    for side, sign in (("left", 1.0), ("right", -1.0)):
+        swing = sign * np.sin(phase)
+        hip = np.array([0.0, sign * _HIP, 0.0])
+        knee = hip + _THIGH * _hanging(0.42 * swing + 0.08)
+        bend = 0.25 + 0.45 * max(0.0, sign * np.cos(phase))
+        shoulder = np.array([0.0, sign * _SHOULDER, _TRUNK])
+        elbow = shoulder + _UPPER_ARM * _hanging(-0.35 * swing)
+        joints[COCO17.index(f"{side}_hip")] = hip
+        joints[COCO17.index(f"{side}_knee")] = knee
+        joints[COCO17.index(f"{side}_ankle")] = knee + _SHANK * _hanging(0.42 * swing - bend)
+        joints[COCO17.index(f"{side}_shoulder")] = shoulder
+        joints[COCO17.index(f"{side}_elbow")] = elbow
+        joints[COCO17.index(f"{side}_wrist")] = elbow + _FOREARM * _hanging(0.4 - 0.35 * swing)
+    for name, offset in _HEAD.items():
+        joints[COCO17.index(name)] = np.array([0.0, 0.0, _TRUNK]) + offset
+    return joints
+
+
+def _hanging(angle: float) -> np.ndarray:
+    """Unit vector that hangs down, swung forward by an angle in radians."""
+    return np.array([np.sin(angle), 0.0, -np.cos(angle)])
+
+
+def observe(
+    people: np.ndarray, camera: Camera, random: np.random.Generator, noise_px: float, miss: float
+) -> np.ndarray:
+    """What a detector would say of people in a camera.
+
+    Args:
+        people: (P, J, 3) joints, mm.
+        camera: the camera.
+        random: source of noise.
+        noise_px: standard deviation of each coordinate, pixels.
+        miss: share of the joints that are missed; half that of whole people.
+
+    Returns:
+        (Q, J, 3) x px, y px, score of the Q people who are seen; missing joints are all zeros.
+    """
+    seen_people = []
+    for joints in people:
+        pixels, _ = camera.project(joints)
+        pixels = pixels + random.normal(0.0, noise_px, pixels.shape)
+        found = camera.sees(joints) & (random.random(len(joints)) >= miss)
+        scores = random.uniform(0.6, 0.95, len(joints))
+        if found.sum() >= _MIN_SEEN_JOINTS and random.random() >= miss / 2:
+            seen_people.append(np.column_stack([pixels, scores]) * found[:, None])
+    return np.array(seen_people, np.float32).reshape(-1, people.shape[1], 3)
+
+
+class RigSimulator(Node):
+    """Publishes Keypoints2DArray and CameraInfo of each camera, and the truth on ~/truth.
+
+    Raises:
+        InputError: when a parameter or the rig file is not as expected.
+    """
+
+    def __init__(self):
+        super().__init__("rig_simulator")
+        p = Parameters(self)
+        rig_file = p.text("rig_file", "", "Calibration of the cameras.")
+        count = p.integer("people", 3, "How many people walk.", 0, 50)
+        self._rate = p.number("rate", 10.0, "Moments per second.", 0.1, 1000.0)
+        self._moments = p.integer("moments", 0, "Moments to play; 0: no end.", 0, 2**31 - 1)
+        self._noise_px = p.number("noise_px", 2.0, "Noise of the keypoints.", 0.0, 100.0)
+        self._miss = p.number("miss", 0.05, "Share of the joints that are missed.", 0.0, 1.0)
+        self._jitter_ns = 1e6 * p.number(
+            "jitter_ms", 0.0, "Stamps of one moment lie within +- this.", 0.0, 1000.0
+        )
+        self._drop = p.number("drop", 0.0, "Share of the messages that are lost.", 0.0, 1.0)
+        self._seed = p.integer("seed", 0, "Of everything.", 0, 2**31 - 1)
+        template = p.text("keypoints_topic", topics.KEYPOINTS_TOPIC, "Keypoints topic of a camera.")
+        wait_for = p.text(
+            "wait_for", "", "Topic of skeletons to wait for after every moment; empty: real time."
+        )
+        if not rig_file:
+            raise InputError("parameter 'rig_file' is empty, expected a calibration file")
+        self._rig = load_rig(rig_file)
+        self._people = WalkingPeople(walking_space(self._rig), count, self._seed)
+        self._pace = Pace(self._rate)
+        self._keypoints, self._infos = [], []
+        for camera in self._rig.cameras:
+            topic = topics.expand(template, camera.name)
+            self._keypoints.append(self.create_publisher(Keypoints2DArray, topic, 10))
+            info = topics.camera_info_topic(topic)
+            self._infos.append(self.create_publisher(CameraInfo, info, 10))
+        self._truth = self.create_publisher(SkeletonArray, "~/truth", 10)
+        self._handshake = Handshake(self, wait_for, 120.0, 20.0) if wait_for else None
+
+    def play(self) -> None:
+        """Publish the moments."""
+        if self._handshake is not None:
+            self._handshake.wait_for_subscribers(self._keypoints)
+        index = 0
+        while self.context.ok() and (self._moments == 0 or index < self._moments):
+            self._pace.wait()
+            if self.context.ok():
+                self._publish(index)
+            index += 1
+        flush(self._keypoints)
+
+    def _publish(self, index: int) -> None:
+        # A generator a moment: what is seen then does not depend on what was lost before.
+        random = np.random.default_rng((self._seed, index))
+        people = self._people.joints(index / self._rate)
+        now = self.get_clock().now().nanoseconds
+        self._truth.publish(self._truth_message(people, now))
+        for camera, keypoints, infos in zip(self._rig.cameras, self._keypoints, self._infos):
+            seen = observe(people, camera, random, self._noise_px, self._miss)
+            jitter = random.uniform(-self._jitter_ns, self._jitter_ns)
+            if random.random() < self._drop:
+                continue
+            stamp = conversions.to_stamp(now + round(jitter))
+            header = Header(stamp=stamp, frame_id=conversions.optical_frame(camera.name))
+            infos.publish(conversions.camera_info(camera, stamp))
+            keypoints.publish(conversions.keypoints_to_message(seen, camera, COCO17, header))
+        if self._handshake is not None:
+            self._handshake.wait_for_answer(now - round(self._jitter_ns))
+
+    def _truth_message(self, people: np.ndarray, now_ns: int) -> SkeletonArray:
+        header = Header(stamp=conversions.to_stamp(now_ns), frame_id=self._rig.frame)
+        return conversions.joints_to_message(people, COCO17, self._rig.names, header)
+
+
+def walking_space(rig: Rig) -> Space:
+    """Where the simulated people walk: the rig's space, or the one that its cameras see."""
+    return rig.space if rig.space is not None else propose_space(rig)
+
+
+def _work(node: RigSimulator) -> None:
+    spin_beside(node, node.play)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the simulator as a process."""
+    return process.run(RigSimulator, _work, args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

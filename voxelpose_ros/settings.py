@@ -1,0 +1,169 @@
+"""The node's parameters: declared, checked, explained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rclpy.node import Node
+
+from voxelpose_core.errors import InputError
+from voxelpose_core.estimator import EstimatorSettings
+from voxelpose_core.geometry.rig import Rig, load_rig
+from voxelpose_core.geometry.space import Space
+from voxelpose_core.tracking import TrackerSettings
+from voxelpose_ros import topics
+from voxelpose_ros.parameters import Parameters
+
+INPUTS = ("image", "compressed", "keypoints")
+
+
+@dataclass(frozen=True)
+class NodeSettings:
+    """What the parameters of the node say; `declare` tells what each means."""
+
+    rig_file: str
+    cameras: Sequence[str]
+    input: str
+    image_topic: str
+    keypoints_topic: str
+    topics: Sequence[str]
+    reliability: str
+    check_camera_info: bool
+    frame_id: str
+    weights: str
+    device: str
+    detector: str
+    space: Space | None
+    slop_ms: float
+    max_wait_ms: float
+    min_cameras: int
+    estimator: EstimatorSettings
+    tracker: TrackerSettings
+
+    @classmethod
+    def declare(cls, node: Node) -> NodeSettings:
+        """Declare and read the parameters of `node`.
+
+        Raises:
+            InputError: naming the parameter, its value and what was expected.
+        """
+        p = Parameters(node)
+        space = p.text(
+            "space",
+            "",
+            "Capture space as CX,CY,CZ,SX,SY,SZ in mm: the rig file's, or one proposed from the "
+            "cameras, where it is empty.",
+        )
+        return cls(
+            rig_file=p.text(
+                "rig_file", "", "Calibration of the cameras: the rig YAML or another tool's file."
+            ),
+            cameras=p.texts("cameras", "Cameras of the rig to use; all where it is empty."),
+            input=p.text("input", "image", "What the camera topics carry.", INPUTS),
+            image_topic=p.text(
+                "image_topic",
+                topics.IMAGE_TOPIC,
+                "Image topic of a camera; compressed images are expected on "
+                "<image_topic>/compressed.",
+            ),
+            keypoints_topic=p.text(
+                "keypoints_topic", topics.KEYPOINTS_TOPIC, "Keypoints topic of a camera."
+            ),
+            topics=p.texts("topics", "Topics in the order of the cameras, in place of a template."),
+            reliability=p.text(
+                "reliability",
+                "best_effort",
+                "Quality of service of the camera topics.",
+                topics.RELIABILITIES,
+            ),
+            check_camera_info=p.flag(
+                "check_camera_info",
+                True,
+                "Drop the frames of a camera whose CameraInfo contradicts the rig file.",
+            ),
+            frame_id=p.text("frame_id", "", "World frame of the output; the rig's where empty."),
+            weights=p.text("weights", "universal", "Name or file of the 3D weights."),
+            device=p.text("device", "auto", "auto, cpu or cuda:N."),
+            detector=p.text("detector", "movenet", "2D detector, for images."),
+            space=Space.parse(space) if space else None,
+            slop_ms=p.number(
+                "slop_ms",
+                15.0,
+                "Largest difference between the stamps of one moment; less than the frame period.",
+                0.0,
+                1000.0,
+            ),
+            max_wait_ms=p.number(
+                "max_wait_ms",
+                100.0,
+                "How long a moment waits for its missing cameras.",
+                0.0,
+                10000.0,
+            ),
+            min_cameras=p.integer(
+                "min_cameras", 2, "Fewest cameras that make a moment.", 2, 1000
+            ),
+            estimator=_estimator_settings(p),
+            tracker=_tracker_settings(p),
+        )
+
+    def load_rig(self) -> Rig:
+        """The rig file's rig, with the chosen cameras only."""
+        if not self.rig_file:
+            raise InputError("parameter 'rig_file' is empty, expected a calibration file")
+        rig = load_rig(self.rig_file)
+        return rig.select(self.cameras) if self.cameras else rig
+
+    def camera_topics(self, rig: Rig) -> dict[str, str]:
+        """Each camera's topic.
+
+        Raises:
+            InputError: when the topics do not fit the cameras.
+        """
+        if self.topics:
+            found = [topics.checked(topic) for topic in self.topics]
+        else:
+            template = self.keypoints_topic if self.input == "keypoints" else self.image_topic
+            suffix = topics.COMPRESSED_SUFFIX if self.input == "compressed" else ""
+            found = [topics.expand(template, name) + suffix for name in rig.names]
+        if len(found) != len(rig):
+            raise InputError(
+                f"parameter 'topics' has {len(found)} topics, rig '{rig.name}' has calibrations of "
+                f"{len(rig)} cameras ({', '.join(rig.names)}): expected one topic for each"
+            )
+        for topic in found:
+            if found.count(topic) > 1:
+                raise InputError(f"topic '{topic}' serves two cameras, expected one for each")
+        return dict(zip(rig.names, found))
+
+
+def _tracker_settings(p: Parameters) -> TrackerSettings:
+    default = TrackerSettings()
+    return TrackerSettings(
+        gate_mm=p.number(
+            "track_gate_mm",
+            default.gate_mm,
+            "Largest mean joint distance between two moments of one person.",
+            1.0,
+            10000.0,
+        ),
+        max_age_s=p.number(
+            "track_max_age_s",
+            default.max_age_s,
+            "A person unseen for longer gets a new id.",
+            0.01,
+            3600.0,
+        ),
+        confirm_after=p.integer(
+            "track_confirm_after",
+            default.confirm_after,
+            "A newcomer gets its id when it was seen this often in a row.",
+            1,
+            100,
+        ),
+    )
+
+
+def _estimator_settings(p: Parameters) -> EstimatorSettings:
+    return EstimatorSettings()

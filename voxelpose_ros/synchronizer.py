@@ -1,0 +1,317 @@
+"""Groups the messages of N cameras into moments. No ROS in here; times are integer nanoseconds.
+
+Unlike message_filters' ApproximateTimeSynchronizer, a camera that dies or drops frames delays a
+set by at most `max_wait`, the cost of a message does not grow with what is queued, and callbacks
+never run under the lock.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from voxelpose_core.errors import InputError
+
+SECOND = 1_000_000_000
+_MAX_OPEN = 8
+_MAX_UNDELIVERED = 16
+
+
+@dataclass(frozen=True)
+class SynchronizedSet:
+    """What the cameras saw at one moment.
+
+    Attributes:
+        stamp_ns: mean of the messages' stamps.
+        messages: one per camera, in the synchronizer's order; None where a camera gave none.
+        spread_ns: latest minus earliest stamp.
+    """
+
+    stamp_ns: int
+    messages: tuple[Any | None, ...]
+    spread_ns: int
+
+    @property
+    def complete(self) -> bool:
+        """Whether every camera is in it."""
+        return all(message is not None for message in self.messages)
+
+
+@dataclass
+class CameraStatistics:
+    """What one camera's messages came to, since the start."""
+
+    received: int = 0
+    used: int = 0
+    late: int = 0
+    duplicate: int = 0
+    unmatched: int = 0
+    skew_ns: float = 0.0
+    last_heard_ns: int | None = None
+
+
+class _Moment:
+    """Messages that may belong together: at most one per camera."""
+
+    __slots__ = ("messages", "stamps", "count", "low", "high", "total", "opened_ns")
+
+    def __init__(self, cameras: int, opened_ns: int):
+        self.messages: list[Any | None] = [None] * cameras
+        self.stamps: list[int | None] = [None] * cameras
+        self.count = 0
+        self.low = self.high = self.total = 0
+        self.opened_ns = opened_ns
+
+    def put(self, index: int, stamp_ns: int, message: Any) -> None:
+        self.low = min(self.low, stamp_ns) if self.count else stamp_ns
+        self.high = max(self.high, stamp_ns) if self.count else stamp_ns
+        self.total += stamp_ns
+        self.count += 1
+        self.messages[index] = message
+        self.stamps[index] = stamp_ns
+
+    @property
+    def center_ns(self) -> int:
+        return self.total // self.count
+
+    def spread_with(self, stamp_ns: int) -> int:
+        return max(self.high, stamp_ns) - min(self.low, stamp_ns)
+
+
+class Synchronizer:
+    """Puts messages of N cameras together by their stamps.
+
+    A set comes out as soon as every camera that is alive is in it, or `max_wait_s` after its first
+    message came in, if it has at least `min_cameras`. Sets come out in the order of their stamps; a
+    complete set pushes the older ones out before it. A camera that was silent for `silent_after_s`
+    is not waited for until it speaks again. When the stamps jump back by more than a second (a bag
+    that loops, a player that restarts), the new time line takes over with its first set.
+
+    Args:
+        cameras: N names.
+        slop_s: largest difference between two stamps of a set. A set holds one message of a camera,
+            so that it may exceed half of the frame period, but must stay below the period.
+        max_wait_s: how long a set waits for its missing cameras, from its first message on.
+        min_cameras: fewest messages that make a set.
+        silent_after_s: silence after which a camera is no longer waited for.
+        offsets_s: per camera, seconds added to its stamps: compensates a known delay.
+        clock: nanoseconds that never jump; used where `now_ns` is not given.
+
+    Raises:
+        InputError: when a limit makes no sense or a camera is named twice.
+    """
+
+    def __init__(
+        self,
+        cameras: Sequence[str],
+        slop_s: float = 0.015,
+        max_wait_s: float = 0.1,
+        min_cameras: int = 2,
+        silent_after_s: float = 1.0,
+        offsets_s: dict[str, float] | None = None,
+        clock: Callable[[], int] = time.monotonic_ns,
+    ):
+        if len(set(cameras)) != len(cameras):
+            raise InputError(f"cameras {list(cameras)}: a name appears twice")
+        if not 1 <= min_cameras <= len(cameras):
+            raise InputError(
+                f"min_cameras is {min_cameras}, expected 1 to the number of cameras, {len(cameras)}"
+            )
+        if slop_s < 0 or max_wait_s < 0:
+            raise InputError(
+                f"slop and maximum wait are {slop_s:g} s and {max_wait_s:g} s, expected at least 0"
+            )
+        self.cameras = tuple(cameras)
+        self.min_cameras = min_cameras
+        self.statistics = {name: CameraStatistics() for name in cameras}
+        self._index = {name: i for i, name in enumerate(cameras)}
+        self._slop = round(slop_s * SECOND)
+        self._max_wait = round(max_wait_s * SECOND)
+        self._silent_after = round(silent_after_s * SECOND)
+        self._jump = max(SECOND, 2 * self._max_wait)
+        self._offsets = [round((offsets_s or {}).get(name, 0.0) * SECOND) for name in cameras]
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._open: list[_Moment] = []
+        self._last: _Moment | None = None
+        self._started_ns: int | None = None
+        self._callbacks: list[tuple[Callable, tuple]] = []
+        self._ready: deque[SynchronizedSet] = deque(maxlen=_MAX_UNDELIVERED)
+        self._delivering = False
+
+    def registerCallback(self, callback: Callable, *args: Any) -> None:  # noqa: N802
+        """Call `callback(synchronized_set, *args)` for every set (message_filters' spelling)."""
+        self._callbacks.append((callback, args))
+
+    def connectInput(self, filters: Sequence[Any]) -> None:  # noqa: N802
+        """Take the messages of message_filters' filters, one per camera, in order."""
+        for name, source in zip(self.cameras, filters, strict=True):
+            source.registerCallback(self._add_stamped, name)
+
+    def _add_stamped(self, message: Any, camera: str) -> None:
+        stamp = message.header.stamp
+        self.add(camera, stamp.sec * SECOND + stamp.nanosec, message)
+
+    def add(self, camera: str, stamp_ns: int, message: Any, now_ns: int | None = None) -> None:
+        """Take one message; callbacks of the sets that it finishes run before this returns."""
+        now = self._clock() if now_ns is None else now_ns
+        with self._lock:
+            self._sort_in(self._index[camera], stamp_ns, message, now)
+            self._close_expired(now)
+        self._deliver()
+
+    def poll(self, now_ns: int | None = None) -> None:
+        """Let go of the sets whose wait is over. Call this every few milliseconds."""
+        with self._lock:
+            self._close_expired(self._clock() if now_ns is None else now_ns)
+        self._deliver()
+
+    def _sort_in(self, index: int, stamp_ns: int, message: Any, now: int) -> None:
+        self._started_ns = now if self._started_ns is None else self._started_ns
+        statistics = self.statistics[self.cameras[index]]
+        statistics.received += 1
+        statistics.last_heard_ns = now
+        stamp_ns += self._offsets[index]
+        if self._is_duplicate(index, stamp_ns):
+            statistics.duplicate += 1
+        elif self._is_late(index, stamp_ns):
+            statistics.late += 1
+        else:
+            moment = self._moment_for(index, stamp_ns, now)
+            moment.put(index, stamp_ns, message)
+            if moment.count >= self.min_cameras and not self._awaited(moment, now):
+                self._close(moment)
+
+    def _is_duplicate(self, index: int, stamp_ns: int) -> bool:
+        if self._last is not None and self._last.stamps[index] == stamp_ns:
+            return True
+        return any(moment.stamps[index] == stamp_ns for moment in self._open)
+
+    def _is_late(self, index: int, stamp_ns: int) -> bool:
+        """Whether the message belongs to a moment that has gone out, or to one before it."""
+        last = self._last
+        if last is None or stamp_ns < last.low - self._jump:
+            return False
+        if last.stamps[index] is not None:
+            return stamp_ns < last.stamps[index]
+        return stamp_ns < last.low or last.spread_with(stamp_ns) <= self._slop
+
+    def _moment_for(self, index: int, stamp_ns: int, now: int) -> _Moment:
+        """The nearest open moment that the message fits into, or a new one."""
+        fitting = [
+            moment
+            for moment in self._open
+            if moment.stamps[index] is None and moment.spread_with(stamp_ns) <= self._slop
+        ]
+        if fitting:
+            return min(fitting, key=lambda moment: abs(moment.center_ns - stamp_ns))
+        if len(self._open) == _MAX_OPEN:
+            self._close(self._open[0])
+        moment = _Moment(len(self.cameras), now)
+        self._open.append(moment)
+        return moment
+
+    def _awaited(self, moment: _Moment, now: int) -> bool:
+        """Whether a camera that is alive is still missing."""
+        if moment.count == len(self.cameras):
+            return False
+        oldest = now - self._silent_after
+        for name, stamp_ns in zip(self.cameras, moment.stamps):
+            if stamp_ns is None:
+                heard = self.statistics[name].last_heard_ns
+                if (self._started_ns if heard is None else heard) > oldest:
+                    return True
+        return False
+
+    def _close_expired(self, now: int) -> None:
+        for moment in sorted(self._open, key=lambda moment: moment.center_ns):
+            if moment in self._open and now - moment.opened_ns >= self._max_wait:
+                self._close(moment)
+
+    def _close(self, moment: _Moment) -> None:
+        """Emit the moment, after the older ones, or give its messages up if they are too few."""
+        if moment.count < self.min_cameras:
+            self._give_up(moment)
+            return
+        self._open.remove(moment)
+        center = moment.center_ns
+        for other in sorted(self._open, key=lambda other: other.center_ns):
+            if abs(other.center_ns - center) > self._jump:
+                # Left over from another time line.
+                if other.opened_ns <= moment.opened_ns:
+                    self._give_up(other)
+            elif other.center_ns < center and other in self._open:
+                self._close(other)
+        self._emit(moment)
+
+    def _give_up(self, moment: _Moment) -> None:
+        self._open.remove(moment)
+        for name, stamp_ns in zip(self.cameras, moment.stamps):
+            self.statistics[name].unmatched += stamp_ns is not None
+
+    def _emit(self, moment: _Moment) -> None:
+        center = moment.center_ns
+        for name, stamp_ns in zip(self.cameras, moment.stamps):
+            if stamp_ns is not None:
+                statistics = self.statistics[name]
+                statistics.used += 1
+                statistics.skew_ns += 0.05 * (stamp_ns - center - statistics.skew_ns)
+        self._ready.append(
+            SynchronizedSet(center, tuple(moment.messages), moment.high - moment.low)
+        )
+        moment.messages = []
+        self._last = moment
+
+    def _deliver(self) -> None:
+        """Run the callbacks, one thread at a time and in order, outside the lock."""
+        with self._lock:
+            if self._delivering or not self._ready:
+                return
+            self._delivering = True
+        try:
+            while (ready := self._next_ready()) is not None:
+                for callback, args in self._callbacks:
+                    callback(ready, *args)
+        except BaseException:
+            self._delivering = False
+            raise
+
+    def _next_ready(self) -> SynchronizedSet | None:
+        with self._lock:
+            # Falls together with seeing the queue empty: a set put in later finds it False.
+            self._delivering = bool(self._ready)
+            return self._ready.popleft() if self._ready else None
+
+
+class LatestSlot:
+    """Hands the newest item to a worker thread; items that it was too busy for are replaced."""
+
+    def __init__(self):
+        self._changed = threading.Condition()
+        self._item: Any | None = None
+        self._closed = False
+        self.replaced = 0
+
+    def put(self, item: Any) -> None:
+        """Never waits."""
+        with self._changed:
+            self.replaced += self._item is not None
+            self._item = item
+            self._changed.notify()
+
+    def take(self) -> Any | None:
+        """Wait for an item; None once the slot is closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._item is not None or self._closed)
+            item, self._item = self._item, None
+            return None if self._closed else item
+
+    def close(self) -> None:
+        """Wake the worker for good."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()

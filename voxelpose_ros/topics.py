@@ -1,0 +1,88 @@
+"""Names and qualities of the topics that belong to cameras."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.exceptions import InvalidTopicNameException
+from rclpy.node import Node
+from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.validate_topic_name import validate_topic_name
+
+from voxelpose_core.errors import InputError
+
+IMAGE_TOPIC = "/{camera}/image_raw"
+KEYPOINTS_TOPIC = "/{camera}/keypoints"
+COMPRESSED_SUFFIX = "/compressed"
+RELIABILITIES = ("best_effort", "reliable")
+
+
+def ros_name(camera: str) -> str:
+    """The camera's name as part of a topic: letters, digits, underscores, no digit first."""
+    name = re.sub(r"\W", "_", camera, flags=re.ASCII)
+    return f"camera_{name}" if name[:1].isdigit() or not name else name
+
+
+def expand(template: str, camera: str) -> str:
+    """The camera's topic from a template that holds `{camera}`.
+
+    Raises:
+        InputError: when the template lacks `{camera}` or no topic comes of it.
+    """
+    if "{camera}" not in template:
+        raise InputError(f"topic '{template}' has no '{{camera}}' in it, expected a template")
+    return checked(template.replace("{camera}", ros_name(camera)))
+
+
+def checked(topic: str) -> str:
+    """The same topic; InputError when ROS does not allow it."""
+    try:
+        validate_topic_name(topic)
+    except InvalidTopicNameException as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"topic '{topic}' is not a ROS name: {reason}") from None
+    return topic
+
+
+def camera_info_topic(image_topic: str) -> str:
+    """The topic of the CameraInfo beside an image or keypoints topic (image_transport's rule)."""
+    base = image_topic.removesuffix(COMPRESSED_SUFFIX)
+    return f"{base.rpartition('/')[0]}/camera_info"
+
+
+def sensor_qos(reliability: str = "best_effort", depth: int = 5) -> QoSProfile:
+    """SensorDataQoS (REP-2003), or its reliable sister."""
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST,
+        depth=depth,
+        reliability=ReliabilityPolicy[reliability.upper()],
+    )
+
+
+class TopicFilter:
+    """message_filters.Subscriber, as far as a synchronizer needs it."""
+
+    def __init__(self, node: Node, message_type: type, topic: str, **options: Any):
+        self._callbacks: list[tuple[Callable, tuple]] = []
+        self._subscription = node.create_subscription(
+            message_type, topic, self._on_message, **options
+        )
+
+    def registerCallback(self, callback: Callable, *args: Any) -> None:  # noqa: N802
+        """Call `callback(message, *args)` for every message."""
+        self._callbacks.append((callback, args))
+
+    def _on_message(self, message: Any) -> None:
+        for callback, args in self._callbacks:
+            callback(message, *args)
+
+
+def subscriber(node: Node, message_type: type, topic: str, **options: Any):
+    """A message_filters.Subscriber where that package is installed, else its like."""
+    try:
+        from message_filters import Subscriber
+    except ImportError:
+        Subscriber = TopicFilter
+    return Subscriber(node, message_type, topic, **options)
