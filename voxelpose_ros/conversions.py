@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 from builtin_interfaces.msg import Time
-from geometry_msgs.msg import Point
+from geometry_msgs.msg import Point, TransformStamped
+from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
@@ -164,6 +165,17 @@ def camera_info(camera: Camera, stamp: Time) -> CameraInfo:
         r=np.eye(3).ravel().tolist(),
         p=projection.ravel().tolist(),
     )
+
+
+def camera_transform(camera: Camera, frame_id: str) -> TransformStamped:
+    """Where the camera's optical frame is in the rig's frame, as TF wants it."""
+    transform = TransformStamped(child_frame_id=optical_frame(camera.name))
+    transform.header.frame_id = frame_id
+    position, rotation = transform.transform.translation, transform.transform.rotation
+    position.x, position.y, position.z = (float(v) for v in camera.C / MM_PER_M)
+    quaternion = Rotation.from_matrix(camera.R.T).as_quat()
+    rotation.x, rotation.y, rotation.z, rotation.w = (float(v) for v in quaternion)
+    return transform
 
 
 def check_camera_info(message: CameraInfo, camera: Camera) -> None:

@@ -21,7 +21,6 @@ from visualization_msgs.msg import MarkerArray
 from voxelpose_core.errors import InputError
 from voxelpose_core.estimator import Estimate, PoseEstimator
 from voxelpose_core.geometry.camera import Camera
-from voxelpose_core.skeletons import COCO17
 from voxelpose_core.tracking import Tracker
 from voxelpose_ros import conversions, process, topics
 from voxelpose_ros.diagnostics import Health
@@ -51,7 +50,6 @@ class VoxelPoseNode(Node):
         self._rig = settings.load_rig()
         self._topics = settings.camera_topics(self._rig)
         self._frame = settings.frame_id or self._rig.frame
-        self._min_cameras = min(settings.min_cameras, len(self._rig))
         self._estimator = PoseEstimator(
             self._rig,
             weights=settings.weights,
@@ -69,7 +67,7 @@ class VoxelPoseNode(Node):
             self._rig.names,
             slop_s=settings.slop_ms / 1e3,
             max_wait_s=settings.max_wait_ms / 1e3,
-            min_cameras=self._min_cameras,
+            min_cameras=settings.min_cameras,
         )
         self._synchronizer.registerCallback(self._slot.put)
         self._advertise()
@@ -161,8 +159,9 @@ class VoxelPoseNode(Node):
             for camera, message in zip(self._rig.cameras, moment.messages)
         ]
         usable = sum(given is not None for given in inputs)
-        if usable < self._min_cameras:
-            self._problem(f"moment dropped: {usable} usable, expected {self._min_cameras} cameras")
+        needed = self._settings.min_cameras
+        if usable < needed:
+            self._problem(f"moment dropped: {usable} cameras usable, expected at least {needed}")
             return
         decoded = time.perf_counter()
         estimate = self._estimate(inputs)
@@ -187,7 +186,8 @@ class VoxelPoseNode(Node):
             return None
         try:
             if isinstance(message, Keypoints2DArray):
-                return conversions.keypoints_from_message(message, camera, COCO17)
+                joint_set = self._estimator.joint_set
+                return conversions.keypoints_from_message(message, camera, joint_set)
             if isinstance(message, CompressedImage):
                 image = conversions.compressed_to_bgr(message)
             else:
@@ -205,9 +205,10 @@ class VoxelPoseNode(Node):
 
     def _publish(self, moment: SynchronizedSet, estimate: Estimate) -> None:
         stamp = conversions.to_stamp(moment.stamp_ns)
+        joint_set = self._estimator.joint_set
         skeletons = conversions.skeletons_to_message(
             estimate.skeletons,
-            self._estimator.joint_set,
+            joint_set,
             estimate.cameras,
             Header(stamp=stamp, frame_id=self._frame),
         )
@@ -217,7 +218,7 @@ class VoxelPoseNode(Node):
             if keypoints is not None and publisher.get_subscription_count():
                 header = Header(stamp=stamp, frame_id=conversions.optical_frame(camera.name))
                 publisher.publish(
-                    conversions.keypoints_to_message(keypoints, camera, COCO17, header)
+                    conversions.keypoints_to_message(keypoints, camera, joint_set, header)
                 )
         self._marker_publisher.publish(self._markers.update(skeletons))
         self._skeleton_publisher.publish(skeletons)
@@ -228,7 +229,6 @@ class VoxelPoseNode(Node):
         }
         description = {
             "moments skipped while busy": self._slot.replaced,
-            "cameras": len(self._rig),
             **self._estimator.description(),
         }
         self._diagnostics_publisher.publish(

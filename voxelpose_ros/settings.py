@@ -49,6 +49,9 @@ class NodeSettings:
             InputError: naming the parameter, its value and what was expected.
         """
         p = Parameters(node)
+        min_cameras = p.integer(
+            "min_cameras", 2, "Fewest cameras that make a moment.", 2, 1000
+        )
         space = p.text(
             "space",
             "",
@@ -101,10 +104,8 @@ class NodeSettings:
                 0.0,
                 10000.0,
             ),
-            min_cameras=p.integer(
-                "min_cameras", 2, "Fewest cameras that make a moment.", 2, 1000
-            ),
-            estimator=_estimator_settings(p),
+            min_cameras=min_cameras,
+            estimator=_estimator_settings(p, min_cameras),
             tracker=_tracker_settings(p),
         )
 
@@ -165,5 +166,28 @@ def _tracker_settings(p: Parameters) -> TrackerSettings:
     )
 
 
-def _estimator_settings(p: Parameters) -> EstimatorSettings:
-    return EstimatorSettings()
+def _estimator_settings(p: Parameters, min_cameras: int) -> EstimatorSettings:
+    fields = EstimatorSettings.model_fields
+
+    def number(name: str, low: float, high: float) -> float:
+        return p.number(name, fields[name].default, fields[name].description, low, high)
+
+    # ROS parameters have no "none".
+    threshold = p.number(
+        "proposal_threshold",
+        -1.0,
+        "Root score that a person exceeds; -1: what the weights say.",
+        -1.0,
+        1.0,
+    )
+    people, recenter = fields["max_people"], fields["recenter"]
+    return EstimatorSettings(
+        proposal_threshold=None if threshold < 0 else threshold,
+        support_threshold=number("support_threshold", 0.0, 1.0),
+        joint_threshold=number("joint_threshold", 0.0, 1.0),
+        keypoint_threshold=number("keypoint_threshold", 0.0, 1.0),
+        duplicate_distance=number("duplicate_distance", 0.0, 5000.0),
+        max_people=p.integer("max_people", people.default, people.description, 1, 100),
+        min_cameras=min_cameras,
+        recenter=p.flag("recenter", recenter.default, recenter.description),
+    )

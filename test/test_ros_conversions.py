@@ -1,0 +1,330 @@
+"""Messages to core types and back: pictures of every encoding, intrinsics, skeletons, keypoints."""
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("voxelpose_ros.msg", reason="the package's messages are not built")
+
+from builtin_interfaces.msg import Time  # noqa: E402
+from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
+from std_msgs.msg import Header  # noqa: E402
+
+from voxelpose_core.errors import InputError  # noqa: E402
+from voxelpose_core.estimator import Skeleton  # noqa: E402
+from voxelpose_core.geometry.camera import Camera  # noqa: E402
+from voxelpose_core.skeletons import COCO17, PANOPTIC15  # noqa: E402
+from voxelpose_ros import conversions  # noqa: E402
+from voxelpose_ros.msg import Keypoints2D  # noqa: E402
+
+HEADER = Header(stamp=Time(sec=12, nanosec=34), frame_id="world")
+
+
+@pytest.fixture
+def camera():
+    K = [[500.0, 0.0, 320.0], [0.0, 510.0, 240.0], [0.0, 0.0, 1.0]]
+    turn = [[0.0, 1.0, 0.0], [0.0, 0.0, -1.0], [-1.0, 0.0, 0.0]]
+    return Camera("left", (640, 480), K, [-0.2, 0.05, 0.001, -0.002, 0.01], turn, [1000, 2000, 3000])
+
+
+def picture(width=16, height=8):
+    """A smooth picture, in whose Bayer mosaic and chroma little is lost."""
+    y, x = np.mgrid[0:height, 0:width]
+    return np.stack([40 + 4 * x, 90 + 6 * y, 200 - 4 * x], axis=-1).astype(np.uint8)
+
+
+def image_message(pixels, encoding, padding=0):
+    """Rows of pixels (H, W[, C]) as a message, with padding bytes after each row."""
+    height, width = pixels.shape[:2]
+    rows = pixels.reshape(height, -1)
+    rows = np.pad(rows, ((0, 0), (0, padding)), constant_values=77)
+    message = Image(height=height, width=width, encoding=encoding, step=rows.shape[1])
+    message.data.frombytes(rows.tobytes())
+    return message
+
+
+def mosaic(image, pattern):
+    """What a sensor with the Bayer pattern (row by row, such as "rggb") sees of a BGR image."""
+    raw = np.zeros(image.shape[:2], np.uint8)
+    for place, letter in enumerate(pattern):
+        rows, columns = slice(place // 2, None, 2), slice(place % 2, None, 2)
+        raw[rows, columns] = image[rows, columns, "bgr".index(letter)]
+    return raw
+
+
+def encoded(image, encoding):
+    if encoding in ("bgr8", "8UC3"):
+        return image
+    if encoding in ("mono8", "8UC1"):
+        return cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+    if encoding.startswith("bayer_"):
+        return mosaic(image, encoding[6:10])
+    code = {
+        "rgb8": cv2.COLOR_BGR2RGB,
+        "bgra8": cv2.COLOR_BGR2BGRA,
+        "rgba8": cv2.COLOR_BGR2RGBA,
+        "yuv422": cv2.COLOR_BGR2YUV_UYVY,
+        "uyvy": cv2.COLOR_BGR2YUV_UYVY,
+        "yuv422_yuy2": cv2.COLOR_BGR2YUV_YUY2,
+        "yuyv": cv2.COLOR_BGR2YUV_YUY2,
+    }[encoding]
+    return cv2.cvtColor(image, code)
+
+
+ENCODINGS = (
+    "bgr8 8UC3 rgb8 mono8 8UC1 bgra8 rgba8 yuv422 uyvy yuv422_yuy2 yuyv bayer_rggb8 bayer_bggr8 "
+    "bayer_gbrg8 bayer_grbg8"
+).split()
+
+
+@pytest.mark.parametrize("padding", [0, 5])
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_every_common_encoding_gives_the_picture(encoding, padding):
+    image = picture()
+    found = conversions.image_to_bgr(image_message(encoded(image, encoding), encoding, padding))
+    assert found.dtype == np.uint8
+    expected = image
+    if encoding in ("mono8", "8UC1"):
+        expected = cv2.cvtColor(encoded(image, encoding), cv2.COLOR_GRAY2BGR)
+    # A mosaic has no colours at its edges, YUV rounds.
+    inner = np.s_[2:-2, 2:-2] if encoding.startswith("bayer") else np.s_[:]
+    tolerance = {"b": 8, "y": 6, "u": 6}.get(encoding[0], 0) if encoding[:3] != "bgr" else 0
+    np.testing.assert_allclose(found[inner].astype(int), expected[inner], atol=tolerance)
+
+
+def test_a_bgr_picture_is_not_copied():
+    message = image_message(picture(), "bgr8")
+    before = message.data[0]
+    conversions.image_to_bgr(message)[0, 0, 0] = before + 1
+    assert message.data[0] == before + 1
+
+
+def test_encodings_beyond_the_common_ones_go_through_cv_bridge(monkeypatch):
+    class CvBridge:
+        def imgmsg_to_cv2(self, message, encoding):
+            assert (message.encoding, encoding) == ("16UC1", "bgr8")
+            return picture()
+
+    module = type("module", (), {"CvBridge": CvBridge})
+    monkeypatch.setitem(__import__("sys").modules, "cv_bridge", module)
+    found = conversions.image_to_bgr(image_message(np.zeros((8, 32), np.uint8), "16UC1"))
+    np.testing.assert_array_equal(found, picture())
+
+
+def test_cv_bridge_reads_our_messages_alike():
+    cv_bridge = pytest.importorskip("cv_bridge")
+    message = conversions.bgr_to_image(picture(), HEADER)
+    found = cv_bridge.CvBridge().imgmsg_to_cv2(message, "bgr8")
+    np.testing.assert_array_equal(found, picture())
+
+
+def test_images_survive_the_way_there_and_back():
+    message = conversions.bgr_to_image(picture()[:, ::2], HEADER)
+    assert (message.width, message.height, message.step) == (8, 8, 24)
+    np.testing.assert_array_equal(conversions.image_to_bgr(message), picture()[:, ::2])
+    assert message.header == HEADER
+
+
+def broken(**changes):
+    message = image_message(picture(), "bgr8")
+    for name, value in changes.items():
+        setattr(message, name, value)
+    return message
+
+
+@pytest.mark.parametrize(
+    ("message", "text"),
+    [
+        (broken(encoding="h264"), "encoding 'h264' is unknown, expected one of bgr8"),
+        (broken(encoding=""), "encoding '' is unknown"),
+        (broken(width=0), "image is 0x8, expected pixels"),
+        (broken(height=0), "image is 16x0, expected pixels"),
+        (broken(data=[]), "image has 0 bytes, expected step 48 x 8 rows"),
+        (broken(height=9), "image has 384 bytes, expected step 48 x 9 rows"),
+        (broken(width=17), "step is 48 bytes, expected at least 51 for 17 pixels of bgr8"),
+        (broken(encoding="bgra8"), "expected at least 64"),
+        (broken(encoding="yuv422", width=15), "cannot be yuv422, expected even sizes"),
+    ],
+)
+def test_a_broken_image_is_refused_in_one_line(message, text):
+    with pytest.raises(InputError, match=text) as caught:
+        conversions.image_to_bgr(message)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_compressed_images(suffix):
+    data = cv2.imencode(suffix, picture())[1].tobytes()
+    found = conversions.compressed_to_bgr(CompressedImage(format=suffix[1:], data=data))
+    np.testing.assert_allclose(found.astype(int), picture(), atol=12)
+
+
+def test_compressed_images_survive_the_way_there_and_back():
+    message = conversions.bgr_to_compressed(picture(), HEADER, quality=95)
+    assert "jpeg" in message.format
+    np.testing.assert_allclose(
+        conversions.compressed_to_bgr(message).astype(int), picture(), atol=12
+    )
+
+
+JPEG = cv2.imencode(".jpg", picture(160, 120))[1].tobytes()
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (b"", "is empty"),
+        (JPEG[: len(JPEG) // 2], "is cut off"),
+        (b"\xff\xd8\xff\xd9", "cannot be decoded"),
+        (b"not a picture", "cannot be decoded"),
+    ],
+)
+def test_a_broken_compressed_image_is_refused_in_one_line(data, text):
+    with pytest.raises(InputError, match=text):
+        conversions.compressed_to_bgr(CompressedImage(format="jpeg", data=data))
+
+
+def test_zeros_after_the_end_of_a_jpeg_are_harmless():
+    message = CompressedImage(format="jpeg", data=JPEG + bytes(64))
+    assert conversions.compressed_to_bgr(message).shape == (120, 160, 3)
+
+
+@pytest.mark.parametrize("nanoseconds", [0, 1, 1_700_000_000_123_456_789, -1, -1_500_000_000])
+def test_stamps_survive_the_way_there_and_back(nanoseconds):
+    assert conversions.to_nanoseconds(conversions.to_stamp(nanoseconds)) == nanoseconds
+
+
+def test_camera_info_says_what_the_rig_says(camera):
+    message = conversions.camera_info(camera, HEADER.stamp)
+    assert (message.width, message.height) == (640, 480)
+    np.testing.assert_array_equal(np.reshape(message.k, (3, 3)), camera.K)
+    np.testing.assert_array_equal(message.d, camera.distortion)
+    assert message.header.frame_id == "left_optical_frame"
+    conversions.check_camera_info(message, camera)
+
+
+def changed_info(camera, **changes):
+    message = conversions.camera_info(camera, HEADER.stamp)
+    for name, value in changes.items():
+        setattr(message, name, value)
+    return message
+
+
+def test_a_driver_without_calibration_contradicts_nothing(camera):
+    conversions.check_camera_info(changed_info(camera, k=[0.0] * 9), camera)
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"width": 1280}, "says 1280x480 pixels, the rig file 640x480 for camera 'left'"),
+        ({"k": [700.0, 0, 320, 0, 510, 240, 0, 0, 1]}, "says fx 700.0, fy 510.0"),
+        ({"k": [float("nan")] * 9}, "says fx nan"),
+        ({"d": [0.2, 0.05, 0.001, -0.002, 0.01]}, "says distortion"),
+        ({"d": [float("nan")] * 5}, "says distortion"),
+    ],
+)
+def test_a_camera_info_that_contradicts_the_rig_is_told(camera, changes, text):
+    with pytest.raises(InputError, match=text):
+        conversions.check_camera_info(changed_info(camera, **changes), camera)
+
+
+def test_the_camera_transform_takes_optical_points_to_the_world(camera):
+    transform = conversions.camera_transform(camera, "map").transform
+    from scipy.spatial.transform import Rotation
+
+    q, t = transform.rotation, transform.translation
+    turn = Rotation.from_quat([q.x, q.y, q.z, q.w])
+    world_mm = np.array([[4000.0, -2500.0, 1200.0]])
+    local_m = camera.to_camera(world_mm) / 1000
+    np.testing.assert_allclose(turn.apply(local_m) + [t.x, t.y, t.z], world_mm / 1000)
+
+
+def skeleton(joint_set=COCO17, track_id=4, seed=0):
+    random = np.random.default_rng(seed)
+    joints = random.uniform(-3000, 3000, (len(joint_set), 3))
+    scores = random.uniform(0, 1, len(joint_set))
+    return Skeleton(joints, scores, scores > 0.3, 0.75, track_id)
+
+
+@pytest.mark.parametrize("joint_set", [COCO17, PANOPTIC15])
+def test_skeletons_cross_in_metres(joint_set):
+    person = skeleton(joint_set)
+    message = conversions.skeletons_to_message([person], joint_set, ["left", "right"], HEADER)
+    assert message.header == HEADER
+    assert message.joint_set == joint_set.name
+    assert list(message.joint_names) == list(joint_set.joint_names)
+    assert list(zip(message.limbs[::2], message.limbs[1::2])) == list(joint_set.limbs)
+    assert list(message.cameras) == ["left", "right"]
+    (found,) = message.skeletons
+    first = found.joints[0]
+    np.testing.assert_allclose([first.x, first.y, first.z], person.joints[0] / 1000)
+    root = joint_set.root_of(person.joints) / 1000
+    np.testing.assert_allclose([found.root.x, found.root.y, found.root.z], root)
+    (back,) = conversions.skeletons_from_message(message)
+    np.testing.assert_allclose(back.joints, person.joints)
+    np.testing.assert_allclose(back.joint_scores, person.joint_scores, atol=1e-6)
+    np.testing.assert_array_equal(back.joint_valid, person.joint_valid)
+    assert (back.score, back.track_id) == (0.75, 4)
+
+
+def test_a_skeleton_of_another_joint_count_is_refused():
+    message = conversions.skeletons_to_message([skeleton()], COCO17, [], HEADER)
+    message.skeletons[0].joints.pop()
+    with pytest.raises(InputError, match="expected 17 of coco17"):
+        conversions.skeletons_from_message(message)
+
+
+def keypoints(people=2):
+    values = np.random.default_rng(1).uniform(0, 1, (people, 17, 3))
+    return (values * [640, 480, 1]).astype(np.float32)
+
+
+def test_keypoints_survive_the_way_there_and_back(camera):
+    message = conversions.keypoints_to_message(keypoints(), camera, COCO17, HEADER)
+    assert (message.camera, message.image_width, message.image_height) == ("left", 640, 480)
+    found = conversions.keypoints_from_message(message, camera, COCO17)
+    np.testing.assert_array_equal(found, keypoints())
+    assert found.dtype == np.float32
+
+
+def test_no_people_are_no_people(camera):
+    message = conversions.keypoints_to_message(np.zeros((0, 17, 3)), camera, COCO17, HEADER)
+    assert conversions.keypoints_from_message(message, camera, COCO17).shape == (0, 17, 3)
+
+
+def keypoints_message(of_camera, /, **changes):
+    message = conversions.keypoints_to_message(keypoints(), of_camera, COCO17, HEADER)
+    for name, value in changes.items():
+        setattr(message, name, value)
+    return message
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"camera": "right"}, "of camera 'right', expected 'left'"),
+        ({"image_width": 320}, "320x480, camera 'left' is calibrated for 640x480"),
+        ({"joint_set": "panoptic15"}, "'panoptic15', expected 'coco17'"),
+        ({"people": [Keypoints2D()] * 10_000}, "10000 people, expected at most 100"),
+    ],
+)
+def test_keypoints_that_do_not_fit_are_refused(camera, changes, text):
+    with pytest.raises(InputError, match=text):
+        conversions.keypoints_from_message(keypoints_message(camera, **changes), camera, COCO17)
+
+
+@pytest.mark.parametrize(
+    ("field", "values", "text"),
+    [
+        ("x", [1.0] * 16, "has 16 keypoints, expected 17 of coco17"),
+        ("keypoint_scores", [], "has 0 keypoints"),
+        ("y", [float("nan")] * 17, "not finite"),
+        ("x", [float("inf")] * 17, "not finite"),
+    ],
+)
+def test_keypoints_with_bad_values_are_refused(camera, field, values, text):
+    message = keypoints_message(camera)
+    setattr(message.people[1], field, values)
+    with pytest.raises(InputError, match=text):
+        conversions.keypoints_from_message(message, camera, COCO17)

@@ -1,0 +1,106 @@
+"""What RViz gets: joints, limbs and ids of everyone, nothing of those who left."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("voxelpose_ros.msg", reason="the package's messages are not built")
+
+from std_msgs.msg import Header  # noqa: E402
+from visualization_msgs.msg import Marker  # noqa: E402
+
+from voxelpose_core.skeletons import COCO17  # noqa: E402
+from voxelpose_ros import conversions  # noqa: E402
+from voxelpose_ros.markers import NAMESPACES, SkeletonMarkers, track_color  # noqa: E402
+
+
+def moment(*track_ids):
+    """A SkeletonArray of people with these ids, one metre apart."""
+    people = np.random.default_rng(0).uniform(0, 1800, (len(track_ids), 17, 3))
+    people += 1000.0 * np.arange(len(track_ids))[:, None, None]
+    message = conversions.joints_to_message(people, COCO17, ["a", "b"], Header(frame_id="world"))
+    for person, track_id in zip(message.skeletons, track_ids):
+        person.track_id = track_id
+    return message
+
+
+def scene(markers, shown=None):
+    """(namespace, id) of what RViz shows after it took the markers on top of `shown`."""
+    shown = set(shown or ())
+    for marker in markers.markers:
+        key = (marker.ns, marker.id)
+        if marker.action == Marker.DELETEALL:
+            shown.clear()
+        elif marker.action == Marker.DELETE:
+            assert key in shown
+            shown.discard(key)
+        else:
+            shown.add(key)
+    return shown
+
+
+def markers_of(track_ids):
+    return {(namespace, track_id) for namespace in NAMESPACES for track_id in track_ids}
+
+
+def only(markers, namespace):
+    (found,) = [m for m in markers.markers if m.ns == namespace]
+    return found
+
+
+def test_the_scene_follows_the_people():
+    drawer = SkeletonMarkers()
+    shown = {("joints", 99)}  # of an earlier run
+    for track_ids in ((0, 1), (0, 1), (1, 2), (), (3,)):
+        shown = scene(drawer.update(moment(*track_ids)), shown)
+        assert shown == markers_of(track_ids)
+
+
+def test_joints_and_limbs_lie_where_the_skeleton_is():
+    message = moment(7)
+    markers = SkeletonMarkers().update(message)
+    person = message.skeletons[0]
+    joints, limbs = only(markers, "joints"), only(markers, "limbs")
+    assert (joints.type, limbs.type) == (Marker.SPHERE_LIST, Marker.LINE_LIST)
+    assert list(joints.points) == list(person.joints)
+    ends = list(zip(limbs.points[::2], limbs.points[1::2]))
+    assert ends == [(person.joints[a], person.joints[b]) for a, b in COCO17.limbs]
+    assert joints.pose.orientation.w == limbs.pose.orientation.w == 1.0
+    assert joints.header.frame_id == "world"
+
+
+def test_the_id_stands_above_the_head():
+    message = moment(7)
+    label = only(SkeletonMarkers().update(message), "ids")
+    assert label.type == Marker.TEXT_VIEW_FACING
+    assert label.text == "7"
+    assert label.pose.position.z > max(p.z for p in message.skeletons[0].joints)
+
+
+def test_joints_that_are_not_valid_are_not_drawn():
+    message = moment(7)
+    ankle = COCO17.index("left_ankle")
+    message.skeletons[0].joint_valid[ankle] = False
+    markers = SkeletonMarkers().update(message)
+    gone = message.skeletons[0].joints[ankle]
+    assert len(only(markers, "joints").points) == 16
+    assert gone not in only(markers, "limbs").points
+    assert len(only(markers, "limbs").points) == 2 * (len(COCO17.limbs) - 1)
+
+
+def test_people_without_an_id_are_drawn_apart_from_each_other():
+    drawer = SkeletonMarkers()
+    shown = scene(drawer.update(moment(-1, -1, 0)))
+    assert len(shown) == 9
+    assert scene(drawer.update(moment()), shown) == set()
+
+
+def test_a_colour_belongs_to_an_id_and_neighbours_differ():
+    colors = [track_color(i) for i in range(12)]
+    assert colors == [track_color(i) for i in range(12)]
+    for first, second in zip(colors, colors[1:]):
+        assert abs(first.r - second.r) + abs(first.g - second.g) + abs(first.b - second.b) > 0.3
+
+
+def test_markers_of_a_node_that_died_fade():
+    for marker in SkeletonMarkers(lifetime_s=1.5).update(moment(1)).markers[1:]:
+        assert (marker.lifetime.sec, marker.lifetime.nanosec) == (1, 500_000_000)

@@ -1,0 +1,465 @@
+"""The synchronizer: complete and partial sets, order, lateness, jumps, load, locks."""
+
+import itertools
+import random
+import threading
+import types
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from voxelpose_core.errors import InputError
+from voxelpose_ros.synchronizer import SECOND, LatestSlot, Synchronizer
+
+MS = SECOND // 1000
+
+
+class Bench:
+    """A synchronizer with a clock that the test sets, and the sets that came out of it."""
+
+    def __init__(self, cameras=3, **options):
+        self.names = [f"camera{i}" for i in range(cameras)]
+        options = {"slop_s": 0.015, "max_wait_s": 0.1, "min_cameras": min(2, cameras)} | options
+        self.synchronizer = Synchronizer(self.names, **options)
+        self.sets = []
+        self.synchronizer.registerCallback(self.sets.append)
+
+    def add(self, camera, stamp_ms, at_ms=None, message=None):
+        at_ms = stamp_ms if at_ms is None else at_ms
+        message = (camera, stamp_ms) if message is None else message
+        self.synchronizer.add(
+            self.names[camera], round(stamp_ms * MS), message, now_ns=round(at_ms * MS)
+        )
+
+    def poll(self, at_ms):
+        self.synchronizer.poll(now_ns=round(at_ms * MS))
+
+    def statistics(self, camera):
+        return self.synchronizer.statistics[self.names[camera]]
+
+    @property
+    def sizes(self):
+        return [sum(m is not None for m in s.messages) for s in self.sets]
+
+
+def test_a_complete_set_comes_out_with_its_last_message():
+    bench = Bench()
+    bench.add(0, 1000)
+    bench.add(2, 1004)
+    assert bench.sets == []
+    bench.add(1, 1008)
+    (moment,) = bench.sets
+    assert moment.messages == ((0, 1000), (1, 1008), (2, 1004))
+    assert moment.complete
+    assert moment.stamp_ns == 1004 * MS
+    assert moment.spread_ns == 8 * MS
+
+
+@pytest.mark.parametrize("cameras", range(1, 17))
+def test_every_moment_of_any_number_of_cameras(cameras):
+    bench = Bench(cameras)
+    for moment in range(20):
+        for camera in range(cameras):
+            bench.add(camera, 1000 + 33 * moment)
+    assert bench.sizes == [cameras] * 20
+
+
+def test_messages_further_apart_than_the_slop_are_two_moments():
+    bench = Bench(2, slop_s=0.010)
+    bench.add(0, 1000)
+    bench.add(1, 1011)
+    bench.poll(2000)
+    assert bench.sets == []
+    assert bench.statistics(0).unmatched == bench.statistics(1).unmatched == 1
+
+
+def test_the_slop_itself_is_near_enough():
+    bench = Bench(2, slop_s=0.010)
+    bench.add(0, 1000)
+    bench.add(1, 1010)
+    assert bench.sizes == [2]
+
+
+def test_a_partial_set_waits_and_then_goes():
+    bench = Bench(3)
+    bench.add(0, 1000, at_ms=0)
+    bench.add(1, 1000, at_ms=10)
+    bench.poll(99)
+    assert bench.sets == []
+    bench.poll(100)
+    assert bench.sizes == [2]
+    assert not bench.sets[0].complete
+    assert bench.sets[0].messages[2] is None
+
+
+def test_too_few_cameras_never_make_a_set():
+    bench = Bench(4, min_cameras=3)
+    bench.add(0, 1000)
+    bench.add(1, 1000)
+    bench.poll(5000)
+    assert bench.sets == []
+    assert [bench.statistics(c).unmatched for c in range(4)] == [1, 1, 0, 0]
+
+
+def test_a_complete_set_pushes_the_older_partial_one_out_first():
+    bench = Bench(3)
+    bench.add(0, 1000)
+    bench.add(1, 1000)
+    for camera in range(3):
+        bench.add(camera, 1033)
+    assert bench.sizes == [2, 3]
+    assert [s.stamp_ns for s in bench.sets] == [1000 * MS, 1033 * MS]
+
+
+def test_late_messages_are_counted_and_do_not_open_a_moment():
+    bench = Bench(3)
+    bench.add(0, 1000)
+    bench.add(1, 1000)
+    bench.poll(1200)
+    bench.add(2, 1003, at_ms=1210)
+    assert bench.statistics(2).late == 1
+    for camera in range(3):
+        bench.add(camera, 1033, at_ms=1220)
+    assert bench.sizes == [2, 3]
+
+
+def test_out_of_order_messages_find_their_moments():
+    bench = Bench(2)
+    bench.add(0, 1000)
+    bench.add(0, 1033)
+    bench.add(1, 1033)
+    assert [s.stamp_ns for s in bench.sets] == [1033 * MS]
+    # Camera 1's message of the older moment comes too late: it went nowhere with one camera.
+    bench.add(1, 1000)
+    assert bench.statistics(1).late == 1
+    bench.add(1, 1066)
+    bench.add(0, 1066)
+    assert [s.stamp_ns for s in bench.sets] == [1033 * MS, 1066 * MS]
+
+
+def test_duplicates_are_counted_and_ignored():
+    bench = Bench(2)
+    bench.add(0, 1000)
+    bench.add(0, 1000, message="again")
+    bench.add(1, 1000)
+    bench.add(1, 1000)
+    assert bench.sizes == [2]
+    assert bench.sets[0].messages[0] == (0, 1000)
+    assert bench.statistics(0).duplicate == bench.statistics(1).duplicate == 1
+
+
+def test_a_dead_camera_is_waited_for_only_until_it_counts_as_silent():
+    bench = Bench(3)
+    for moment in range(90):
+        alive = 3 if moment < 30 else 2
+        for camera in range(alive):
+            bench.add(camera, 1000 + 33 * moment)
+        bench.poll(1000 + 33 * moment + 20)
+    bench.poll(60000)
+    assert bench.sizes == [3] * 30 + [2] * 60
+    # The last ones came out with their last message.
+    bench.add(0, 5000, at_ms=61000)
+    bench.add(1, 5000, at_ms=61000)
+    assert len(bench.sets) == 91
+
+
+def test_a_camera_that_comes_back_is_in_the_next_set():
+    bench = Bench(3)
+    for moment in range(100):
+        for camera in range(3):
+            if camera < 2 or not 20 <= moment < 80:
+                bench.add(camera, 1000 + 33 * moment)
+        bench.poll(1000 + 33 * moment + 20)
+    assert bench.sizes[-20:] == [2] + [3] * 19
+
+
+def test_a_slow_camera_joins_where_it_has_a_frame():
+    bench = Bench(3)
+    for moment in range(60):
+        for camera in range(3):
+            if camera < 2 or moment % 3 == 0:
+                bench.add(camera, 1000 + 33 * moment)
+        bench.poll(1000 + 33 * moment + 20)
+    bench.poll(10000)
+    assert len(bench.sets) == 60
+    assert bench.sizes.count(3) == 20
+
+
+@pytest.mark.parametrize("jump_ms", [-3600_000, -5000, 5000, 3600_000])
+def test_a_jump_in_time_loses_nothing_of_the_new_time_line(jump_ms):
+    bench = Bench(3)
+    start = 10_000_000
+    for moment in range(10):
+        for camera in range(3):
+            bench.add(camera, start + 33 * moment)
+    bench.add(0, start + 330)  # left alone by the jump
+    before = len(bench.sets)
+    for moment in range(10):
+        for camera in range(3):
+            bench.add(camera, start + jump_ms + 33 * moment, at_ms=start + 400 + 33 * moment)
+    bench.poll(start + 5000)
+    assert before == 10
+    assert bench.sizes == [3] * 20
+    assert [s.stamp_ns for s in bench.sets[10:]] == [
+        (start + jump_ms + 33 * moment) * MS for moment in range(10)
+    ]
+
+
+def test_a_short_step_back_recovers_within_a_second():
+    bench = Bench(2)
+    for moment in range(100):
+        shift = -500 if moment >= 50 else 0
+        for camera in range(2):
+            bench.add(camera, 10_000 + 33 * moment + shift, at_ms=10_000 + 33 * moment)
+    assert len(bench.sets) >= 100 - 1000 // 33
+
+
+def test_one_camera_with_a_mad_clock_does_not_stop_the_others():
+    bench = Bench(3)
+    for moment in range(60):
+        bench.add(0, 1000 + 33 * moment)
+        bench.add(1, 1000 + 33 * moment)
+        bench.add(2, 10**10 + 33 * moment, at_ms=1000 + 33 * moment)
+        bench.poll(1000 + 33 * moment + 20)
+    bench.poll(10_000)
+    assert bench.sizes == [2] * 60
+    stamps = [s.stamp_ns for s in bench.sets]
+    assert stamps == sorted(stamps)
+
+
+def test_offsets_put_a_delayed_camera_right():
+    bench = Bench(2, slop_s=0.005, offsets_s={"camera1": -0.040})
+    bench.add(0, 1000)
+    bench.add(1, 1041)
+    (moment,) = bench.sets
+    assert moment.spread_ns == 1 * MS
+
+
+def test_memory_stays_bounded():
+    bench = Bench(4, min_cameras=4)
+    for moment in range(10_000):
+        bench.add(moment % 3, 40 * moment)
+    assert len(bench.synchronizer._open) <= 8
+    counts = [bench.statistics(c) for c in range(3)]
+    assert sum(c.unmatched for c in counts) >= 9_900
+
+
+def test_the_callback_may_call_back():
+    """It does not run under the lock."""
+    synchronizer = Synchronizer(["a", "b"])
+    seen = []
+
+    def callback(moment):
+        seen.append(moment.stamp_ns)
+        synchronizer.poll(now_ns=0)
+        if len(seen) < 3:
+            synchronizer.add("a", len(seen) * SECOND, "m", now_ns=0)
+            synchronizer.add("b", len(seen) * SECOND, "m", now_ns=0)
+
+    synchronizer.registerCallback(callback)
+    synchronizer.add("a", 0, "m", now_ns=0)
+    synchronizer.add("b", 0, "m", now_ns=0)
+    assert seen == [0, SECOND, 2 * SECOND]
+
+
+def test_a_callback_that_raises_does_not_block_the_next_set():
+    synchronizer = Synchronizer(["a", "b"])
+    stamps = []
+
+    def callback(moment):
+        stamps.append(moment.stamp_ns)
+        if len(stamps) == 1:
+            raise RuntimeError("once")
+
+    synchronizer.registerCallback(callback)
+    synchronizer.add("a", 0, "m", now_ns=0)
+    with pytest.raises(RuntimeError, match="once"):
+        synchronizer.add("b", 0, "m", now_ns=0)
+    for name in "ab":
+        synchronizer.add(name, SECOND, "m", now_ns=0)
+    assert stamps == [0, SECOND]
+
+
+def test_sets_of_many_threads_come_out_once_and_in_order():
+    names = [f"camera{i}" for i in range(4)]
+    synchronizer = Synchronizer(names, slop_s=0.01, max_wait_s=60)
+    stamps = []
+    synchronizer.registerCallback(lambda moment: stamps.append(moment.stamp_ns))
+    barrier = threading.Barrier(len(names))
+
+    def feed(name):
+        for moment in range(300):
+            barrier.wait()
+            synchronizer.add(name, moment * 33 * MS, "m")
+
+    threads = [threading.Thread(target=feed, args=(name,)) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert stamps == [moment * 33 * MS for moment in range(300)]
+
+
+def test_it_composes_with_message_filters_subscribers():
+    """connectInput needs nothing of its inputs but registerCallback."""
+
+    class Source:
+        def registerCallback(self, callback, *args):  # noqa: N802
+            self.send = lambda message: callback(message, *args)
+
+    def message(sec, nanosec):
+        stamp = types.SimpleNamespace(sec=sec, nanosec=nanosec)
+        return types.SimpleNamespace(header=types.SimpleNamespace(stamp=stamp))
+
+    sources = [Source(), Source()]
+    synchronizer = Synchronizer(["a", "b"])
+    synchronizer.connectInput(sources)
+    sets = []
+    synchronizer.registerCallback(lambda moment, tag: sets.append((moment, tag)), "tag")
+    first, second = message(7, 5), message(7, 9)
+    sources[0].send(first)
+    sources[1].send(second)
+    ((moment, tag),) = sets
+    assert tag == "tag"
+    assert moment.messages == (first, second)
+    assert moment.stamp_ns == 7 * SECOND + 7
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"min_cameras": 4}, "min_cameras is 4"),
+        ({"min_cameras": 0}, "min_cameras is 0"),
+        ({"slop_s": -1.0}, "slop"),
+        ({"max_wait_s": -1.0}, "maximum wait"),
+    ],
+)
+def test_limits_that_make_no_sense_are_refused(options, message):
+    with pytest.raises(InputError, match=message):
+        Bench(3, **options)
+
+
+def test_two_cameras_of_one_name_are_refused():
+    with pytest.raises(InputError, match="twice"):
+        Synchronizer(["a", "a"])
+
+
+def camera_stream(cameras, moments, period, jitter, delay, drop, seed):
+    """(arrival, camera, stamp, moment) in ms, sorted by arrival."""
+    source = random.Random(seed)
+    events = []
+    for moment, camera in itertools.product(range(moments), range(cameras)):
+        if source.random() >= drop:
+            stamp = 10_000 + moment * period + source.uniform(-jitter, jitter)
+            events.append((stamp + source.uniform(0, delay), camera, stamp, moment))
+    return sorted(events)
+
+
+def play(bench, events):
+    for arrival, camera, stamp, moment in events:
+        bench.add(camera, stamp, at_ms=arrival, message=(camera, moment))
+        bench.poll(arrival)
+    bench.poll(events[-1][0] + 10_000)
+
+
+def exhaustive_sets(events, cameras):
+    """What an oracle that knows the moments would put together: cameras by moment."""
+    moments = {}
+    for _, camera, _, moment in events:
+        moments.setdefault(moment, set()).add(camera)
+    return {moment: seen for moment, seen in moments.items() if len(seen) >= min(2, cameras)}
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    cameras=st.integers(1, 16),
+    jitter=st.floats(0, 7),
+    delay=st.floats(0, 15),
+    drop=st.floats(0, 0.5),
+    seed=st.integers(0, 10**6),
+)
+def test_where_moments_lie_apart_every_one_comes_out_whole(cameras, jitter, delay, drop, seed):
+    """Jitter below a quarter of the period: no two moments can be confused."""
+    events = camera_stream(cameras, 40, 33, jitter, delay, drop, seed)
+    if not events:
+        return
+    bench = Bench(cameras, slop_s=0.0145)
+    play(bench, events)
+    expected = exhaustive_sets(events, cameras)
+    found = {}
+    for moment in bench.sets:
+        numbers = {message[1] for message in moment.messages if message is not None}
+        assert len(numbers) == 1, "a set of two moments"
+        found[numbers.pop()] = {m[0] for m in moment.messages if m is not None}
+    assert found == expected
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    cameras=st.integers(2, 16),
+    jitter=st.floats(0, 50),
+    delay=st.floats(0, 200),
+    drop=st.floats(0, 0.9),
+    slop=st.floats(0, 60),
+    seed=st.integers(0, 10**6),
+)
+def test_whatever_comes_the_promises_hold(cameras, jitter, delay, drop, slop, seed):
+    events = camera_stream(cameras, 30, 33, jitter, delay, drop, seed)
+    if not events:
+        return
+    bench = Bench(cameras, slop_s=slop / 1e3)
+    play(bench, events)
+    used = [m for s in bench.sets for m in s.messages if m is not None]
+    assert len(used) == len(set(used)), "a message went out twice"
+    for moment in bench.sets:
+        assert moment.spread_ns <= slop * MS + 1
+        assert sum(m is not None for m in moment.messages) >= 2
+    stamps = [s.stamp_ns for s in bench.sets]
+    assert stamps == sorted(stamps)
+    counts = bench.synchronizer.statistics.values()
+    for count in counts:
+        assert count.received == count.used + count.late + count.duplicate + count.unmatched
+    assert sum(count.used for count in counts) == len(used)
+
+
+@pytest.mark.parametrize("cameras", [3, 5, 8, 16])
+def test_jitter_delay_and_drops_of_real_cameras(cameras):
+    """30 Hz, +-10 ms jitter, up to 30 ms of transport, 5 % drops."""
+    events = camera_stream(cameras, 300, 1000 / 30, 10, 30, 0.05, seed=cameras)
+    bench = Bench(cameras, slop_s=0.020)
+    play(bench, events)
+    expected = exhaustive_sets(events, cameras)
+    pure = [{m[1] for m in s.messages if m is not None} for s in bench.sets]
+    assert sum(len(moments) == 1 for moments in pure) >= 0.99 * len(bench.sets)
+    whole = {m for m, seen in expected.items() if len(seen) == cameras}
+    found = {min(p) for p, s in zip(pure, bench.sets) if len(p) == 1 and s.complete}
+    assert len(whole - found) <= 0.01 * len(whole)
+
+
+def test_the_newest_item_replaces_the_one_that_was_not_taken():
+    slot = LatestSlot()
+    for item in ("first", "second", "third"):
+        slot.put(item)
+    assert slot.take() == "third"
+    assert slot.replaced == 2
+
+
+def test_a_worker_waits_for_items_until_the_slot_is_closed():
+    slot = LatestSlot()
+    taken = []
+    first = threading.Event()
+
+    def work():
+        while (item := slot.take()) is not None:
+            taken.append(item)
+            first.set()
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    slot.put("item")
+    assert first.wait(10)
+    slot.close()
+    worker.join(10)
+    assert not worker.is_alive()
+    assert taken == ["item"]

@@ -1,0 +1,190 @@
+"""Which processes a demonstration or a rig consists of: said once, started in two ways.
+
+Launch files make launch_ros actions of the descriptions, `voxelpose_ros.demo` plain processes, so
+that both start the same with the same parameters, with or without a ROS installation.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from voxelpose_core.errors import InputError
+from voxelpose_core.geometry.rig import load_rig
+from voxelpose_core.resources import find_resource
+from voxelpose_ros import conversions
+
+PACKAGE = "voxelpose_ros"
+NODE_NAME = "voxelpose"
+SKELETONS_TOPIC = f"/{NODE_NAME}/skeletons"
+
+_MODULES = {
+    "voxelpose_node": "voxelpose_ros.node",
+    "camera_player": "voxelpose_ros.camera_player",
+    "rig_simulator": "voxelpose_ros.rig_simulator",
+}
+
+
+@dataclass(frozen=True)
+class Process:
+    """A ROS executable, its node's name, parameters and plain arguments."""
+
+    package: str
+    executable: str
+    name: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    arguments: Sequence[str] = ()
+
+    def command(self) -> list[str]:
+        """Command line that starts it with this Python; for the executables of this package."""
+        command = [sys.executable, "-m", _MODULES[self.executable], *self.arguments]
+        command += ["--ros-args", "-r", f"__node:={self.name}"]
+        for name, value in self._given().items():
+            # JSON is YAML, which rcl reads.
+            command += ["-p", f"{name}:={json.dumps(value)}"]
+        return command
+
+    def action(self) -> Any:
+        """The launch_ros action that starts it."""
+        from launch_ros.actions import Node
+
+        return Node(
+            package=self.package,
+            executable=self.executable,
+            name=self.name,
+            parameters=[dict(self._given())],
+            arguments=list(self.arguments),
+            output="screen",
+        )
+
+    def _given(self) -> dict[str, Any]:
+        # rcl cannot tell the type of an empty list.
+        return {name: value for name, value in self.parameters.items() if value not in ([], None)}
+
+
+def demo(
+    rig: str,
+    videos: Sequence[str],
+    loop: bool = False,
+    rate: float = 0.0,
+    step_by_step: bool = True,
+    **node_parameters: Any,
+) -> list[Process]:
+    """The node and the player of a recording.
+
+    Args:
+        rig: calibration file.
+        videos: one a camera, in the rig's order.
+        loop: begin again at the end.
+        rate: moments per second; 0: the videos' own, or as fast as the node answers.
+        step_by_step: the player waits for the node's answer, so that no moment is skipped.
+        node_parameters: further parameters of the node.
+    """
+    player = {"rig_file": rig, "videos": list(videos), "loop": loop, "rate": float(rate)}
+    node = {"rig_file": rig, "reliability": "reliable", **node_parameters}
+    if step_by_step:
+        player |= {"wait_for": SKELETONS_TOPIC}
+        # Stamps tell the time of the day: a slow machine makes slow people, not lost ones.
+        node = {"max_wait_ms": 2000.0, "track_max_age_s": 10.0, **node}
+    return [
+        Process(PACKAGE, "voxelpose_node", NODE_NAME, node),
+        Process(PACKAGE, "camera_player", "camera_player", player),
+    ]
+
+
+def campus(simulate: bool, people: int = 3, **node_parameters: Any) -> list[Process]:
+    """The node for the Campus rig, and the simulator in place of its cameras where asked."""
+    rig = campus_rig()
+    node = {"rig_file": rig, **node_parameters}
+    if not simulate:
+        return [Process(PACKAGE, "voxelpose_node", NODE_NAME, node)]
+    node["input"] = "keypoints"
+    simulator = {"rig_file": rig, "people": people}
+    return [
+        Process(PACKAGE, "voxelpose_node", NODE_NAME, node),
+        Process(PACKAGE, "rig_simulator", "rig_simulator", simulator),
+    ]
+
+
+def campus_rig() -> str:
+    """Path of the Campus calibration that ships with the package."""
+    return str(find_resource("config/rigs/campus.yaml"))
+
+
+def rviz(rig: str) -> list[Process]:
+    """RViz with the markers, in the rig's frame, and the transforms of its cameras."""
+    cameras = load_rig(rig)
+    config = str(find_resource("rviz/voxelpose.rviz"))
+    processes = [
+        Process("rviz2", "rviz2", "rviz2", arguments=["-d", config, "-f", cameras.frame])
+    ]
+    for camera in cameras.cameras:
+        transform = conversions.camera_transform(camera, cameras.frame)
+        arguments = _static_transform(transform)
+        name = f"{camera.name}_transform"
+        processes.append(
+            Process("tf2_ros", "static_transform_publisher", name, arguments=arguments)
+        )
+    return processes
+
+
+def _static_transform(transform: Any) -> list[str]:
+    position, rotation = transform.transform.translation, transform.transform.rotation
+    values = {
+        "x": position.x,
+        "y": position.y,
+        "z": position.z,
+        "qx": rotation.x,
+        "qy": rotation.y,
+        "qz": rotation.z,
+        "qw": rotation.w,
+        "frame-id": transform.header.frame_id,
+        "child-frame-id": transform.child_frame_id,
+    }
+    return [part for name, value in values.items() for part in (f"--{name}", str(value))]
+
+
+def is_true(name: str, text: str) -> bool:
+    """A launch argument as true or false; InputError names the argument."""
+    if text.lower() not in ("true", "false"):
+        raise InputError(f"launch argument '{name}' is '{text}', expected true or false")
+    return text.lower() == "true"
+
+
+def number(name: str, text: str) -> float:
+    """A launch argument as a number; InputError names the argument."""
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"launch argument '{name}' is '{text}', expected a number") from None
+
+
+def find_recording() -> tuple[str, list[str]]:
+    """Calibration and videos of pose2sim's four-camera demonstration, which `make demo` fetches.
+
+    Raises:
+        InputError: when it is nowhere here.
+    """
+    for folder in _recording_folders():
+        rig = folder / "calibration" / "Calib.qca.txt"
+        videos = sorted(str(video) for video in (folder / "videos").glob("*.mp4"))
+        if rig.is_file() and videos:
+            return str(rig), videos
+    raise InputError(
+        "no recording is given and pose2sim's is not here (`make demo` fetches it), expected a rig "
+        "and one video a camera"
+    )
+
+
+def _recording_folders() -> Iterator[Path]:
+    package = importlib.util.find_spec("Pose2Sim")
+    if package is not None and package.submodule_search_locations:
+        yield Path(package.submodule_search_locations[0]) / "Demo_MultiPerson"
+    for environment in (sys.prefix, os.environ.get("VIRTUAL_ENV", "")):
+        yield from Path(environment, "demo_data").glob("*/Pose2Sim/Demo_MultiPerson")
