@@ -1,15 +1,8 @@
-"""Triangulation of one person, and its figure on Shelf."""
-
-import json
+"""Triangulation of one person."""
 
 import numpy as np
-import pytest
-import scipy.io
 
 from voxelpose_core.geometry.camera import Camera
-from voxelpose_core.geometry.rig import load_rig
-from voxelpose_core.metrics import campus14_from_coco17, evaluate_pcp
-from voxelpose_core.skeletons import CAMPUS14, COCO17
 from voxelpose_core.triangulation import associate, triangulate
 
 
@@ -99,34 +92,3 @@ def test_association_knows_only_some_joints():
     assert associate(CAMERAS, people, partial)[0].any()
     people[0][0, 5:, 2] = 0
     assert not associate(CAMERAS, people, partial)[0].any()
-
-
-def test_figure_on_shelf(shared_dir):
-    """PCP of actors 0 and 2 on frames 300..449 with real OpenPose detections: about 95."""
-    folder = shared_dir / "data/shelf"
-    rig = load_rig(folder / "calibration_shelf.json", (1032, 776))
-    detections = json.loads((folder / "pred_shelf_openpose_coco17.json").read_text())
-    cells = scipy.io.loadmat(folder / "actorsGT_rebuilt.mat")["actor3D"]
-    while cells.shape == (1, 1):
-        cells = cells[0, 0]
-    body = [COCO17.index(name) for name in CAMPUS14.joint_names[:12]]
-    actors = np.full((150, 4, 14, 3), np.nan)
-    predictions = []
-    for row, frame in enumerate(range(300, 450)):
-        keypoints = [
-            np.array([p["pred"] for p in detections[f"{view}_{frame}"]]).reshape(-1, 17, 3)
-            for view in range(5)
-        ]
-        poses = []
-        for actor in range(4):
-            cell = cells[0, actor][frame, 0]
-            if cell.size != 42:
-                continue
-            actors[row, actor] = 1000 * cell
-            joints = np.full((17, 3), np.nan)
-            joints[body] = actors[row, actor, :12]
-            poses.append(triangulate(rig.cameras, associate(rig.cameras, keypoints, joints)))
-        predictions.append(campus14_from_coco17(np.reshape(poses, (-1, 17, 3)), "shelf"))
-    result = evaluate_pcp(predictions, actors)
-    assert result.frames[0] == 150
-    assert result.average == pytest.approx(0.953, abs=0.005)

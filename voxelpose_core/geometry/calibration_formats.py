@@ -25,7 +25,7 @@ ImageSize = tuple[int, int]
 _MAX_BYTES = 4 * 2**20
 
 # Panoptic's world is y down; a column point X there is M X' of our z-up world.
-_PANOPTIC_TO_Z_UP = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
+PANOPTIC_TO_Z_UP = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
 
 
 def read_document(path: str | Path) -> Any:
@@ -143,7 +143,7 @@ def _kind(value: Any) -> str:
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    text = " ".join(repr(value).split())
     return text if len(text) <= 40 else text[:37] + "..."
 
 
@@ -295,8 +295,8 @@ def _panoptic_camera(entry: dict[str, Any], image_size: ImageSize | None) -> Cam
         _image_size_or(image_size, name),
         numbers(require(entry, "K", where), (3, 3), f"{where}: K"),
         numbers(require(entry, "distCoef", where), (5,), f"{where}: distCoef"),
-        R @ _PANOPTIC_TO_Z_UP,
-        -_PANOPTIC_TO_Z_UP.T @ R.T @ t,
+        R @ PANOPTIC_TO_Z_UP,
+        -PANOPTIC_TO_Z_UP.T @ R.T @ t,
     )
 
 
