@@ -428,11 +428,10 @@ def test_proposed_space_of_two_cameras(rig):
 
 
 def test_proposed_space_of_a_wrong_unit_is_an_error(rig):
-    for factor in (1e-3, 1e3, 1e9):
+    for factor in (1e3, 1e9):
         wrong = changed(rig, lambda R, C, factor=factor: (R, C * factor))
-        if factor > 1:
-            with pytest.raises(InputError, match="check unit and direction"):
-                propose_space(wrong)
+        with pytest.raises(InputError, match="check unit and direction"):
+            propose_space(wrong)
     away = looking_at("away", (9000, 0, 1500), target=(19000, 0, 1500))
     with pytest.raises(InputError, match="no two cameras see a person"):
         propose_space(Rig((rig.cameras[1], away)))
