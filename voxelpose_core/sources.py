@@ -48,8 +48,7 @@ class Videos:
             if count > self._length:
                 warnings.warn(
                     f"video '{path}' has {count} frames, the shortest {self._length}: "
-                    "stopping there",
-                    stacklevel=3,
+                    "stopping there"
                 )
 
     def __len__(self) -> int:

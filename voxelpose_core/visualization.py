@@ -123,7 +123,8 @@ class FramePainter:
         views = []
         for index, (camera, panel) in enumerate(zip(self._rig.cameras, self._layout.views)):
             view = _View(camera, panel.size)
-            view.fill(None if images is None else images[index], "" if images is None else "no frame")
+            if images is not None:
+                view.fill(images[index])
             if keypoints is not None and keypoints[index] is not None:
                 view.draw_keypoints(keypoints[index])
             view.draw_skeletons(skeletons, self._body)
@@ -162,7 +163,7 @@ class VideoWriter:
                 str(self._path), cv2.VideoWriter_fourcc(*"mp4v"), self._fps, size
             )
             if not self._writer.isOpened():
-                raise InputError(f"{self._path}: cannot be written as a video, expected a .mp4 file")
+                raise InputError(f"{self._path}: cannot be written, expected an .mp4 file")
         self._writer.write(picture)
 
     def close(self) -> None:
@@ -176,6 +177,16 @@ class VideoWriter:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def write_image(path: Path | str, picture: np.ndarray) -> None:
+    """Write a picture (H, W, 3) BGR uint8 as PNG or JPEG; InputError where that fails."""
+    try:
+        written = cv2.imwrite(str(path), picture)
+    except cv2.error:  # an ending that names no image format
+        written = False
+    if not written:
+        raise InputError(f"{path}: cannot be written, expected a .png or .jpg file")
 
 
 # --- where things go -------------------------------------------------------------------------
@@ -257,7 +268,7 @@ def _plan_grid(count: int, columns: int, share: float, aspect: float, width: int
 
 
 def _layout_quality(layout: Layout, width: int) -> float:
-    """Larger is better: much of the page used, no cell empty, a 3D view a little wider than high."""
+    """Larger is better: large views, no empty cell, a 3D view a little wider than high."""
     area = width * width * MAX_HEIGHT / 1920
     views = sum(panel.width * panel.height for panel in layout.views) / area
     scene = layout.scene.width * layout.scene.height / area
@@ -282,11 +293,11 @@ class _View:
         self._shown = tuple(shown)
         self._unit = min(size) / 300  # so that lines look alike in panels of all sizes
 
-    def fill(self, image: np.ndarray | None, instead: str) -> None:
-        """Show the image, or a word where there is none."""
+    def fill(self, image: np.ndarray | None) -> None:
+        """Show the image, or say that there is none."""
         if image is None:
             height, width = self.picture.shape[:2]
-            write_text(self.picture, instead, (width // 2, height // 2), 18, WHITE, centered=True)
+            write_text(self.picture, "no frame", (width / 2, height / 2), 18, WHITE, centered=True)
             return
         (x, y), (width, height) = self._corner, self._shown
         self.picture[y : y + height, x : x + width] = cv2.resize(
@@ -541,9 +552,10 @@ class _Scene:
                 strokes.append((np.array([base, head]), neck, LIMB_MM, color))
         for depths, (start, end), radius, shade in sorted(strokes, key=lambda s: -s[0].mean()):
             _tube(picture, start, end, radius * focal / depths, shade)
-        top = pixels[pixels[:, 1].argmin()]
         if skeleton.track_id >= 0:
-            _badge(picture, str(skeleton.track_id), top - [0, 190.0 * focal / depth.mean() + 16], color)
+            top = pixels[pixels[:, 1].argmin()]
+            above = 2.0 * HEAD_MM * focal / depth.mean() + 16.0
+            _badge(picture, str(skeleton.track_id), top - [0, above], color)
 
 
 def best_azimuth(centers: Sequence[np.ndarray], target: np.ndarray) -> float:
@@ -678,9 +690,8 @@ def _capsule(
     length = float(np.hypot(*along))
     if length > 1e-6:
         normal = np.array([-along[1], along[0]]) / length
-        outline = np.array(
-            [a + normal * radius_a, b + normal * radius_b, b - normal * radius_b, a - normal * radius_a]
-        )
+        side_a, side_b = normal * radius_a, normal * radius_b
+        outline = np.array([a + side_a, b + side_b, b - side_b, a - side_a])
         cv2.fillConvexPoly(picture, _fixed(outline), color, cv2.LINE_AA, SUBPIXEL_BITS)
     _disc(picture, a, radius_a, color)
     _disc(picture, b, radius_b, color)

@@ -1,0 +1,295 @@
+"""The `voxelpose` command: what it writes, and one line with exit code 2 for bad input."""
+
+import json
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+import voxelpose_core.estimator
+from voxelpose_core import cli
+from voxelpose_core.estimator import Estimate, Skeleton
+from voxelpose_core.geometry.camera import Camera
+from voxelpose_core.geometry.rig import Rig, load_rig, save_rig
+from voxelpose_core.geometry.space import Space
+from voxelpose_core.skeletons import COCO17
+
+SIZE = (320, 240)
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+class FakeEstimator:
+    """One person who walks; remembers what it was given."""
+
+    made = []
+
+    def __init__(self, rig, weights, device, detector, space):
+        self.rig, self.joint_set, self.device = rig, COCO17, device
+        self.space = space or rig.space
+        self.weights_path = Path(weights)
+        self.detector, self.inputs = detector, []
+        FakeEstimator.made.append(self)
+
+    def estimate_images(self, images):
+        for camera, image in zip(self.rig.cameras, images):
+            if image is not None:
+                voxelpose_core.estimator.check_image(image, camera)
+        return self._answer(images)
+
+    def estimate_keypoints(self, keypoints):
+        return self._answer(keypoints)
+
+    def _answer(self, views):
+        self.inputs.append(views)
+        joints = np.tile([10.0 * len(self.inputs), 0.0, 900.0], (17, 1))
+        joints[:, 2] += np.linspace(800, -800, 17)
+        joints[:, 0] += np.linspace(-200, 200, 17)
+        skeleton = Skeleton(joints, np.full(17, 0.7), np.ones(17, bool), 0.9)
+        keypoints = [
+            np.concatenate([c.project(joints)[0] + 3, np.full((17, 1), 0.9)], axis=1)[None]
+            for c in self.rig.cameras
+        ]
+        return Estimate([skeleton], keypoints, self.rig.names, {"detector": 1.0, "poses": 2.0})
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    FakeEstimator.made.clear()
+    monkeypatch.setattr(voxelpose_core.estimator, "PoseEstimator", FakeEstimator)
+    monkeypatch.setattr(
+        "voxelpose_core.detectors.load_detector", lambda name, threads: (name, threads)
+    )
+
+
+@pytest.fixture
+def rig_file(tmp_path):
+    cameras = []
+    for index, azimuth in enumerate((0.3, 2.3, 4.4)):
+        center = np.array([4000 * np.cos(azimuth), 4000 * np.sin(azimuth), 1600.0])
+        forward = np.array([0, 0, 900.0]) - center
+        forward /= np.linalg.norm(forward)
+        right = np.cross(forward, [0, 0, 1.0])
+        right /= np.linalg.norm(right)
+        K = np.array([[260, 0, 160], [0, 260, 120], [0, 0, 1.0]])
+        rotation = np.stack([right, np.cross(forward, right), forward])
+        cameras.append(Camera(f"cam{index}", SIZE, K, np.zeros(5), rotation, center))
+    path = tmp_path / "rig.yaml"
+    save_rig(Rig(tuple(cameras), Space([0, 0, 1000], [4000, 4000, 2000])), path)
+    return path
+
+
+@pytest.fixture
+def videos(tmp_path):
+    paths = []
+    for index in range(3):
+        paths.append(str(tmp_path / f"cam{index}.mp4"))
+        writer = cv2.VideoWriter(paths[-1], cv2.VideoWriter_fourcc(*"mp4v"), 10.0, SIZE)
+        for value in range(6):
+            writer.write(np.full((SIZE[1], SIZE[0], 3), 20 * value + 30, np.uint8))
+        writer.release()
+    return paths
+
+
+@pytest.fixture
+def keypoints_file(tmp_path):
+    content = {
+        f"{camera}_{frame}": [{"pred": [[100.0, 100.0, 0.9]] * 17}]
+        for camera in range(3)
+        for frame in (300, 310)
+    }
+    path = tmp_path / "kp.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+def run(*arguments):
+    return cli.main([str(a) for a in arguments])
+
+
+def refused(capsys, *arguments):
+    """The one line that the command says, checked to be one line with exit code 2."""
+    try:
+        code = run(*arguments)
+    except SystemExit as stop:
+        code = stop.code
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert code == 2 and len(lines) == 1 and lines[0].startswith("error: "), lines
+    return lines[0]
+
+
+def test_videos_to_skeletons_picture_and_video(fake, rig_file, videos, tmp_path, capsys):
+    out, video, picture = tmp_path / "s.json", tmp_path / "s.mp4", tmp_path / "s.png"
+    code = run(
+        *("estimate", "--rig", rig_file, "--videos", *videos, "--out", out),
+        *("--video-out", video, "--picture", picture),
+        *("--weights", "mine", "--device", "cpu", "--threads", 2),
+    )
+    assert code == 0
+    document = json.loads(out.read_text())
+    assert [f["frame"] for f in document["frames"]] == list(range(6))
+    assert document["frames"][3]["stamp"] == pytest.approx(0.3)
+    assert all(f["skeletons"][0]["track_id"] == 0 for f in document["frames"])
+    joints = np.array(document["frames"][0]["skeletons"][0]["joints"])
+    assert joints[:, 2].mean() == pytest.approx(0.9)  # metres
+    (estimator,) = FakeEstimator.made
+    assert estimator.weights_path == Path("mine") and estimator.detector == ("movenet", 2)
+    capture = cv2.VideoCapture(str(video))
+    assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 6
+    assert capture.read()[1].shape == cv2.imread(str(picture)).shape
+    report = capsys.readouterr().out
+    assert "6 in, 6 estimated" in report and "1 in 6 frames; 1 track ids" in report
+    assert "4.2 px mean" in report and "detector 1, poses 2" in report
+    assert len(report.splitlines()) < 25
+
+
+def test_image_folders_and_a_choice_of_cameras(fake, rig_file, tmp_path):
+    folders = [tmp_path / "b", tmp_path / "a"]
+    for value, folder in enumerate(folders):
+        folder.mkdir()
+        for name in ("1.png", "2.png"):
+            image = np.full((SIZE[1], SIZE[0], 3), 100 * value, np.uint8)
+            cv2.imwrite(str(folder / name), image)
+    out = tmp_path / "s.json"
+    code = run(
+        *("estimate", "--rig", rig_file, "--cameras", "cam2", "cam0", "--images", *folders),
+        *("--out", out, "--fps", 4, "--space", "0,0,1000,3000,3000,2000"),
+    )
+    assert code == 0
+    assert [f["stamp"] for f in json.loads(out.read_text())["frames"]] == [0.0, 0.25]
+    (estimator,) = FakeEstimator.made
+    assert estimator.rig.names == ("cam2", "cam0") and estimator.space.size[0] == 3000
+    assert [image.mean() for image in estimator.inputs[0]] == [0.0, 100.0]
+
+
+def test_keypoints_keep_their_frame_numbers(fake, rig_file, keypoints_file, tmp_path):
+    out, picture = tmp_path / "s.json", tmp_path / "s.png"
+    arguments = ("estimate", "--rig", rig_file, "--keypoints", keypoints_file, "--out", out)
+    assert run(*arguments, "--picture", picture) == 0
+    frames = json.loads(out.read_text())["frames"]
+    assert [(f["frame"], f["stamp"]) for f in frames] == [(300, 12.0), (310, 12.4)]
+    (estimator,) = FakeEstimator.made
+    assert estimator.detector is None and estimator.inputs[0][0].shape == (1, 17, 3)
+    assert cv2.imread(str(picture)) is not None
+
+
+def test_warnings_are_one_line_each(fake, rig_file, videos, tmp_path, capsys):
+    writer = cv2.VideoWriter(videos[1], cv2.VideoWriter_fourcc(*"mp4v"), 10.0, SIZE)
+    for _ in range(4):
+        writer.write(np.zeros((SIZE[1], SIZE[0], 3), np.uint8))
+    writer.release()
+    out = tmp_path / "s.json"
+    assert run("estimate", "--rig", rig_file, "--videos", *videos, "--out", out) == 0
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 2 and all(line.startswith("warning: video") for line in lines)
+    assert len(json.loads(out.read_text())["frames"]) == 4
+
+
+def test_bad_input_is_one_line(fake, rig_file, videos, keypoints_file, tmp_path, capsys):
+    out = ("--out", tmp_path / "s.json")
+    start = ("estimate", "--rig", rig_file)
+    assert "required: COMMAND" in refused(capsys)
+    assert "'bake'" in refused(capsys, "bake")
+    assert "--videos --images --keypoints" in refused(capsys, *start, *out)
+    both = ("--videos", *videos, "--keypoints", keypoints_file)
+    assert "not allowed" in refused(capsys, *start, *both, *out)
+    absent = ("estimate", "--rig", tmp_path / "absent.yaml", "--videos", *videos)
+    assert "absent.yaml" in refused(capsys, *absent, *out)
+    assert "cam9" in refused(capsys, *start, "--cameras", "cam9", "cam0", "--videos", *videos, *out)
+    two = refused(capsys, *start, "--videos", *videos[:2], *out)
+    assert "2 videos given for a rig of 3 cameras" in two and "cam0, cam1, cam2" in two
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"no video")
+    assert "broken.mp4" in refused(capsys, *start, "--videos", broken, *videos[1:], *out)
+    nowhere = ("--out", tmp_path / "nowhere" / "s.json")
+    assert "nowhere" in refused(capsys, *start, "--videos", *videos, *nowhere)
+    assert "is a folder" in refused(capsys, *start, "--videos", *videos, "--out", tmp_path)
+    for option, value in (
+        ("--space", "1,2,3"),
+        ("--image-size", "320"),
+        ("--fps", "0"),
+        ("--fps", "nan"),
+        ("--threads", "-1"),
+    ):
+        line = refused(capsys, *start, "--videos", *videos, *out, f"{option}={value}")
+        assert option in line and value in line
+    assert not (tmp_path / "s.json").exists()
+
+
+def test_image_of_another_size_names_frame_and_camera(fake, rig_file, videos, tmp_path, capsys):
+    writer = cv2.VideoWriter(videos[1], cv2.VideoWriter_fourcc(*"mp4v"), 10.0, (160, 120))
+    for _ in range(6):
+        writer.write(np.zeros((120, 160, 3), np.uint8))
+    writer.release()
+    line = refused(
+        capsys, "estimate", "--rig", rig_file, "--videos", *videos, "--out", tmp_path / "s.json"
+    )
+    assert "frame 0: camera 'cam1': image is 160x120" in line and "320x240" in line
+
+
+def test_rig_of_one_camera_and_nan(rig_file, tmp_path, capsys):
+    text = rig_file.read_text()
+    rig_file.write_text(text.replace("260.0", ".nan", 1))
+    line = refused(capsys, "rig", "check", rig_file)
+    assert "rig.yaml" in line and "cam0" in line and "K" in line
+    head, *_ = text.split("- name: cam1")
+    (tmp_path / "one.yaml").write_text(head)
+    assert "1 camera" in refused(capsys, "rig", "check", tmp_path / "one.yaml")
+
+
+def test_rig_commands(rig_file, tmp_path, capsys):
+    assert run("rig", "check", rig_file) in (0, 1)
+    out = capsys.readouterr().out
+    assert "3 cameras" in out and "cam2: 320x240, focal length 260 px" in out
+    assert run("rig", "space", rig_file) == 0
+    space = Space.parse(capsys.readouterr().out.strip())
+    assert space.contains(np.array([0, 0, 1000.0]))
+    copy = tmp_path / "copy.yaml"
+    assert run("rig", "convert", rig_file, copy, "--space", "0,0,1000,3000,2000,2000") == 0
+    converted = load_rig(copy)
+    assert converted.names == ("cam0", "cam1", "cam2")
+    assert converted.space.size.tolist() == [3000, 2000, 2000]
+
+
+def test_suspicious_rig_has_its_own_exit_code(rig_file, monkeypatch, capsys):
+    monkeypatch.setattr(cli, "check_rig", lambda rig: ["the cameras stand on their heads"])
+    assert run("rig", "check", rig_file) == 1
+    assert "suspicious: the cameras stand on their heads" in capsys.readouterr().out
+
+
+def test_interrupt_is_quiet(monkeypatch, rig_file, capsys):
+    def interrupt(rig):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "check_rig", interrupt)
+    assert run("rig", "check", rig_file) == 130
+    assert capsys.readouterr().err == ""
+
+
+def test_other_warnings_stay_silent(monkeypatch, rig_file, capsys):
+    def warn(rig):
+        warnings.warn("of a library", RuntimeWarning)
+        return []
+
+    monkeypatch.setattr(cli, "check_rig", warn)
+    assert run("rig", "check", rig_file) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_as_a_process(tmp_path):
+    """Help shows worked examples, quickly: without importing torch."""
+    program = "import sys; from voxelpose_core.cli import main; code = main(); "
+    program += "sys.exit(9 if 'torch' in sys.modules else code)"
+
+    def call(*arguments):
+        command = [sys.executable, "-c", program, *arguments]
+        return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+
+    answer = call("--help")
+    assert answer.returncode == 0 and "voxelpose estimate --rig" in answer.stdout
+    answer = call("rig", "check", str(tmp_path / "absent.json"))
+    assert answer.returncode == 2 and "Traceback" not in answer.stderr
+    assert answer.stderr.startswith("error: ") and answer.stderr.count("\n") == 1

@@ -1,0 +1,167 @@
+"""skeletons.json, the reprojection error and the report."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from voxelpose_core.errors import InputError
+from voxelpose_core.estimator import Estimate, Skeleton
+from voxelpose_core.geometry.camera import Camera
+from voxelpose_core.geometry.rig import Rig
+from voxelpose_core.results import (
+    Moment,
+    ReprojectionError,
+    RunReport,
+    read_skeletons,
+    write_skeletons,
+)
+from voxelpose_core.skeletons import COCO17
+
+BODY = np.random.default_rng(5).uniform([-300, -300, 0], [300, 300, 1700], (17, 3))
+
+
+def camera(name, x):
+    """At (x, -5 m, 1 m), looking along +y: 1 px is 5 mm at 5 m."""
+    K = [[1000, 0, 500], [0, 1000, 500], [0, 0, 1]]
+    R = [[1, 0, 0], [0, 0, -1], [0, 1, 0]]
+    return Camera(name, (1000, 1000), np.array(K, float), np.zeros(5), np.array(R), [x, -5e3, 1e3])
+
+
+RIG = Rig((camera("left", -500.0), camera("right", 500.0)))
+
+
+def person(x=0.0, track_id=0):
+    return Skeleton(BODY + [x, 0, 0], np.full(17, 0.8), np.ones(17, bool), 0.9, track_id)
+
+
+def seen_by(camera, skeleton, shift=(0.0, 0.0), score=0.9):
+    pixels, _ = camera.project(skeleton.joints)
+    return np.column_stack([pixels + shift, np.full(17, score)]).astype(np.float32)
+
+
+def views(*people, shift=(0.0, 0.0)):
+    return [np.stack([seen_by(c, p, shift) for p in people]) for c in RIG.cameras]
+
+
+def test_json_has_the_promised_layout(tmp_path):
+    skeleton = person()
+    skeleton.joint_valid[3] = False
+    write_skeletons(tmp_path / "s.json", COCO17, [Moment(7, 0.28, [skeleton]), Moment(8, 0.32, [])])
+    document = json.loads((tmp_path / "s.json").read_text())
+    assert list(document) == ["joint_set", "joint_names", "unit", "frames"]
+    assert document["joint_set"] == "coco17" and document["unit"] == "m"
+    assert document["joint_names"] == list(COCO17.joint_names)
+    assert [f["frame"] for f in document["frames"]] == [7, 8]
+    frame = document["frames"][0]
+    assert list(frame) == ["frame", "stamp", "skeletons"] and frame["stamp"] == 0.28
+    (entry,) = frame["skeletons"]
+    assert list(entry) == ["track_id", "score", "joints"]
+    joints = np.array(entry["joints"])
+    assert joints.shape == (17, 4)
+    np.testing.assert_allclose(joints[:, :3], skeleton.joints / 1000, atol=1e-5)  # metres
+    assert joints[3, 3] == 0.0 and joints[4, 3] == 0.8
+
+
+def test_json_is_read_back(tmp_path):
+    skeleton = person(track_id=4)
+    skeleton.joint_valid[3] = False
+    write_skeletons(tmp_path / "s.json", COCO17, [Moment(7, 0.28, [skeleton, person(900.0)])])
+    joint_set, (moment,) = read_skeletons(tmp_path / "s.json")
+    assert joint_set is COCO17 and (moment.frame, moment.stamp) == (7, 0.28)
+    first = moment.skeletons[0]
+    np.testing.assert_allclose(first.joints, skeleton.joints, atol=0.01)
+    np.testing.assert_array_equal(first.joint_valid, skeleton.joint_valid)
+    assert (first.track_id, first.score) == (4, 0.9)
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("{", "not valid JSON"),
+        ("[]", "expected skeletons.json"),
+        ('{"joint_set": "coco17", "unit": "m"}', "key 'frames' is missing"),
+        ('{"joint_set": "coco17", "unit": "mm", "frames": []}', "unit is 'mm'"),
+        ('{"joint_set": "coco9", "unit": "m", "frames": []}', "'coco9' is unknown"),
+        (
+            '{"joint_set": "coco17", "unit": "m", "frames": [{"frame": 0, "stamp": 0,'
+            ' "skeletons": [{"track_id": 0, "score": 1, "joints": [[1, 2, 3, 4]]}]}]}',
+            "expected skeletons.json",
+        ),
+    ],
+)
+def test_bad_json_is_named(tmp_path, text, message):
+    (tmp_path / "s.json").write_text(text)
+    with pytest.raises(InputError, match=message) as error:
+        read_skeletons(tmp_path / "s.json")
+    assert "s.json" in str(error.value)
+
+
+def test_json_that_cannot_be_written_is_named(tmp_path):
+    with pytest.raises(InputError, match="absent.*cannot be written"):
+        write_skeletons(tmp_path / "absent" / "s.json", COCO17, [])
+
+
+def test_error_is_the_mean_distance_in_pixels():
+    error = ReprojectionError()
+    error.add(RIG, [person()], views(person(), shift=(3.0, 4.0)))
+    assert error.mean_px == pytest.approx(5.0, abs=1e-3)
+    assert error.median_px == pytest.approx(5.0, abs=1e-3)
+    assert (error.in_view, error.paired, len(error.distances)) == (2, 2, 34)
+
+
+def test_people_are_paired_one_to_one():
+    people = [person(-600), person(600)]
+    error = ReprojectionError()
+    error.add(RIG, people, views(*people[::-1], shift=(2.0, 0.0)))
+    assert error.mean_px == pytest.approx(2.0, abs=1e-3)
+    assert error.paired == error.in_view == 4
+    # Both would like the one detection best; only one gets it.
+    error = ReprojectionError()
+    error.add(RIG, [person(0), person(50)], [views(person(0))[0], None])
+    assert (error.paired, error.in_view) == (1, 2) and error.mean_px < 1e-3
+
+
+def test_someone_else_is_no_pair():
+    error = ReprojectionError()
+    error.add(RIG, [person(-700)], [views(person(700))[0], np.zeros((0, 17, 3), np.float32)])
+    assert (error.paired, error.in_view) == (0, 2)
+    assert math.isnan(error.mean_px) and math.isnan(error.median_px)
+
+
+def test_unsure_unseen_and_invalid_joints_do_not_count():
+    skeleton = person()
+    detections = views(skeleton)
+    for people in detections:
+        people[0, 0] = (999, 999, 0.1)  # unsure
+        people[0, 1] = (999, 999, 0.9)  # its 3D joint is not valid
+        people[0, 2] = (999, 999, 0.9)  # its 3D joint is out of the image
+    skeleton.joint_valid[1] = False
+    skeleton.joints = skeleton.joints.copy()
+    skeleton.joints[2, 0] = 9000.0
+    error = ReprojectionError()
+    error.add(RIG, [skeleton], detections)
+    assert error.mean_px < 1e-3 and len(error.distances) == 28
+
+
+def test_cameras_must_match():
+    with pytest.raises(ValueError):
+        ReprojectionError().add(RIG, [], [None])
+
+
+def test_report_counts():
+    report = RunReport(RIG)
+    people = [person(-600, track_id=0), person(600, track_id=3)]
+    timings = {"detector": 20.0, "poses": 10.0}
+    for _ in range(3):
+        answer = Estimate(people, views(*people), ("left", "right"), timings)
+        report.add(answer)
+    report.add(Estimate([], [None, None], (), {}))
+    assert (report.frames, report.estimated, report.track_ids) == (4, 3, {0, 3})
+    text = "\n".join(report.lines())
+    assert "4 in, 3 estimated" in text
+    assert "2 in 3 frames, 0 in 1 frame; 2 track ids" in text
+    assert "0.0 px mean" in text and "100 %" in text
+    assert "detector 20, poses 10; together 30" in text
+    assert RunReport(RIG).lines()[0].endswith("0 in, 0 estimated")

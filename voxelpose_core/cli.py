@@ -1,0 +1,454 @@
+"""The `voxelpose` command: 3D skeletons from files, and help with rigs. No ROS."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import re
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+from tqdm import tqdm
+
+from voxelpose_core.errors import InputError
+from voxelpose_core.geometry.coverage import propose_space
+from voxelpose_core.geometry.rig import Rig, load_rig, save_rig
+from voxelpose_core.geometry.rig_check import check_rig
+from voxelpose_core.geometry.space import Space
+from voxelpose_core.sources import (
+    FrameSource,
+    open_image_folders,
+    open_videos,
+    read_keypoints_json,
+)
+from voxelpose_core.visualization import FramePainter, VideoWriter, write_image
+
+if TYPE_CHECKING:
+    from voxelpose_core.estimator import Estimate, PoseEstimator
+
+EXIT_SUSPICIOUS, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 1, 2, 130
+# The 3D view of a video swings to and fro, which shows depth.
+SWING_DEG, SWING_PERIOD_S = 12.0, 8.0
+
+EXAMPLES = """\
+examples:
+  Four synchronized videos, in the order of the rig's cameras:
+    voxelpose estimate --rig Calib.qca.txt --videos cam01.mp4 cam02.mp4 cam03.mp4 cam04.mp4 \\
+        --out skeletons.json --video-out skeletons.mp4
+
+  Folders of images, one a camera, and only some cameras of a larger rig:
+    voxelpose estimate --rig calibration.json --cameras 00_03 00_06 00_12 \\
+        --images 00_03/ 00_06/ 00_12/ --out skeletons.json --picture skeletons.png
+
+  2D keypoints of another detector; a calibration that does not tell the image size:
+    voxelpose estimate --rig calibration_shelf.json --image-size 1032x776 \\
+        --keypoints keypoints.json --out skeletons.json
+
+  Is this calibration right? Where do its cameras see people? Keep it as rig YAML:
+    voxelpose rig check Calib.qca.txt
+    voxelpose rig space Calib.qca.txt
+    voxelpose rig convert Calib.qca.txt rig.yaml
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code: 0, or 2 after one line about bad input."""
+    # OpenCV and FFmpeg write to stderr on their own; what is wrong is said in our one line.
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+    try:
+        arguments = make_parser().parse_args(argv)
+        with _plain_warnings():
+            return arguments.run(arguments)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(EXIT_BAD_INPUT, f"error: {message} (see {self.prog} --help)\n")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command's arguments."""
+    parser = _Parser(
+        prog="voxelpose",
+        description="3D skeletons of the people that several calibrated cameras see.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_estimate(commands)
+    _add_rig(commands)
+    return parser
+
+
+def _add_estimate(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "estimate",
+        help="3D skeletons from videos, images or 2D keypoints",
+        description="3D skeletons from synchronized videos, images or 2D keypoints.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=estimate)
+    _add_rig_options(parser, "--rig")
+    parser.add_argument(
+        "--cameras", nargs="+", metavar="NAME", help="only these cameras of the rig, in this order"
+    )
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument(
+        "--videos", nargs="+", metavar="VIDEO", help="one video a camera, in the rig's order"
+    )
+    source.add_argument(
+        "--images", nargs="+", metavar="DIR", help="one folder of images a camera"
+    )
+    source.add_argument(
+        "--keypoints",
+        metavar="JSON",
+        help='2D people: {"CAMERA_FRAME": [{"pred": 17 x [x, y, score]}, ...]}, in pixels',
+    )
+    parser.add_argument("--out", required=True, metavar="JSON", help="the skeletons, in metres")
+    parser.add_argument(
+        "--space",
+        type=_argument(Space.parse),
+        metavar="CX,CY,CZ,SX,SY,SZ",
+        help="capture space, centre and size in mm (default: the rig's, or from its cameras)",
+    )
+    parser.add_argument(
+        "--weights", default="universal", help="shipped name or file (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--device", default="auto", help="auto, cpu or cuda:N (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--detector", default="movenet", help="2D detector for images (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--threads",
+        type=_argument(_count),
+        default=0,
+        metavar="N",
+        help="CPU threads (default: all)",
+    )
+    parser.add_argument(
+        "--fps",
+        type=_argument(_rate),
+        default=25.0,
+        help="frames a second of images and keypoints, for stamps (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--video-out", metavar="MP4", help="views and skeletons as a video for people"
+    )
+    parser.add_argument("--picture", metavar="PNG", help="the middle frame as a picture")
+
+
+def _add_rig(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("rig", help="check, measure or convert a calibration")
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
+    check = actions.add_parser(
+        "check", help="what looks wrong in a calibration (exit code 1 if something does)"
+    )
+    check.set_defaults(run=rig_check)
+    space = actions.add_parser("space", help="print the capture space that the cameras give")
+    space.set_defaults(run=rig_space)
+    convert = actions.add_parser("convert", help="write a calibration as our rig YAML")
+    convert.set_defaults(run=rig_convert)
+    for action in (check, space, convert):
+        _add_rig_options(action, "rig")
+    convert.add_argument("out", metavar="YAML", help="the file to write")
+    convert.add_argument(
+        "--space",
+        type=_argument(Space.parse),
+        metavar="CX,CY,CZ,SX,SY,SZ",
+        help="capture space to keep with the rig, centre and size in mm",
+    )
+
+
+def _add_rig_options(parser: argparse.ArgumentParser, name: str) -> None:
+    required = {"required": True} if name.startswith("-") else {}
+    parser.add_argument(
+        name, metavar="RIG", help="rig YAML, or the calibration of another tool", **required
+    )
+    parser.add_argument(
+        "--image-size",
+        type=_argument(_image_size),
+        metavar="WxH",
+        help="size of the images, where the calibration does not say it",
+    )
+
+
+# --- estimate ---------------------------------------------------------------------------------
+
+
+def estimate(arguments: argparse.Namespace) -> int:
+    """`voxelpose estimate`."""
+    # torch takes seconds to import; the rig commands and --help do without it.
+    from voxelpose_core.results import Moment, RunReport, write_skeletons
+    from voxelpose_core.tracking import Tracker
+
+    outputs = [p for p in (arguments.out, arguments.video_out, arguments.picture) if p]
+    for path in outputs:
+        _require_folder(Path(path))
+    rig = load_rig(arguments.rig, arguments.image_size)
+    if arguments.cameras:
+        rig = rig.select(arguments.cameras)
+    source = _open_source(arguments, rig)
+    estimator = _make_estimator(arguments, rig)
+    tracker, report, moments = Tracker(), RunReport(rig), []
+    with _Pictures(arguments, estimator, source) as pictures:
+        for frame, stamp, images, keypoints in tqdm(
+            source, unit="frame", disable=not sys.stderr.isatty()
+        ):
+            answer = _estimate_one(estimator, frame, images, keypoints)
+            answer.skeletons = tracker.update(answer.skeletons, stamp)
+            moments.append(Moment(frame, stamp, answer.skeletons))
+            report.add(answer)
+            pictures.add(frame, stamp, images, answer)
+    write_skeletons(arguments.out, estimator.joint_set, moments)
+    print(f"rig           {rig.name}: {len(rig)} cameras, {rig.source}")
+    print(f"space         {estimator.space} mm")
+    print(f"weights       {estimator.weights_path.name} on {estimator.device}")
+    print("\n".join(report.lines()))
+    print(f"written       {', '.join(outputs)}")
+    return 0
+
+
+# Frame number, stamp in seconds, and either one image a camera or one keypoint array a camera.
+_Moment = tuple[int, float, "list[np.ndarray | None] | None", "list[np.ndarray | None] | None"]
+
+
+class _Images:
+    """Moments of videos or image folders."""
+
+    def __init__(self, frames: FrameSource):
+        self._frames = frames
+        self.fps = frames.fps
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def __iter__(self) -> Iterator[_Moment]:
+        for index, stamp, images in self._frames:
+            yield index, stamp, images, None
+
+
+class _Keypoints:
+    """Moments of a keypoint file; a frame's stamp follows from its number."""
+
+    def __init__(self, frames: dict[int, list[np.ndarray | None]], fps: float):
+        self._frames = frames
+        self.fps = fps
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def __iter__(self) -> Iterator[_Moment]:
+        for frame, keypoints in self._frames.items():
+            yield frame, frame / self.fps, None, keypoints
+
+
+def _open_source(arguments: argparse.Namespace, rig: Rig) -> _Images | _Keypoints:
+    if arguments.keypoints:
+        return _Keypoints(read_keypoints_json(arguments.keypoints, len(rig)), arguments.fps)
+    given, what = (
+        (arguments.videos, "videos") if arguments.videos else (arguments.images, "image folders")
+    )
+    if len(given) != len(rig):
+        raise InputError(
+            f"{len(given)} {what} given for a rig of {len(rig)} cameras ({_shortened(rig.names)}), "
+            "expected one a camera; --cameras selects some"
+        )
+    if arguments.videos:
+        return _Images(open_videos(given))
+    return _Images(open_image_folders(given, arguments.fps))
+
+
+def _make_estimator(arguments: argparse.Namespace, rig: Rig) -> PoseEstimator:
+    import torch
+
+    from voxelpose_core.detectors import load_detector
+    from voxelpose_core.estimator import PoseEstimator
+
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    detector = None
+    if not arguments.keypoints:
+        detector = load_detector(arguments.detector, arguments.threads)
+    return PoseEstimator(
+        rig, arguments.weights, arguments.device, detector=detector, space=arguments.space
+    )
+
+
+def _estimate_one(
+    estimator: PoseEstimator,
+    frame: int,
+    images: list[np.ndarray | None] | None,
+    keypoints: list[np.ndarray | None] | None,
+) -> Estimate:
+    try:
+        if images is not None:
+            return estimator.estimate_images(images)
+        return estimator.estimate_keypoints(keypoints)
+    except InputError as error:
+        raise InputError(f"frame {frame}: {error}") from None
+
+
+class _Pictures:
+    """The picture and the video that were asked for, painted as the frames come."""
+
+    def __init__(
+        self,
+        arguments: argparse.Namespace,
+        estimator: PoseEstimator,
+        source: _Images | _Keypoints,
+    ):
+        self._painter = None
+        self._picture = arguments.picture
+        self._video = VideoWriter(arguments.video_out, source.fps) if arguments.video_out else None
+        self._middle = len(source) // 2
+        self._count = 0
+        if self._picture or self._video:
+            self._painter = FramePainter(estimator.rig, estimator.joint_set, estimator.space)
+
+    def add(
+        self, frame: int, stamp: float, images: list[np.ndarray | None] | None, answer: Estimate
+    ) -> None:
+        """Show one moment."""
+        is_middle = self._picture and self._count == self._middle
+        self._count += 1
+        if not (self._video or is_middle):
+            return
+        count = len(answer.skeletons)
+        people = "1 person" if count == 1 else f"{count} people"
+        caption = f"{people}   frame {frame}   {stamp:.2f} s"
+        turn = SWING_DEG * math.sin(2 * math.pi * stamp / SWING_PERIOD_S) if self._video else 0.0
+        picture = self._painter.paint(images, answer.skeletons, answer.keypoints, caption, turn)
+        if self._video:
+            self._video.write(picture)
+        if is_middle:
+            write_image(self._picture, picture)
+
+    def __enter__(self) -> _Pictures:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._video:
+            self._video.close()
+
+
+# --- rig --------------------------------------------------------------------------------------
+
+
+def rig_check(arguments: argparse.Namespace) -> int:
+    """`voxelpose rig check`: 1 if something looks wrong."""
+    rig = load_rig(arguments.rig, arguments.image_size)
+    print(f"{rig.name}: {len(rig)} cameras, {rig.source}")
+    for camera in rig.cameras:
+        x, y, z = camera.C / 1000.0
+        print(
+            f"  {camera.name}: {camera.image_size[0]}x{camera.image_size[1]}, "
+            f"focal length {camera.K[0, 0]:.0f} px, at {x:.2f} {y:.2f} {z:.2f} m"
+        )
+    suspicions = check_rig(rig)
+    for suspicion in suspicions:
+        print(f"suspicious: {suspicion}")
+    if not suspicions:
+        print("nothing looks wrong")
+    return EXIT_SUSPICIOUS if suspicions else 0
+
+
+def rig_space(arguments: argparse.Namespace) -> int:
+    """`voxelpose rig space`: in the form that --space takes."""
+    print(propose_space(load_rig(arguments.rig, arguments.image_size)))
+    return 0
+
+
+def rig_convert(arguments: argparse.Namespace) -> int:
+    """`voxelpose rig convert`."""
+    rig = load_rig(arguments.rig, arguments.image_size)
+    if arguments.space is not None:
+        rig = rig.with_space(arguments.space)
+    save_rig(rig, arguments.out)
+    print(f"{arguments.out}: {len(rig)} cameras, read as {rig.source}")
+    return 0
+
+
+# --- small things -----------------------------------------------------------------------------
+
+
+def _argument(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    """An argparse type whose InputError is shown as it is."""
+
+    def convert(text: str) -> Any:
+        try:
+            return parse(text)
+        except InputError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return convert
+
+
+def _image_size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)
+    if match is None:
+        raise InputError(f"'{text}', expected WIDTHxHEIGHT in pixels, for example 1032x776")
+    return int(match[1]), int(match[2])
+
+
+def _count(text: str) -> int:
+    if not re.fullmatch(r"\d{1,4}", text):
+        raise InputError(f"'{text}', expected a number of threads, 0 for all")
+    return int(text)
+
+
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = math.nan
+    if not 0 < rate < math.inf:
+        raise InputError(f"'{text}', expected frames a second, above 0")
+    return rate
+
+
+def _require_folder(path: Path) -> None:
+    """Better before the work than after it."""
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: folder '{path.parent}' does not exist")
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder, expected a file to write")
+
+
+def _shortened(names: Sequence[str], most: int = 6) -> str:
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown}, ..."
+
+
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Warnings as one line each, above a progress bar."""
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        tqdm.write(f"warning: {message}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.filterwarnings("always", category=UserWarning, module=r"voxelpose_core\.")
+        warnings.showwarning = show
+        yield
+
+
+if __name__ == "__main__":
+    sys.exit(main())

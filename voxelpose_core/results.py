@@ -1,0 +1,243 @@
+"""What an estimation leaves behind: skeletons.json, and how well it fits what was seen."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Sequence
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from voxelpose_core.errors import InputError
+from voxelpose_core.geometry.camera import Camera
+from voxelpose_core.geometry.rig import Rig
+from voxelpose_core.skeletons import JointSet, get_joint_set
+
+if TYPE_CHECKING:
+    from voxelpose_core.estimator import Estimate, Skeleton
+
+MM_PER_M = 1000.0
+MIN_KEYPOINT_SCORE = 0.2
+MIN_COMMON_JOINTS = 4
+# A detection farther from a skeleton than this share of its size in the image is of someone else.
+MAX_SHARE_OF_SIZE = 0.5
+
+
+@dataclass
+class Moment:
+    """The people of one moment: frame number, stamp in seconds, skeletons in mm."""
+
+    frame: int
+    stamp: float
+    skeletons: list[Skeleton]
+
+
+def write_skeletons(path: Path | str, joint_set: JointSet, moments: Sequence[Moment]) -> None:
+    """Write skeletons.json.
+
+    {"joint_set", "joint_names", "unit": "m", "frames": [{"frame", "stamp", "skeletons":
+    [{"track_id", "score", "joints": [[x, y, z, score], ...]}]}]}: metres, seconds, scores from 0
+    to 1; a joint that is not valid has score 0.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    document = {
+        "joint_set": joint_set.name,
+        "joint_names": list(joint_set.joint_names),
+        "unit": "m",
+        "frames": [
+            {
+                "frame": moment.frame,
+                "stamp": round(moment.stamp, 6),
+                "skeletons": [_skeleton_entry(skeleton) for skeleton in moment.skeletons],
+            }
+            for moment in moments
+        ],
+    }
+    text = json.dumps(document, allow_nan=False)
+    try:
+        Path(path).write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+def read_skeletons(path: Path | str) -> tuple[JointSet, list[Moment]]:
+    """Read skeletons.json back, in mm; joints of score 0 are not valid.
+
+    Raises:
+        InputError: naming the file and what it lacks.
+    """
+    from voxelpose_core.estimator import Skeleton
+
+    try:
+        document = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    except ValueError as error:
+        raise InputError(f"{path}: not valid JSON ({error})") from None
+    try:
+        joint_set = get_joint_set(document["joint_set"])
+        if document["unit"] != "m":
+            raise InputError(f"{path}: unit is '{document['unit']}', expected 'm'")
+        moments = []
+        for frame in document["frames"]:
+            skeletons = []
+            for entry in frame["skeletons"]:
+                joints = np.array(entry["joints"], np.float64).reshape(len(joint_set), 4)
+                skeletons.append(
+                    Skeleton(
+                        joints=joints[:, :3] * MM_PER_M,
+                        joint_scores=joints[:, 3],
+                        joint_valid=joints[:, 3] > 0,
+                        score=float(entry["score"]),
+                        track_id=int(entry["track_id"]),
+                    )
+                )
+            moments.append(Moment(int(frame["frame"]), float(frame["stamp"]), skeletons))
+    except KeyError as error:
+        raise InputError(f"{path}: key {error} is missing, expected skeletons.json") from None
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path}: {error}, expected skeletons.json") from None
+    return joint_set, moments
+
+
+def _skeleton_entry(skeleton: Skeleton) -> dict[str, Any]:
+    scores = np.where(skeleton.joint_valid, skeleton.joint_scores, 0.0)
+    joints = np.column_stack([np.round(skeleton.joints / MM_PER_M, 5), np.round(scores, 4)])
+    return {
+        "track_id": int(skeleton.track_id),
+        "score": round(float(skeleton.score), 4),
+        "joints": joints.tolist(),
+    }
+
+
+@dataclass
+class ReprojectionError:
+    """Pixels between 2D detections and the 3D joints projected into their images.
+
+    In one camera at one moment, a skeleton and a 2D person lie as far apart as the mean distance
+    over their common joints: valid in 3D, seen by the camera, 2D score at least 0.2; at least 4 of
+    them. People are paired one to one with the smallest sum of these distances (Hungarian
+    algorithm). A pair farther apart than half the skeleton's longer side in the image is none: that
+    2D person is someone else. The error is the mean over all common joints of all pairs.
+
+    Attributes:
+        distances: px, one entry a joint of a pair.
+        in_view: skeletons in a camera's view, summed over cameras and moments.
+        paired: how many of them have a 2D person.
+    """
+
+    distances: list[float] = field(default_factory=list)
+    in_view: int = 0
+    paired: int = 0
+
+    def add(
+        self,
+        rig: Rig,
+        skeletons: Sequence[Skeleton],
+        keypoints: Sequence[np.ndarray | None],
+    ) -> None:
+        """Take one moment: skeletons in mm, and per camera its 2D people (P, J, 3) or None."""
+        for camera, people in zip(rig.cameras, keypoints, strict=True):
+            if people is not None:
+                self._add_view(camera, skeletons, people)
+
+    @property
+    def mean_px(self) -> float:
+        """The mean; NaN where nothing was compared."""
+        return float(np.mean(self.distances)) if self.distances else math.nan
+
+    @property
+    def median_px(self) -> float:
+        """The median; NaN where nothing was compared."""
+        return float(np.median(self.distances)) if self.distances else math.nan
+
+    def _add_view(
+        self, camera: Camera, skeletons: Sequence[Skeleton], people: np.ndarray
+    ) -> None:
+        visible, gaps = [], []
+        for skeleton in skeletons:
+            seen = skeleton.joint_valid & camera.sees(skeleton.joints)
+            if seen.sum() < MIN_COMMON_JOINTS:
+                continue
+            pixels, _ = camera.project(skeleton.joints)
+            visible.append(np.ptp(pixels[seen], axis=0).max())
+            gaps.append([_joint_distances(pixels, seen, person) for person in people])
+        self.in_view += len(visible)
+        costs = np.array([[_mean_or(g, 1e9) for g in row] for row in gaps])
+        if not costs.size:
+            return
+        for row, column in zip(*linear_sum_assignment(costs)):
+            if costs[row, column] <= MAX_SHARE_OF_SIZE * visible[row]:
+                self.paired += 1
+                self.distances.extend(gaps[row][column].tolist())
+
+
+def _joint_distances(pixels: np.ndarray, seen: np.ndarray, person: np.ndarray) -> np.ndarray:
+    """Distances (px) over the joints that a projected skeleton (J, 2) and a 2D person share."""
+    common = seen & (person[:, 2] >= MIN_KEYPOINT_SCORE)
+    return np.linalg.norm(pixels[common] - person[common, :2], axis=1)
+
+
+def _mean_or(distances: np.ndarray, otherwise: float) -> float:
+    return float(distances.mean()) if len(distances) >= MIN_COMMON_JOINTS else otherwise
+
+
+@dataclass
+class RunReport:
+    """What an estimation did, counted while it runs.
+
+    Attributes:
+        rig: whose cameras.
+        frames: moments that came in.
+        estimated: moments that at least two cameras contributed to.
+        people: how many moments had 0, 1, 2 ... people.
+        track_ids: people told apart over time.
+        reprojection: how well the skeletons fit the 2D detections.
+        stages_ms: milliseconds of each stage, an entry a moment.
+    """
+
+    rig: Rig
+    frames: int = 0
+    estimated: int = 0
+    people: Counter[int] = field(default_factory=Counter)
+    track_ids: set[int] = field(default_factory=set)
+    reprojection: ReprojectionError = field(default_factory=ReprojectionError)
+    stages_ms: dict[str, list[float]] = field(default_factory=dict)
+
+    def add(self, estimate: Estimate) -> None:
+        """Count one moment."""
+        self.frames += 1
+        self.estimated += len(estimate.cameras) >= 2
+        self.people[len(estimate.skeletons)] += 1
+        self.track_ids |= {s.track_id for s in estimate.skeletons if s.track_id >= 0}
+        self.reprojection.add(self.rig, estimate.skeletons, estimate.keypoints)
+        for stage, milliseconds in estimate.timings_ms.items():
+            self.stages_ms.setdefault(stage, []).append(milliseconds)
+
+    def lines(self) -> list[str]:
+        """The report, for people."""
+        counts = ", ".join(
+            f"{people} in {frames} frame{'s' * (frames != 1)}"
+            for people, frames in sorted(self.people.items(), key=lambda item: -item[1])
+        )
+        lines = [
+            f"frames        {self.frames} in, {self.estimated} estimated",
+            f"people        {counts or 'none'}; {len(self.track_ids)} track ids",
+        ]
+        error = self.reprojection
+        if error.paired:
+            lines.append(
+                f"reprojection  {error.mean_px:.1f} px mean, {error.median_px:.1f} px median; "
+                f"{100 * error.paired / error.in_view:.0f} % of the people in view detected in 2D"
+            )
+        if self.stages_ms:
+            medians = {stage: float(np.median(v)) for stage, v in self.stages_ms.items()}
+            stages = ", ".join(f"{stage} {ms:.0f}" for stage, ms in medians.items())
+            lines.append(f"ms a frame    {stages}; together {sum(medians.values()):.0f}")
+        return lines
