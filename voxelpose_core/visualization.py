@@ -55,7 +55,7 @@ SUBPIXEL_BITS = 4
 FARTHEST_PX = 30000.0
 # Enough for every camera of the usual rig; a camera far off is left outside the picture.
 LARGEST_RETREAT = 1.7
-ICON_SHARE = 0.045
+ICON_SHARE = 0.038
 
 
 def person_color(track_id: int) -> Color:
@@ -297,7 +297,7 @@ class _View:
         """Show the image, or say that there is none."""
         if image is None:
             height, width = self.picture.shape[:2]
-            write_text(self.picture, "no frame", (width / 2, height / 2), 18, WHITE, centered=True)
+            write_text(self.picture, "no frame", (width / 2, height - 24), 16, WHITE, centered=True)
             return
         (x, y), (width, height) = self._corner, self._shown
         self.picture[y : y + height, x : x + width] = cv2.resize(
@@ -333,7 +333,8 @@ class _View:
         color = person_color(skeleton.track_id)
         limbs = [(a, b) for a, b in body.limbs if drawable[a] and drawable[b]]
         width = 1.7 * self._unit
-        if body.head and body.shoulders and drawable[[*body.head, *body.shoulders]].all():
+        neck = [*body.head, *body.shoulders]
+        if body.head and body.shoulders and (drawable & skeleton.joint_valid)[neck].all():
             head = pixels[list(body.head)].mean(axis=0)
             base = pixels[list(body.shoulders)].mean(axis=0)
             _capsule(self.picture, base, head, 0.5 * width, 0.5 * width, color)
@@ -536,26 +537,54 @@ class _Scene:
         if body.torso and skeleton.joint_valid[list(body.torso)].all():
             torso = cv2.convexHull(pixels[list(body.torso)].astype(np.float32))[:, 0]
             _fill_polygon(picture, torso, color, 0.35)
-        strokes = []
-        for a, b in body.limbs:
-            sure = skeleton.joint_valid[a] and skeleton.joint_valid[b]
-            shade = body.shade((a, b), color)
-            strokes.append(
-                (depth[[a, b]], pixels[[a, b]], LIMB_MM, shade if sure else _pale(shade, 0.7))
-            )
-        if body.head and skeleton.joint_valid[list(body.head)].all():
-            head, at = depth[list(body.head)].mean(), pixels[list(body.head)].mean(axis=0)
-            strokes.append((np.array([head, head]), np.array([at, at]), HEAD_MM, color))
-            if body.shoulders:
-                base = depth[list(body.shoulders)].mean()
-                neck = np.array([pixels[list(body.shoulders)].mean(axis=0), at])
-                strokes.append((np.array([base, head]), neck, LIMB_MM, color))
-        for depths, (start, end), radius, shade in sorted(strokes, key=lambda s: -s[0].mean()):
-            _tube(picture, start, end, radius * focal / depths, shade)
+        strokes = _strokes(skeleton, body, pixels, depth, color)
+        for stroke in sorted(strokes, key=lambda stroke: -stroke.depths.mean()):
+            radii = stroke.radius_mm * focal / stroke.depths
+            _tube(picture, *stroke.ends, radii, stroke.color)
         if skeleton.track_id >= 0:
             top = pixels[pixels[:, 1].argmin()]
             above = 2.0 * HEAD_MM * focal / depth.mean() + 16.0
             _badge(picture, str(skeleton.track_id), top - [0, above], color)
+
+
+class _Stroke(NamedTuple):
+    """A tube of a body: ends (2, 2) in pixels and their depths (2,) in mm."""
+
+    ends: np.ndarray
+    depths: np.ndarray
+    radius_mm: float
+    color: Color
+
+
+def _strokes(
+    skeleton: Skeleton, body: _Body, pixels: np.ndarray, depth: np.ndarray, color: Color
+) -> list[_Stroke]:
+    """Limbs, neck and head of a person; pale where a joint is not valid."""
+    valid = skeleton.joint_valid
+    strokes = []
+    for a, b in body.limbs:
+        shade = body.shade((a, b), color)
+        shade = shade if valid[a] and valid[b] else _pale(shade, 0.7)
+        strokes.append(_Stroke(pixels[[a, b]], depth[[a, b]], LIMB_MM, shade))
+    head, shoulders = list(body.head), list(body.shoulders)
+    if head and valid[head].all():
+        strokes.append(_stroke_between([head, head], pixels, depth, HEAD_MM, color))
+        if shoulders and valid[shoulders].all():
+            strokes.append(_stroke_between([shoulders, head], pixels, depth, LIMB_MM, color))
+    return strokes
+
+
+def _stroke_between(
+    groups: Sequence[list[int]],
+    pixels: np.ndarray,
+    depth: np.ndarray,
+    radius_mm: float,
+    color: Color,
+) -> _Stroke:
+    """The stroke from the middle of one group of joints to the middle of another."""
+    ends = np.array([pixels[group].mean(axis=0) for group in groups])
+    depths = np.array([depth[group].mean() for group in groups])
+    return _Stroke(ends, depths, radius_mm, color)
 
 
 def best_azimuth(centers: Sequence[np.ndarray], target: np.ndarray) -> float:
