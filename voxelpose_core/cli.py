@@ -59,9 +59,8 @@ examples:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code: 0, or 2 after one line about bad input."""
-    # OpenCV and FFmpeg write to stderr on their own; what is wrong is said in our one line.
+    # FFmpeg writes to stderr on its own; what is wrong is said in our one line.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     try:
         arguments = make_parser().parse_args(argv)
         with _plain_warnings():
