@@ -55,7 +55,7 @@ def test_unproject_inverts_project(distortion):
     pixels, depth = camera.project(points)
     assert np.abs(camera.unproject(pixels, depth) - points).max() < 0.05
     local = camera.to_camera(points)
-    assert np.abs(camera.undistort(pixels) - local[:, :2] / local[:, 2:]).max() < 2e-5
+    assert np.abs(camera.undistort(pixels) - local[:, :2] / local[:, 2:]).max() < 1e-9
 
 
 def test_sees_only_in_front_and_in_the_image():

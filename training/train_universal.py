@@ -24,6 +24,7 @@ import torch
 from voxelpose_core.config import load_config
 from voxelpose_core.datasets.random_scenes import Scenes, sample_scenes
 from voxelpose_core.errors import InputError
+from voxelpose_core.memory import keep_freed_memory
 from voxelpose_core.models.checkpoints import save_weights
 from voxelpose_core.models.cuboid_proposal import select_proposals
 from voxelpose_core.models.losses import joint_loss, root_loss
@@ -44,6 +45,7 @@ WARMUP_STEPS = 50
 def main() -> int:
     args = parse_args()
     config = load_config(args.cfg)
+    keep_freed_memory()
     torch.set_num_threads(args.threads or os.cpu_count())
     torch.manual_seed(args.seed)
     device = torch.device(args.device)
@@ -94,7 +96,7 @@ def main() -> int:
         "held_out": final,
         "log": log,
     }
-    save_weights(model, out, notes)
+    save_weights(model, out, notes, half=True)
     resume_file.unlink(missing_ok=True)
     return 0
 

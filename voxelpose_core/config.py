@@ -24,7 +24,11 @@ class Section(BaseModel):
     """
 
     model_config = ConfigDict(
-        extra="forbid", alias_generator=str.upper, populate_by_name=True, validate_assignment=True
+        extra="forbid",
+        alias_generator=str.upper,
+        populate_by_name=True,
+        validate_assignment=True,
+        coerce_numbers_to_str=True,
     )
     unused: ClassVar[frozenset[str]] = frozenset()
 

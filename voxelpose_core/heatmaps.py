@@ -65,7 +65,7 @@ def render_keypoints(
         down = _gaussian(y_axis, xy[:, :, person, :, 1, None], width_of)
         peak = scores[:, :, person, :, None] * visible[:, :, person, :, None]
         drawn = (down * peak)[..., :, None] * across[..., None, :]
-        heatmaps = torch.maximum(heatmaps, drawn)
+        torch.maximum(heatmaps, drawn, out=heatmaps)
     return heatmaps.clamp_(0.0, 1.0)
 
 

@@ -135,13 +135,18 @@ class Camera:
             & (pixels[:, 0] < width)
             & (pixels[:, 1] < height)
         )
-        radius = np.hypot(local[:, 0], local[:, 1])
-        return (depth > 0) & inside & (radius < self.valid_radius * np.maximum(depth, 0))
+        in_front = depth > 0
+        tangent = np.hypot(local[:, 0], local[:, 1]) / np.where(in_front, depth, 1.0)
+        return in_front & inside & (tangent < self.valid_radius)
 
     def undistort(self, pixels: np.ndarray) -> np.ndarray:
         """Pixels (N, 2) -> normalized undistorted image coordinates (N, 2)."""
         pixels = np.asarray(pixels, dtype=np.float64).reshape(-1, 1, 2)
-        return cv2.undistortPoints(pixels, self.K, self.distortion).reshape(-1, 2)
+        # OpenCV's default of five iterations leaves hundredths of a pixel at strong distortion.
+        criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 40, 1e-12)
+        return cv2.undistortPointsIter(
+            pixels, self.K, self.distortion, None, None, criteria
+        ).reshape(-1, 2)
 
     def unproject(self, pixels: np.ndarray, depth: np.ndarray | float) -> np.ndarray:
         """World points (N, 3) in mm that lie at `depth` mm along z behind pixels (N, 2)."""

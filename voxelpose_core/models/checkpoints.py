@@ -16,13 +16,17 @@ from voxelpose_core.errors import InputError
 from voxelpose_core.models.voxelpose import VoxelPose
 
 
-def save_weights(model: VoxelPose, path: str | Path, notes: dict[str, Any] | None = None) -> None:
+def save_weights(
+    model: VoxelPose, path: str | Path, notes: dict[str, Any] | None = None, half: bool = False
+) -> None:
     """Write a model and its configuration as safetensors, atomically.
 
     Args:
         model: its `config` goes into the file's metadata.
         path: `*.safetensors`.
         notes: what a reader should know (command, steps, seed ...), JSON values.
+        half: store the kernels of convolutions as float16, which halves the file; biases and batch
+            norms stay float32. Loading gives float32.
     """
     metadata = {
         "config": json.dumps(model.config.to_dict()),
@@ -30,7 +34,7 @@ def save_weights(model: VoxelPose, path: str | Path, notes: dict[str, Any] | Non
         "format": "voxelpose_ros weights 1",
     }
     state = {
-        key: value.detach().cpu().contiguous()
+        key: _stored(value.detach().cpu().contiguous(), half)
         for key, value in model.state_dict().items()
         if not key.endswith("num_batches_tracked")
     }
@@ -65,6 +69,10 @@ def read_notes(path: str | Path) -> dict[str, Any]:
     """What the writer noted beside the weights."""
     with safe_open(path, framework="pt") as file:
         return json.loads((file.metadata() or {}).get("notes", "{}"))
+
+
+def _stored(value: torch.Tensor, half: bool) -> torch.Tensor:
+    return value.half() if half and value.dim() > 1 else value
 
 
 def _embedded_config(metadata: dict[str, str], path: Path) -> Config:

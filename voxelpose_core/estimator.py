@@ -1,0 +1,429 @@
+"""PoseEstimator: images or keypoints of one moment -> 3D skeletons. The one way in."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+
+from voxelpose_core.detectors import Detector, load_detector
+from voxelpose_core.errors import InputError
+from voxelpose_core.geometry.camera import Camera
+from voxelpose_core.geometry.image_transform import image_to_network
+from voxelpose_core.geometry.rig import Rig, Space, propose_space
+from voxelpose_core.heatmaps import render_keypoints
+from voxelpose_core.models.checkpoints import load_weights
+from voxelpose_core.resources import find_weights
+from voxelpose_core.skeletons import JointSet, get_joint_set
+from voxelpose_core.voxel import Views
+from voxelpose_core.voxel.torch_reference import sample
+from voxelpose_core.voxel.views import project
+
+# Pixels of a heatmap where the rig, not the configuration, decides its shape, and its stride.
+_HEATMAP_AREA = 240 * 136
+_HEATMAP_STRIDE = 4
+# Mean and standard deviation of ImageNet's RGB images, for backbones pretrained on it.
+_IMAGENET_MEAN = (0.485, 0.456, 0.406)
+_IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class EstimatorSettings(BaseModel):
+    """What may be tuned without other weights."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    proposal_threshold: float | None = Field(
+        None, description="Root score that a person exceeds; None: what the weights say."
+    )
+    support_threshold: float = Field(
+        0.2,
+        ge=0,
+        le=1,
+        description="Mean heatmap value at the reprojected joints that a person reaches; people "
+        "below it are phantoms where rays of others cross.",
+    )
+    joint_threshold: float = Field(
+        0.05, ge=0, le=1, description="Support from which a single joint is valid."
+    )
+    keypoint_threshold: float = Field(
+        0.1, ge=0, le=1, description="2D keypoints with a lower score are ignored."
+    )
+    duplicate_distance: float = Field(
+        200.0, ge=0, description="Of two skeletons whose joints are nearer in the mean, mm, one goes."
+    )
+    max_people: int = Field(10, ge=1, description="At most so many people at once.")
+    min_cameras: int = Field(2, ge=2, description="Fewer cameras with a frame give no estimate.")
+    recenter: bool = Field(
+        True, description="Run the pose net a second time, centred on its own mid-hip."
+    )
+
+
+@dataclass
+class Skeleton:
+    """One person in 3D.
+
+    Attributes:
+        joints: (J, 3), mm, world frame of the rig.
+        joint_scores: (J,) support of each joint: mean heatmap value at its projections, 0 to 1.
+        joint_valid: (J,) bool.
+        score: root score of the proposal, 0 to 1.
+        track_id: identity over time, -1 while nobody tracks.
+    """
+
+    joints: np.ndarray
+    joint_scores: np.ndarray
+    joint_valid: np.ndarray
+    score: float
+    track_id: int = -1
+
+    def root(self, joint_set: JointSet) -> np.ndarray:
+        """(3,) mid-hip, mm."""
+        return joint_set.root_of(self.joints)
+
+
+@dataclass
+class Estimate:
+    """All people of one moment.
+
+    Attributes:
+        skeletons: the people.
+        keypoints: for each camera of the rig the 2D people (P, J, 3) that the skeletons come from
+            (x, y in pixels, score); None for a camera without a frame.
+        cameras: names of the cameras that contributed.
+        timings_ms: milliseconds of each stage, in order.
+    """
+
+    skeletons: list[Skeleton]
+    keypoints: list[np.ndarray | None]
+    cameras: tuple[str, ...]
+    timings_ms: dict[str, float] = field(default_factory=dict)
+
+
+class PoseEstimator:
+    """3D skeletons from synchronized views of one rig.
+
+    Args:
+        rig: the calibrated cameras; views are given in their order.
+        weights: a shipped name ("universal") or a file.
+        device: "auto", "cpu" or "cuda:N".
+        detector: name or instance of the 2D detector for images; None where only keypoints come.
+            Weights with a backbone of their own do without.
+        space: capture space; by default the rig's, else one proposed from the cameras.
+        settings: thresholds and limits.
+
+    Raises:
+        InputError: for unknown weights, device or detector, or fewer than two cameras.
+    """
+
+    def __init__(
+        self,
+        rig: Rig,
+        weights: str | Path = "universal",
+        device: str = "auto",
+        detector: str | Detector | None = "movenet",
+        space: Space | None = None,
+        settings: EstimatorSettings = EstimatorSettings(),
+    ):
+        if len(rig.cameras) < 2:
+            raise InputError(f"rig '{rig.name}' has {len(rig.cameras)} camera, expected at least 2")
+        self.rig = rig
+        self.settings = settings
+        self.device = select_device(device)
+        self.weights_path = find_weights(weights)
+        self.model = load_weights(self.weights_path, self.device)
+        self.joint_set = get_joint_set(self.model.config.joint_set_name)
+        self.space = space or self._own_space() or rig.space or propose_space(rig)
+        self.grid = self.model.proposal_grid(self.space.center, self.space.size)
+        self.network_size, self.heatmap_size = self._input_sizes()
+        self.views = Views.from_cameras(
+            rig.cameras, self.network_size, self.heatmap_size, self.device
+        )
+        self.detector = None if self._has_backbone else _make_detector(detector, self.joint_set)
+
+    def description(self) -> dict[str, Any]:
+        """What runs: weights, device, kernel, grids, detector; plain values."""
+        return {
+            "weights": self.weights_path.name,
+            "device": str(self.device),
+            "voxel_kernel": "torch_reference",
+            "detector": "backbone" if self._has_backbone else type(self.detector).__name__,
+            "cameras": len(self.rig.cameras),
+            "space_center_mm": [round(float(v), 1) for v in self.space.center],
+            "space_size_mm": [round(float(v), 1) for v in self.space.size],
+            "proposal_voxels": list(self.grid.voxels),
+            "person_voxels": list(self.model.config.pict_struct.cube_size),
+            "heatmap_size": list(self.heatmap_size),
+        }
+
+    def estimate_images(self, images: Sequence[np.ndarray | None]) -> Estimate:
+        """Skeletons from one image a camera.
+
+        Args:
+            images: BGR uint8 (H, W, 3) in the order of the rig; None: that camera has no frame.
+
+        Raises:
+            InputError: naming the camera, when an image is not BGR uint8 of its calibrated size.
+        """
+        self._check_count(images, "images")
+        for camera, image in zip(self.rig.cameras, images, strict=True):
+            if image is not None:
+                check_image(image, camera)
+        if self._has_backbone:
+            return self._estimate_with_backbone(images)
+        if self.detector is None:
+            raise InputError("images given to an estimator without a detector, expected keypoints")
+        clock = _Clock()
+        present = [index for index, image in enumerate(images) if image is not None]
+        detected = self.detector.detect([images[index] for index in present]) if present else []
+        keypoints: list[np.ndarray | None] = [None] * len(images)
+        for index, people in zip(present, detected, strict=True):
+            keypoints[index] = people
+        clock.lap("detector")
+        return self._estimate_keypoints(keypoints, clock)
+
+    def estimate_keypoints(self, keypoints: Sequence[np.ndarray | None]) -> Estimate:
+        """Skeletons from the 2D people of each camera.
+
+        Args:
+            keypoints: (P, J, 3) x, y in pixels of the camera's image, and score, in the order of
+                the rig; a keypoint with score 0 is missing; None: that camera has no frame.
+
+        Raises:
+            InputError: naming the camera, when an array has another shape or joint count.
+        """
+        self._check_count(keypoints, "keypoint arrays")
+        checked = [
+            None if people is None else check_keypoints(people, camera, len(self.joint_set))
+            for camera, people in zip(self.rig.cameras, keypoints, strict=True)
+        ]
+        return self._estimate_keypoints(checked, _Clock())
+
+    @property
+    def _has_backbone(self) -> bool:
+        return hasattr(self.model, "backbone")
+
+    def _own_space(self) -> Space | None:
+        """The space that fixed-grid weights were trained for; others have none."""
+        settings = self.model.config.multi_person
+        if settings.voxel_pitch is not None:
+            return None
+        return Space(settings.space_center, settings.space_size)
+
+    def _input_sizes(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Network and heatmap size: the configuration's, or shaped like the rig's images."""
+        network = self.model.config.network
+        if self.model.config.multi_person.voxel_pitch is None:
+            return network.image_size, network.heatmap_size
+        aspect = float(np.median([c.image_size[0] / c.image_size[1] for c in self.rig.cameras]))
+        width = 8 * round((_HEATMAP_AREA * aspect) ** 0.5 / 8)
+        height = 8 * round((_HEATMAP_AREA / aspect) ** 0.5 / 8)
+        return (width * _HEATMAP_STRIDE, height * _HEATMAP_STRIDE), (width, height)
+
+    def _check_count(self, views: Sequence, what: str) -> None:
+        if len(views) != len(self.rig.cameras):
+            raise InputError(
+                f"{len(views)} {what} given for rig '{self.rig.name}' of "
+                f"{len(self.rig.cameras)} cameras, expected one a camera (None where it has none)"
+            )
+
+    def _estimate_keypoints(self, keypoints: list[np.ndarray | None], clock: "_Clock") -> Estimate:
+        present = [people is not None for people in keypoints]
+        if sum(present) < self.settings.min_cameras:
+            return Estimate([], keypoints, self._names(present), clock.laps)
+        with torch.inference_mode():
+            heatmaps = self._render(keypoints)
+            clock.lap("heatmaps", self.device)
+            skeletons = self._run_networks(heatmaps, present, clock)
+        return Estimate(skeletons, keypoints, self._names(present), clock.laps)
+
+    def _estimate_with_backbone(self, images: Sequence[np.ndarray | None]) -> Estimate:
+        clock = _Clock()
+        present = [image is not None for image in images]
+        nothing: list[np.ndarray | None] = [None] * len(images)
+        if sum(present) < self.settings.min_cameras:
+            return Estimate([], nothing, self._names(present), clock.laps)
+        with torch.inference_mode():
+            batch = torch.stack([self._normalized(i, img) for i, img in enumerate(images)])
+            heatmaps = self.model.backbone(batch.to(self.device))[None]
+            clock.lap("backbone", self.device)
+            skeletons = self._run_networks(heatmaps, present, clock)
+        return Estimate(skeletons, nothing, self._names(present), clock.laps)
+
+    def _normalized(self, index: int, image: np.ndarray | None) -> torch.Tensor:
+        """(3, H, W) network input; zeros for an absent view."""
+        width, height = self.network_size
+        if image is None:
+            return torch.zeros(3, height, width)
+        affine = image_to_network(self.rig.cameras[index].image_size, self.network_size)
+        warped = cv2.warpAffine(image, affine, self.network_size, flags=cv2.INTER_LINEAR)
+        rgb = torch.from_numpy(cv2.cvtColor(warped, cv2.COLOR_BGR2RGB)).permute(2, 0, 1) / 255.0
+        mean = torch.tensor(_IMAGENET_MEAN)[:, None, None]
+        return (rgb - mean) / torch.tensor(_IMAGENET_STD)[:, None, None]
+
+    def _names(self, present: Sequence[bool]) -> tuple[str, ...]:
+        return tuple(c.name for c, p in zip(self.rig.cameras, present, strict=True) if p)
+
+    def _render(self, keypoints: Sequence[np.ndarray | None]) -> torch.Tensor:
+        """(1, V, J, H, W) input heatmaps."""
+        joints = len(self.joint_set)
+        most = max((len(people) for people in keypoints if people is not None), default=0)
+        padded = np.zeros((1, len(keypoints), max(most, 1), joints, 3), dtype=np.float32)
+        for index, people in enumerate(keypoints):
+            if people is not None and len(people):
+                padded[0, index, : len(people)] = people
+        points = torch.from_numpy(padded).to(self.device)
+        affine = self.views.to_heatmap[:, :, None, None]
+        xy = (affine[..., :2] @ points[..., :2, None])[..., 0] + affine[..., 2]
+        scores = points[..., 2] * (points[..., 2] >= self.settings.keypoint_threshold)
+        return render_keypoints(xy, scores, self.heatmap_size)
+
+    def _run_networks(
+        self, heatmaps: torch.Tensor, present: Sequence[bool], clock: "_Clock"
+    ) -> list[Skeleton]:
+        views = self.views.with_present(present)
+        proposals = self.model.propose(
+            heatmaps, views, self.grid, self.settings.proposal_threshold, self.settings.max_people
+        )
+        centers = proposals.centers[0][proposals.valid[0]]
+        scores = proposals.scores[0][proposals.valid[0]]
+        clock.lap("proposals", self.device)
+        if len(centers) == 0:
+            clock.lap("poses")
+            return []
+        scene = torch.zeros(len(centers), dtype=torch.long, device=self.device)
+        joints = self.model.regress(heatmaps, views, centers, scene)
+        if self.settings.recenter:
+            roots = joints[:, list(self.joint_set.root)].mean(dim=1)
+            joints = self.model.regress(heatmaps, views, roots, scene)
+        support = joint_support(joints, heatmaps, views)
+        clock.lap("poses", self.device)
+        return self._select(joints, support, scores)
+
+    def _select(
+        self, joints: torch.Tensor, support: torch.Tensor, scores: torch.Tensor
+    ) -> list[Skeleton]:
+        """Drop phantoms, and of doubles the one with less support."""
+        kept: list[Skeleton] = []
+        joints_mm = joints.double().cpu().numpy()
+        joint_scores = support.cpu().numpy()
+        for index in np.argsort(-joint_scores.mean(axis=1), kind="stable"):
+            if joint_scores[index].mean() < self.settings.support_threshold:
+                continue
+            distances = [
+                np.linalg.norm(joints_mm[index] - other.joints, axis=1).mean() for other in kept
+            ]
+            if min(distances, default=np.inf) < self.settings.duplicate_distance:
+                continue
+            kept.append(
+                Skeleton(
+                    joints=joints_mm[index],
+                    joint_scores=joint_scores[index],
+                    joint_valid=joint_scores[index] >= self.settings.joint_threshold,
+                    score=float(scores[index].clamp(0, 1)),
+                )
+            )
+        return kept
+
+
+def joint_support(joints: torch.Tensor, heatmaps: torch.Tensor, views: Views) -> torch.Tensor:
+    """Mean heatmap value at the projections of joints over the views that see them.
+
+    Args:
+        joints: (P, J, 3), mm.
+        heatmaps: (1, V, J, H, W).
+        views: the views of one scene.
+
+    Returns:
+        (P, J) in [0, 1]; 0 where no view sees a joint.
+    """
+    people, count = joints.shape[:2]
+    points = joints.transpose(0, 1)  # joints as the batch: each has its own heatmap
+    total = joints.new_zeros(count, people)
+    weight = joints.new_zeros(count, people)
+    for index in range(len(views)):
+        view = views.map(lambda tensor, i=index: tensor[0, i].expand(count, *tensor.shape[2:]))
+        pixels, seen = project(points, view)
+        value = sample(heatmaps[0, index][:, None], pixels, view.to_heatmap)[:, 0]
+        total += value * seen
+        weight += seen
+    return (total / weight.clamp(min=1)).transpose(0, 1)
+
+
+def select_device(name: str) -> torch.device:
+    """torch.device of "auto", "cpu" or "cuda:N"; InputError where there is no such device."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise InputError(f"device '{name}' is unknown: expected auto, cpu or cuda:N") from None
+    if device.type not in ("cpu", "cuda"):
+        raise InputError(f"device '{name}' is not supported: expected auto, cpu or cuda:N")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise InputError(
+            f"device '{name}': PyTorch sees {torch.cuda.device_count()} CUDA devices here, "
+            "expected auto or cpu"
+        )
+    return device
+
+
+def check_image(image: np.ndarray, camera: Camera) -> None:
+    """InputError naming the camera, unless the image is BGR uint8 of the calibrated size."""
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise InputError(
+            f"camera '{camera.name}': image is {image.dtype} {image.shape}, expected BGR uint8"
+        )
+    height, width = image.shape[:2]
+    if (width, height) != camera.image_size:
+        raise InputError(
+            f"camera '{camera.name}': image is {width}x{height}, but its calibration is for "
+            f"{camera.image_size[0]}x{camera.image_size[1]}"
+        )
+
+
+def check_keypoints(people: np.ndarray, camera: Camera, joints: int) -> np.ndarray:
+    """float32 (P, J, 3) with non-finite and out-of-range values taken for missing."""
+    people = np.asarray(people, dtype=np.float32)
+    if people.size == 0:
+        return np.zeros((0, joints, 3), dtype=np.float32)
+    if people.ndim != 3 or people.shape[1:] != (joints, 3):
+        raise InputError(
+            f"camera '{camera.name}': keypoints have shape {people.shape}, "
+            f"expected (people, {joints}, 3)"
+        )
+    # Pixels far outside any image would overflow the heatmap's arithmetic.
+    usable = np.isfinite(people).all(axis=-1) & (np.abs(people[..., :2]) < 1e5).all(axis=-1)
+    return np.where(usable[..., None], people, 0.0).astype(np.float32)
+
+
+def _make_detector(detector: str | Detector | None, joint_set: JointSet) -> Detector | None:
+    if isinstance(detector, str):
+        detector = load_detector(detector)
+    if detector is not None and detector.joint_set != joint_set:
+        raise InputError(
+            f"the detector answers {detector.joint_set.name}, but the weights expect "
+            f"{joint_set.name}"
+        )
+    return detector
+
+
+class _Clock:
+    """Milliseconds of one stage after the other."""
+
+    def __init__(self):
+        self.laps: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, stage: str, device: torch.device | None = None) -> None:
+        if device is not None and device.type == "cuda":
+            torch.cuda.synchronize(device)
+        now = time.perf_counter()
+        self.laps[stage] = self.laps.get(stage, 0.0) + (now - self._last) * 1e3
+        self._last = now
