@@ -102,6 +102,7 @@ remake() {
 
 main() {
   local python base pins state
+  [[ $PWD != *[[:space:]]* ]] || fail "colcon takes no folder with spaces in its path: $PWD"
   check_tools
   python=$(python3 -c 'import sys; print(sys.base_prefix, sys.version)')
   . scripts/env.sh
