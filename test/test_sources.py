@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 
 from voxelpose_core.errors import InputError
-from voxelpose_core.sources import open_image_folders, open_videos, read_keypoints_json
+from voxelpose_core.geometry.camera import Camera
+from voxelpose_core.geometry.rig import Rig
+from voxelpose_core.sources import (
+    open_image_folders,
+    open_videos,
+    read_keypoints_json,
+    restore_codec_crop,
+)
 
 
 def grey(value, size=(64, 48)):
@@ -182,3 +189,28 @@ def test_real_detections_are_read(shared_dir):
     frames = read_keypoints_json(shared_dir / "data/shelf/pred_shelf_openpose_coco17.json", 5)
     assert list(frames) == list(range(300, 450))
     assert all(view is not None for views in frames.values() for view in views)
+
+
+def _rig_of(*sizes):
+    K = [[500, 0, 300], [0, 500, 200], [0, 0, 1]]
+    return Rig(
+        tuple(
+            Camera(f"cam{i}", size, K, [0] * 5, np.eye(3), [1000.0 * i, 0, 0])
+            for i, size in enumerate(sizes)
+        )
+    )
+
+
+def test_a_codecs_crop_is_filled_on_the_right_and_below():
+    image = np.full((1072, 1080, 3), 9, np.uint8)
+    with pytest.warns(UserWarning, match="cam0.*1080x1072.*1088x1080"):
+        padded, absent = restore_codec_crop([image, None], _rig_of((1088, 1080), (640, 480)))
+    assert absent is None
+    assert padded.shape == (1080, 1088, 3)
+    assert (padded[:1072, :1080] == 9).all() and not padded[:, 1080:].any()
+
+
+@pytest.mark.parametrize("size", [(640, 480), (1072, 1080), (1089, 1080), (1088, 1080)])
+def test_other_sizes_stay_as_they_are(size):
+    image = np.zeros((size[1], size[0], 3), np.uint8)
+    assert restore_codec_crop([image, None], _rig_of((1088, 1080), (640, 480)))[0] is image

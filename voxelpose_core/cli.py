@@ -26,6 +26,7 @@ from voxelpose_core.sources import (
     open_image_folders,
     open_videos,
     read_keypoints_json,
+    restore_codec_crop,
 )
 from voxelpose_core.visualization import FramePainter, VideoWriter, write_image
 
@@ -231,8 +232,8 @@ _Moment = tuple[int, float, "list[np.ndarray | None] | None", "list[np.ndarray |
 class _Images:
     """Moments of videos or image folders."""
 
-    def __init__(self, frames: FrameSource):
-        self._frames = frames
+    def __init__(self, frames: FrameSource, rig: Rig):
+        self._frames, self._rig = frames, rig
         self.fps = frames.fps
 
     def __len__(self) -> int:
@@ -240,7 +241,7 @@ class _Images:
 
     def __iter__(self) -> Iterator[_Moment]:
         for index, stamp, images in self._frames:
-            yield index, stamp, images, None
+            yield index, stamp, restore_codec_crop(images, self._rig), None
 
 
 class _Keypoints:
@@ -270,8 +271,8 @@ def _open_source(arguments: argparse.Namespace, rig: Rig) -> _Images | _Keypoint
             "expected one a camera; --cameras selects some"
         )
     if arguments.videos:
-        return _Images(open_videos(given))
-    return _Images(open_image_folders(given, arguments.fps))
+        return _Images(open_videos(given), rig)
+    return _Images(open_image_folders(given, arguments.fps), rig)
 
 
 def _make_estimator(arguments: argparse.Namespace, rig: Rig) -> PoseEstimator:
@@ -444,7 +445,7 @@ def _plain_warnings() -> Iterator[None]:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        warnings.filterwarnings("always", category=UserWarning, module=r"voxelpose_core\.")
+        warnings.filterwarnings("default", category=UserWarning, module=r"voxelpose_core\.")
         warnings.showwarning = show
         yield
 

@@ -12,10 +12,14 @@ import cv2
 import numpy as np
 
 from voxelpose_core.errors import InputError
+from voxelpose_core.geometry.camera import Camera
+from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.skeletons import COCO17
 
 IMAGE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 DEFAULT_FPS = 25.0
+# Video codecs work in blocks of so many pixels.
+_CODEC_BLOCK = 16
 
 # Index, stamp in seconds, and one image a camera: BGR uint8 (H, W, 3), or None for no frame.
 Moment = tuple[int, float, "list[np.ndarray | None]"]
@@ -99,6 +103,37 @@ def open_videos(paths: Sequence[Path | str]) -> FrameSource:
     if not paths:
         raise InputError("no videos given, expected one for each camera")
     return Videos(paths)
+
+
+def restore_codec_crop(
+    images: Sequence[np.ndarray | None], rig: Rig
+) -> list[np.ndarray | None]:
+    """Give back the rim of black that encoding a video took from the right and lower edge.
+
+    A camera of 1088 columns can leave a video of 1080, since codecs work in blocks of 16 pixels. Images
+    that lack less than one block are padded to the size of their calibration, whose pixels stay
+    where they are; any other size is left as it is, for the estimator to refuse.
+
+    Args:
+        images: BGR, one a camera in the order of the rig, or None.
+        rig: says the calibrated sizes.
+    """
+    return [
+        image if image is None else _pad(image, camera)
+        for image, camera in zip(images, rig.cameras, strict=True)
+    ]
+
+
+def _pad(image: np.ndarray, camera: Camera) -> np.ndarray:
+    (width, height), (full_width, full_height) = image.shape[1::-1], camera.image_size
+    right, below = full_width - width, full_height - height
+    if (right, below) == (0, 0) or not (0 <= right < _CODEC_BLOCK and 0 <= below < _CODEC_BLOCK):
+        return image
+    warnings.warn(
+        f"camera '{camera.name}': images of {width}x{height} are padded to the calibration's "
+        f"{full_width}x{full_height}, as if a codec had cropped them on the right and below"
+    )
+    return cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_CONSTANT)
 
 
 def open_image_folders(folders: Sequence[Path | str], fps: float = DEFAULT_FPS) -> FrameSource:

@@ -1,0 +1,203 @@
+#!/usr/bin/env python3
+"""Measure universal weights on real recordings that they never saw, without retraining.
+
+    python training/validate_universal.py --shelf DIR --pose2sim DIR --panoptic DIR
+
+Each argument is optional. DIR of Shelf is in the original's layout (calibration, actorsGT.mat, 2D
+predictions); of pose2sim it holds SinglePerson/ (with the reference .trc) and MultiPerson/, each
+with four videos and the Qualisys file; of panoptic it holds camera_parameters.json and one folder
+of images a camera. Prints what it finds and writes JSON with --out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from voxelpose_core.datasets import open_dataset
+from voxelpose_core.errors import InputError
+from voxelpose_core.estimator import Estimate, PoseEstimator
+from voxelpose_core.geometry.rig import load_rig
+from voxelpose_core.memory import keep_freed_memory
+from voxelpose_core.metrics.pcp import campus14_from_coco17, evaluate_pcp
+from voxelpose_core.results import ReprojectionError
+from voxelpose_core.skeletons import COCO17
+from voxelpose_core.sources import open_videos, restore_codec_crop
+from voxelpose_core.triangulation import associate, triangulate
+
+SHELF_FRAMES = range(300, 450)
+# The joints that COCO-17 and the .trc file share.
+LIMB_JOINTS = tuple(
+    f"{side}_{joint}"
+    for joint in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+    for side in ("left", "right")
+)
+TRC_NAMES = {
+    f"{side}_{joint}": f"{side[0].upper()}{joint.capitalize()}"
+    for joint in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+    for side in ("left", "right")
+}
+
+
+def main() -> int:
+    args = parse_args()
+    keep_freed_memory()
+    report = {}
+    if args.shelf:
+        report["shelf"] = measure_shelf(args)
+    if args.pose2sim:
+        report["single_person"] = measure_single_person(args)
+        report["two_people"] = measure_two_people(args)
+    if args.panoptic:
+        report["panoptic"] = measure_panoptic(args)
+    if not report:
+        raise InputError("nothing to measure: give --shelf, --pose2sim or --panoptic")
+    text = json.dumps(report, indent=2)
+    print(text)
+    if args.out:
+        Path(args.out).write_text(text + "\n")
+    return 0
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--shelf", help="folder of the Shelf data set")
+    parser.add_argument("--pose2sim", help="folder with SinglePerson and MultiPerson")
+    parser.add_argument("--panoptic", help="folder with camera_parameters.json and images")
+    parser.add_argument("--weights", default="universal")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--step", type=int, default=1, help="measure every N-th frame only")
+    parser.add_argument("--out", help="JSON file to write")
+    return parser.parse_args()
+
+
+def measure_shelf(args) -> dict:
+    """Ten-part PCP per actor with the data set's 2D predictions, beside plain triangulation."""
+    frames = SHELF_FRAMES[:: args.step]
+    dataset = open_dataset("shelf", args.shelf, frames=frames)
+    estimator = PoseEstimator(dataset.rig, args.weights, args.device, detector=None)
+    ours, dlt = [], []
+    for index in tqdm(range(len(dataset)), desc="shelf", disable=None):
+        sample = dataset[index]
+        found = estimator.estimate_keypoints(sample.keypoints).skeletons
+        poses = np.array([s.joints for s in found]).reshape(-1, 17, 3)
+        ours.append(campus14_from_coco17(poses, "shelf"))
+        dlt.append(_triangulated(sample))
+    return {
+        "frames": len(frames),
+        "voxelpose": evaluate_pcp(ours, dataset.actors).to_dict(),
+        "dlt_ideal_association": evaluate_pcp(dlt, dataset.actors).to_dict(),
+    }
+
+
+def _triangulated(sample) -> np.ndarray:
+    """Every labelled actor from the detections that fit its true pose best."""
+    poses = []
+    for joints in sample.poses:
+        keypoints = associate(sample.rig.cameras, sample.keypoints, joints)
+        poses.append(triangulate(sample.rig.cameras, keypoints))
+    return campus14_from_coco17(np.array(poses).reshape(-1, 17, 3), "shelf")
+
+
+def measure_single_person(args) -> dict:
+    """Mean distance to the reference over the twelve limb joints of the person found."""
+    folder = Path(args.pose2sim) / "SinglePerson"
+    reference = read_trc(next(folder.glob("*.trc")))
+    rig, frames = open_recording(folder)
+    estimator = PoseEstimator(rig, args.weights, args.device)
+    errors, counts = [], Counter()
+    for frame, images in tqdm(frames(args.step), desc="single person", disable=None):
+        skeletons = estimator.estimate_images(images).skeletons
+        counts[len(skeletons)] += 1
+        if skeletons and frame < len(next(iter(reference.values()))):
+            best = max(skeletons, key=lambda s: s.joint_scores.mean())
+            errors.append(
+                [
+                    np.linalg.norm(best.joints[COCO17.index(name)] - reference[name][frame])
+                    for name in LIMB_JOINTS
+                ]
+            )
+    errors = np.array(errors)
+    return {
+        "people_per_frame": dict(sorted(counts.items())),
+        "mean_mm": float(np.nanmean(errors)),
+        "median_mm": float(np.nanmedian(errors)),
+        "mean_mm_by_joint": dict(
+            zip(LIMB_JOINTS, np.nanmean(errors, axis=0).round(1).tolist(), strict=True)
+        ),
+    }
+
+
+def measure_two_people(args) -> dict:
+    """How many people are found in each frame, and how well they fit the 2D detections."""
+    rig, frames = open_recording(Path(args.pose2sim) / "MultiPerson")
+    estimator = PoseEstimator(rig, args.weights, args.device)
+    return _count_people(estimator, frames(args.step), "two people")
+
+
+def measure_panoptic(args) -> dict:
+    """People per frame on images of the Panoptic studio."""
+    folder = Path(args.panoptic)
+    views = sorted(p.name for p in folder.iterdir() if p.is_dir())
+    rig = load_rig(folder / "camera_parameters.json").select(views)
+    estimator = PoseEstimator(rig, args.weights, args.device)
+    numbers = sorted(p.stem.removeprefix(views[0]) for p in (folder / views[0]).glob("*.jpg"))
+    moments = (
+        (n, [cv2.imread(str(folder / v / f"{v}{n}.jpg")) for v in views]) for n in numbers
+    )
+    return _count_people(estimator, moments, "panoptic", per_frame=True)
+
+
+def _count_people(estimator: PoseEstimator, moments, title: str, per_frame=False) -> dict:
+    counts, error, supports = [], ReprojectionError(), []
+    for _, images in tqdm(moments, desc=title, disable=None):
+        estimate: Estimate = estimator.estimate_images(images)
+        counts.append(len(estimate.skeletons))
+        supports += [round(float(s.joint_scores.mean()), 3) for s in estimate.skeletons]
+        error.add(estimator.rig, estimate.skeletons, estimate.keypoints)
+    return {
+        "people_per_frame": counts if per_frame else dict(sorted(Counter(counts).items())),
+        "reprojection_px": {"mean": error.mean_px, "median": error.median_px},
+        "views_paired": f"{error.paired} of {error.in_view}",
+        "least_support": min(supports, default=None),
+    }
+
+
+def open_recording(folder: Path):
+    """The rig of a pose2sim recording, and a function that iterates (frame, images)."""
+    rig = load_rig(next(folder.glob("*.qca.txt")))
+    videos = open_videos(sorted(folder.glob("cam*.mp4")))
+
+    def frames(step: int):
+        for frame, _, images in videos:
+            if frame % step == 0:
+                yield frame, restore_codec_crop(images, rig)
+
+    return rig, frames
+
+
+def read_trc(path: Path) -> dict[str, np.ndarray]:
+    """Joint name -> (F, 3) mm in the z-up world, of an OpenSim .trc in metres, y up."""
+    lines = path.read_text().splitlines()
+    names = [name for name in lines[3].split("\t")[2:] if name.strip()]
+    rows = [line.split("\t") for line in lines[5:] if line.strip()]
+    values = np.array([[float(v) if v.strip() else np.nan for v in row[2:]] for row in rows])
+    points = values[:, : 3 * len(names)].reshape(len(rows), len(names), 3)
+    # Columns are y-up X, Y, Z; the rig's world is z up with [Z, X, Y] of them.
+    world = 1000.0 * points[:, :, [2, 0, 1]]
+    return {name: world[:, names.index(trc)] for name, trc in TRC_NAMES.items()}
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
