@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,10 @@ PACKAGE = "voxelpose_ros"
 NODE_NAME = "voxelpose"
 SKELETONS_TOPIC = f"/{NODE_NAME}/skeletons"
 
+# The name since Fast DDS 3, and the one before.
+_FAST_DDS_PROFILES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
+_SHARED_MEMORY, _SHARED_MEMORY_BYTES = "/dev/shm", 48 * 2**20
+
 _MODULES = {
     "voxelpose_node": "voxelpose_ros.node",
     "camera_player": "voxelpose_ros.camera_player",
@@ -33,13 +38,14 @@ _MODULES = {
 
 @dataclass(frozen=True)
 class Process:
-    """A ROS executable, its node's name, parameters and plain arguments."""
+    """A ROS executable, its node's name, parameters, plain arguments, environment variables."""
 
     package: str
     executable: str
     name: str
     parameters: Mapping[str, Any] = field(default_factory=dict)
     arguments: Sequence[str] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     def command(self) -> list[str]:
         """Command line that starts it with this Python; for the executables of this package."""
@@ -60,6 +66,7 @@ class Process:
             name=self.name,
             parameters=[dict(self._given())],
             arguments=list(self.arguments),
+            additional_env=dict(self.environment),
             output="screen",
         )
 
@@ -73,6 +80,7 @@ def demo(
     videos: Sequence[str],
     loop: bool = False,
     rate: float = 0.0,
+    moments: int = 0,
     step_by_step: bool = True,
     **node_parameters: Any,
 ) -> list[Process]:
@@ -82,11 +90,18 @@ def demo(
         rig: calibration file.
         videos: one a camera, in the rig's order.
         loop: begin again at the end.
-        rate: moments per second; 0: the videos' own, or as fast as the node answers.
+        rate: moments per second, at most; 0: the videos' own.
+        moments: stop after so many; 0: at the end.
         step_by_step: the player waits for the node's answer, so that no moment is skipped.
         node_parameters: further parameters of the node.
     """
-    player = {"rig_file": rig, "videos": list(videos), "loop": loop, "rate": float(rate)}
+    player = {
+        "rig_file": rig,
+        "videos": list(videos),
+        "loop": loop,
+        "rate": float(rate),
+        "moments": moments,
+    }
     node = {"rig_file": rig, "reliability": "reliable", **node_parameters}
     if step_by_step:
         player |= {"wait_for": SKELETONS_TOPIC}
@@ -94,8 +109,25 @@ def demo(
         node = {"max_wait_ms": 2000.0, "track_max_age_s": 10.0, **node}
     return [
         Process(PACKAGE, "voxelpose_node", NODE_NAME, node),
-        Process(PACKAGE, "camera_player", "camera_player", player),
+        Process(
+            PACKAGE, "camera_player", "camera_player", player, environment=image_transport()
+        ),
     ]
+
+
+def image_transport() -> dict[str, str]:
+    """Environment of a process that publishes images: lets Fast DDS carry them whole.
+
+    Nothing where the user has settings of their own, or where a small shared memory (a container's)
+    would not hold them.
+    """
+    given = any(name in os.environ for name in _FAST_DDS_PROFILES)
+    if given or not os.path.isdir(_SHARED_MEMORY):
+        return {}
+    if shutil.disk_usage(_SHARED_MEMORY).free < _SHARED_MEMORY_BYTES:
+        return {}
+    profile = str(find_resource("config/fastdds_images.xml"))
+    return {name: profile for name in _FAST_DDS_PROFILES}
 
 
 def campus(simulate: bool, people: int = 3, **node_parameters: Any) -> list[Process]:

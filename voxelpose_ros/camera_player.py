@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from rclpy.node import Node
@@ -42,6 +43,7 @@ class CameraPlayer(Node):
         folders = p.texts("image_folders", "One folder of images a camera, in place of videos.")
         rate = p.number("rate", 0.0, "Moments per second; 0: the video's own.", 0.0, 1000.0)
         self._loop = p.flag("loop", False, "Begin again at the end.")
+        self._moments = p.integer("moments", 0, "Stop after so many; 0: never.", 0, 2**31 - 1)
         self._jitter_ns = 1e6 * p.number(
             "jitter_ms", 0.0, "Stamps of one moment lie within +- this.", 0.0, 1000.0
         )
@@ -82,14 +84,18 @@ class CameraPlayer(Node):
         publishers = self._compressed if self._format == "compressed" else self._raw
         if self._handshake is not None:
             self._handshake.wait_for_subscribers(publishers)
-        while self.context.ok():
+        for images in itertools.islice(self._images(), self._moments or None):
+            self._pace.wait()
+            if not self.context.ok():
+                return
+            self._publish(images)
+        flush(self._raw + self._compressed)
+
+    def _images(self) -> Iterator[Sequence[np.ndarray | None]]:
+        while True:
             for _, _, images in self._source:
-                self._pace.wait()
-                if not self.context.ok():
-                    return
-                self._publish(images)
+                yield images
             if not self._loop:
-                flush(self._raw + self._compressed)
                 return
 
     def _advertise(self, image_topics: Sequence[str]) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import colorsys
-
 from builtin_interfaces.msg import Duration
 from geometry_msgs.msg import Point
 from std_msgs.msg import ColorRGBA
 from visualization_msgs.msg import Marker, MarkerArray
 
+from voxelpose_core.visualization import person_color
 from voxelpose_ros.msg import Skeleton, SkeletonArray
 
 NAMESPACES = ("joints", "limbs", "ids")
@@ -16,12 +15,11 @@ _JOINT_DIAMETER = 0.06
 _LIMB_WIDTH = 0.03
 _TEXT_HEIGHT = 0.20
 _TEXT_ABOVE_HEAD = 0.25
-_GOLDEN_RATIO = 0.618034
 
 
 def track_color(track_id: int) -> ColorRGBA:
-    """One colour per id, always the same; ids that follow each other lie far apart in hue."""
-    red, green, blue = colorsys.hsv_to_rgb(track_id * _GOLDEN_RATIO % 1.0, 0.8, 1.0)
+    """The colour that the person has in our pictures and videos, too."""
+    blue, green, red = (value / 255.0 for value in person_color(track_id))
     return ColorRGBA(r=red, g=green, b=blue, a=1.0)
 
 

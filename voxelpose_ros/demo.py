@@ -1,0 +1,300 @@
+"""The demonstration: a recording of calibrated cameras, played over ROS, estimated, and shown.
+
+`camera_player` and `voxelpose_node` run as processes of their own; this one listens to what they
+publish, and turns it into a video, a picture, skeletons.json and a report.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.node import Node
+from sensor_msgs.msg import CameraInfo
+from tqdm import tqdm
+from visualization_msgs.msg import Marker, MarkerArray
+
+from voxelpose_core.errors import InputError
+from voxelpose_core.estimator import Estimate
+from voxelpose_core.geometry.rig import Rig, load_rig
+from voxelpose_core.results import Moment, RunReport, write_skeletons
+from voxelpose_core.skeletons import JointSet, get_joint_set
+from voxelpose_core.sources import FrameSource, open_videos
+from voxelpose_core.visualization import FramePainter, VideoWriter
+from voxelpose_ros import bringup, conversions, process, topics
+from voxelpose_ros.msg import Keypoints2DArray, SkeletonArray
+
+_QUEUE = 1000
+_LAST_WORDS_S = 3.0
+_GRACE_S = 15.0
+# Recordings of a higher rate become slow motion.
+_VIDEO_FPS = 30.0
+# The 3D view of the video swings to and fro, which shows depth.
+_SWING_DEG, _SWING_PERIOD_S = 12.0, 8.0
+
+
+class Listener(Node):
+    """Keeps everything that the node says, by stamp (nanoseconds)."""
+
+    def __init__(self, rig: Rig):
+        super().__init__("voxelpose_demo")
+        self.skeletons: dict[int, SkeletonArray] = {}
+        self.keypoints: dict[tuple[int, str], Keypoints2DArray] = {}
+        self.played: set[int] = set()
+        self.drawn: set[int] = set()
+        self.diagnostics: dict[str, DiagnosticStatus] = {}
+        base = f"/{bringup.NODE_NAME}"
+        self._listen(SkeletonArray, bringup.SKELETONS_TOPIC, self._on_skeletons)
+        self._listen(MarkerArray, f"{base}/markers", self._on_markers)
+        self._listen(DiagnosticArray, "/diagnostics", self._on_diagnostics)
+        for camera in rig.names:
+            topic = f"{base}/keypoints/{topics.ros_name(camera)}"
+            self._listen(Keypoints2DArray, topic, partial(self._on_keypoints, camera))
+            info = topics.camera_info_topic(topics.expand(topics.IMAGE_TOPIC, camera))
+            self._listen(CameraInfo, info, self._on_camera_info)
+
+    def _listen(self, message_type: type, topic: str, callback: Callable) -> None:
+        self.create_subscription(message_type, topic, callback, _QUEUE)
+
+    def _on_skeletons(self, message: SkeletonArray) -> None:
+        self.skeletons[conversions.to_nanoseconds(message.header.stamp)] = message
+
+    def _on_keypoints(self, camera: str, message: Keypoints2DArray) -> None:
+        self.keypoints[conversions.to_nanoseconds(message.header.stamp), camera] = message
+
+    def _on_camera_info(self, message: CameraInfo) -> None:
+        self.played.add(conversions.to_nanoseconds(message.header.stamp))
+
+    def _on_markers(self, message: MarkerArray) -> None:
+        for marker in message.markers:
+            if marker.action == Marker.ADD:
+                self.drawn.add(conversions.to_nanoseconds(marker.header.stamp))
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            self.diagnostics[status.name] = status
+
+    def value(self, key: str) -> str:
+        """A value of the estimator's last diagnostics, empty where there is none."""
+        status = self.diagnostics.get(f"{bringup.NODE_NAME}: estimator", DiagnosticStatus())
+        return next((item.value for item in status.values if item.key == key), "")
+
+    def stage_medians_ms(self) -> dict[str, float]:
+        """Median milliseconds of each stage, from the last diagnostics."""
+        status = self.diagnostics.get(f"{bringup.NODE_NAME}: estimator", DiagnosticStatus())
+        suffix = " p50 ms"
+        return {
+            item.key.removesuffix(suffix): float(item.value)
+            for item in status.values
+            if item.key.endswith(suffix) and item.key not in ("latency p50 ms", "total p50 ms")
+        }
+
+    def problems(self) -> list[str]:
+        """What went wrong where, from the last diagnostics."""
+        found = []
+        for status in self.diagnostics.values():
+            values = {item.key: item.value for item in status.values}
+            if values.get("last problem"):
+                found.append(f"{values['last problem']} ({values['problems']} times)")
+        return found
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the demonstration; returns 0, 1 when nobody was estimated, or 2 for bad input."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return run(arguments)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m voxelpose_ros.demo",
+        description="Play a recording of calibrated cameras over ROS and estimate its people in 3D.",
+    )
+    parser.add_argument("--rig", help="calibration file (default: pose2sim's demonstration)")
+    parser.add_argument("--videos", nargs="+", default=[], help="one a camera, in the rig's order")
+    parser.add_argument("--output", type=Path, default=Path("demo_output"), help="folder")
+    parser.add_argument("--weights", default="universal", help="name or file of the 3D weights")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N")
+    parser.add_argument("--detector", default="movenet", help="2D detector")
+    parser.add_argument("--frames", type=int, default=0, help="stop after so many (default: all)")
+    parser.add_argument(
+        "--real-time",
+        action="store_true",
+        help="play at the video's rate; a slow machine skips moments",
+    )
+    return parser
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """The whole demonstration."""
+    rig_file, videos = arguments.rig, arguments.videos
+    if rig_file is None and not videos:
+        rig_file, videos = bringup.find_recording()
+    if rig_file is None or not videos:
+        raise InputError("--rig and --videos belong together, expected both")
+    rig = load_rig(rig_file)
+    source = open_videos(videos)
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    frames = min(arguments.frames or len(source), len(source))
+    node, player = bringup.demo(
+        rig_file,
+        videos,
+        moments=frames,
+        step_by_step=not arguments.real_time,
+        weights=arguments.weights,
+        device=arguments.device,
+        detector=arguments.detector,
+    )
+    rclpy.init(args=[])
+    listener = Listener(rig)
+    try:
+        _listen_while_playing(listener, node, player, frames)
+    finally:
+        listener.destroy_node()
+        rclpy.try_shutdown()
+    return _show(arguments.output, rig, source, frames, listener)
+
+
+def _listen_while_playing(
+    listener: Listener, node: bringup.Process, player: bringup.Process, frames: int
+) -> None:
+    with _running(node) as estimating:
+        ready = partial(listener.count_publishers, bringup.SKELETONS_TOPIC)
+        # The node ends by itself when its configuration is bad; it has said why.
+        _spin_until(listener, lambda: ready() or estimating.poll() is not None)
+        if estimating.poll() is not None:
+            raise InputError(f"{node.executable} ended with exit code {estimating.returncode}")
+        with _running(player) as playing, _progress(frames, "estimate") as bar:
+
+            def over() -> bool:
+                if len(listener.skeletons) > bar.n:
+                    bar.update(len(listener.skeletons) - bar.n)
+                return playing.poll() is not None or estimating.poll() is not None
+
+            _spin_until(listener, over)
+            if playing.poll():
+                raise InputError(f"{player.executable} ended with exit code {playing.returncode}")
+            # The last diagnostics count everything.
+            deadline = time.monotonic() + _LAST_WORDS_S
+            _spin_until(listener, lambda: over() and time.monotonic() > deadline)
+
+
+@contextlib.contextmanager
+def _running(described: bringup.Process) -> Iterator[subprocess.Popen]:
+    environment = {**os.environ, **described.environment}
+    started = subprocess.Popen(described.command(), env=environment)
+    try:
+        yield started
+    finally:
+        if started.poll() is None:
+            started.send_signal(signal.SIGINT)
+            try:
+                started.wait(timeout=_GRACE_S)
+            except subprocess.TimeoutExpired:
+                started.kill()
+                started.wait()
+
+
+def _spin_until(listener: Listener, condition: Callable[[], object]) -> None:
+    while not condition():
+        rclpy.spin_once(listener, timeout_sec=0.1)
+
+
+def _progress(frames: int, what: str) -> tqdm:
+    return tqdm(total=frames, unit="frame", desc=what, mininterval=0.5)
+
+
+def _show(output: Path, rig: Rig, source: FrameSource, frames: int, listener: Listener) -> int:
+    """Write what the demonstration leaves behind."""
+    stamps = sorted(listener.played)
+    if not listener.skeletons:
+        print("error: nothing came out of the node", *listener.problems(), file=sys.stderr)
+        return 1
+    joint_set = get_joint_set(next(iter(listener.skeletons.values())).joint_set)
+    report, moments = RunReport(rig), []
+    painter = FramePainter(rig, joint_set)
+    best = -1
+    fps = min(source.fps, _VIDEO_FPS)
+    with VideoWriter(output / "demo.mp4", fps) as video, _progress(frames, "draw") as bar:
+        for index, seconds, images in itertools.islice(source, frames):
+            stamp = stamps[index] if index < len(stamps) else None
+            estimate = _estimate_of(listener, rig, joint_set, stamp)
+            report.add(estimate)
+            moments.append(Moment(index, seconds, estimate.skeletons))
+            swing = _SWING_DEG * np.sin(2 * np.pi * seconds / _SWING_PERIOD_S)
+            picture = painter.paint(
+                images,
+                estimate.skeletons,
+                estimate.keypoints,
+                caption=f"frame {index}, {seconds:.2f} s",
+                turn_deg=float(swing),
+            )
+            video.write(picture)
+            bar.update()
+            if len(estimate.skeletons) > best and index >= frames // 2:
+                best = len(estimate.skeletons)
+                cv2.imwrite(str(output / "demo.png"), picture)
+    write_skeletons(output / "skeletons.json", joint_set, moments)
+    report.stages_ms = {stage: [ms] for stage, ms in listener.stage_medians_ms().items()}
+    text = "\n".join(_report_lines(rig, report, listener, output))
+    (output / "report.txt").write_text(text + "\n", encoding="utf-8")
+    print(text)
+    return 0 if report.estimated else 1
+
+
+def _estimate_of(
+    listener: Listener, rig: Rig, joint_set: JointSet, stamp: int | None
+) -> Estimate:
+    """What the node said of the moment with that stamp, back in mm and pixels."""
+    message = listener.skeletons.get(stamp)
+    keypoints = []
+    for camera in rig.cameras:
+        people = listener.keypoints.get((stamp, camera.name))
+        keypoints.append(
+            None
+            if people is None
+            else conversions.keypoints_from_message(people, camera, joint_set)
+        )
+    if message is None:
+        return Estimate([], keypoints, ())
+    skeletons = conversions.skeletons_from_message(message)
+    return Estimate(skeletons, keypoints, tuple(message.cameras))
+
+
+def _report_lines(rig: Rig, report: RunReport, listener: Listener, output: Path) -> list[str]:
+    latency = listener.value("latency p50 ms"), listener.value("latency p95 ms")
+    lines = [
+        f"rig           {rig.name}: {len(rig)} cameras, {rig.source}",
+        f"weights       {listener.value('weights')} on {listener.value('device')}",
+        *report.lines(),
+        f"latency       {latency[0]} ms median, {latency[1]} ms p95, from stamp to skeletons",
+        f"messages      {len(listener.skeletons)} SkeletonArray, {len(listener.drawn)} MarkerArray "
+        "with people",
+    ]
+    lines += [f"problem       {problem}" for problem in listener.problems()]
+    files = ("demo.mp4", "demo.png", "skeletons.json", "report.txt")
+    lines.append(f"written       {', '.join(str(output / name) for name in files)}")
+    return lines
+
+
+if __name__ == "__main__":
+    sys.exit(main())
