@@ -1,10 +1,126 @@
 """Configurations: the original's files load unchanged, mistakes are named."""
 
+from pathlib import Path
+
 import pytest
 import yaml
 
 from voxelpose_core.config import Config, load_config
 from voxelpose_core.errors import InputError
+
+CONFIGS = Path(__file__).resolve().parents[1] / "config"
+# Every key that the original's files may hold (its lib/core/config.py), with values of its kind.
+ALL_KEYS_OF_THE_ORIGINAL = """
+OUTPUT_DIR: output
+LOG_DIR: log
+DATA_DIR: ''
+BACKBONE_MODEL: pose_resnet
+MODEL: multi_person_posenet
+GPUS: 0,1
+WORKERS: 8
+PRINT_FREQ: 100
+MODEL_EXTRA:
+  PRETRAINED_LAYERS: ['*']
+  FINAL_CONV_KERNEL: 1
+  STEM_INPLANES: 64
+  STAGE2: {NUM_MODULES: 1, NUM_BRANCHES: 2, BLOCK: BASIC, NUM_BLOCKS: [4, 4]}
+  DECONV: {NUM_DECONVS: 1, CAT_OUTPUT: true}
+CUDNN: {BENCHMARK: true, DETERMINISTIC: false, ENABLED: true}
+NETWORK:
+  PRETRAINED: models/pytorch/imagenet/resnet50-19c8e357.pth
+  PRETRAINED_BACKBONE: ''
+  NUM_JOINTS: 15
+  INPUT_SIZE: 512
+  HEATMAP_SIZE: 80
+  IMAGE_SIZE: [960, 512]
+  SIGMA: 3
+  TARGET_TYPE: gaussian
+  AGGRE: true
+  USE_GT: false
+  BETA: 100.0
+POSE_RESNET:
+  NUM_LAYERS: 50
+  DECONV_WITH_BIAS: false
+  NUM_DECONV_LAYERS: 3
+  NUM_DECONV_FILTERS: [256, 256, 256]
+  NUM_DECONV_KERNELS: [4, 4, 4]
+  FINAL_CONV_KERNEL: 1
+LOSS: {USE_TARGET_WEIGHT: true, USE_DIFFERENT_JOINTS_WEIGHT: false}
+DATASET:
+  ROOT: data/panoptic-toolbox/data/
+  TRAIN_DATASET: panoptic
+  TEST_DATASET: panoptic
+  TRAIN_SUBSET: train
+  TEST_SUBSET: validation
+  ROOTIDX: 2
+  DATA_FORMAT: jpg
+  BBOX: 2000
+  CROP: true
+  COLOR_RGB: true
+  FLIP: false
+  DATA_AUGMENTATION: false
+  CAMERA_NUM: 5
+  SCALE_FACTOR: 0.35
+  ROT_FACTOR: 45
+TRAIN:
+  LR_FACTOR: 0.1
+  LR_STEP: [90, 110]
+  LR: 0.0001
+  OPTIMIZER: adam
+  MOMENTUM: 0.9
+  WD: 0.0001
+  NESTEROV: false
+  GAMMA1: 0.99
+  GAMMA2: 0.0
+  BEGIN_EPOCH: 0
+  END_EPOCH: 10
+  RESUME: true
+  BATCH_SIZE: 2
+  SHUFFLE: true
+TEST:
+  BATCH_SIZE: 4
+  STATE: best
+  FLIP_TEST: false
+  POST_PROCESS: false
+  SHIFT_HEATMAP: false
+  USE_GT_BBOX: false
+  IMAGE_THRE: 0.1
+  NMS_THRE: 0.6
+  OKS_THRE: 0.5
+  IN_VIS_THRE: 0.0
+  BBOX_FILE: ''
+  BBOX_THRE: 1.0
+  MATCH_IOU_THRE: 0.3
+  DETECTOR: fpn_dcn
+  DETECTOR_DIR: ''
+  MODEL_FILE: model_best.pth.tar
+  HEATMAP_LOCATION_FILE: predicted_heatmaps.h5
+DEBUG:
+  DEBUG: true
+  SAVE_BATCH_IMAGES_GT: true
+  SAVE_BATCH_IMAGES_PRED: true
+  SAVE_HEATMAPS_GT: true
+  SAVE_HEATMAPS_PRED: true
+PICT_STRUCT:
+  FIRST_NBINS: 16
+  PAIRWISE_FILE: ''
+  RECUR_NBINS: 2
+  RECUR_DEPTH: 10
+  LIMB_LENGTH_TOLERANCE: 150
+  GRID_SIZE: [2000.0, 2000.0, 2000.0]
+  CUBE_SIZE: [64, 64, 64]
+  DEBUG: false
+  TEST_PAIRWISE: false
+  SHOW_ORIIMG: false
+  SHOW_CROPIMG: false
+  SHOW_HEATIMG: false
+MULTI_PERSON:
+  SPACE_SIZE: [8000.0, 8000.0, 2000.0]
+  SPACE_CENTER: [0.0, -500.0, 800.0]
+  INITIAL_CUBE_SIZE: [80, 80, 20]
+  MAX_PEOPLE_NUM: 10
+  THRESHOLD: 0.3
+"""
 
 
 def write(tmp_path, data):
@@ -32,6 +148,35 @@ def test_upper_case_keys_of_the_original(tmp_path):
     assert config.multi_person.initial_cube_size == (80, 80, 20)
 
 
+def test_all_keys_of_the_original(tmp_path):
+    config = load_config(write(tmp_path, ALL_KEYS_OF_THE_ORIGINAL))
+    assert config.gpus == "0,1" and config.train.resume and config.test.batch_size == 4
+    assert config.network.heatmap_size == (80, 80)
+    assert config.multi_person.space_center == (0.0, -500.0, 800.0)
+    # What is read comes back; what is accepted and unused is not kept.
+    data = yaml.safe_load(ALL_KEYS_OF_THE_ORIGINAL)
+    kept = config.to_dict()
+    assert kept["POSE_RESNET"] == data["POSE_RESNET"]
+    assert "MODEL_EXTRA" not in kept and "LR_STEP" not in kept["TRAIN"]
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("[cps]*/prn*.yaml")), ids=lambda p: p.stem)
+def test_configurations_of_the_project(path):
+    config = load_config(path)
+    person, proposals = path.stem.split("_")[:2]
+    assert config.pict_struct.cube_size == (int(person.removeprefix("prn")),) * 3
+    cpn = tuple(int(n) for n in proposals.removeprefix("cpn").split("x"))
+    assert config.multi_person.initial_cube_size == cpn
+    assert config.dataset.test_dataset == path.parent.name
+    assert (config.backbone_model == "pose_resnet") == (path.parent.name == "panoptic")
+    ratio = [a / b for a, b in zip(config.network.image_size, config.network.heatmap_size)]
+    assert ratio == [4, 4]
+
+
+def test_six_configurations_of_the_paper():
+    assert len(list(CONFIGS.glob("[cps]*/prn*.yaml"))) == 6
+
+
 def test_dictionary_round_trip():
     config = Config()
     assert Config.model_validate(config.to_dict()) == config
@@ -52,6 +197,9 @@ def test_overrides(tmp_path):
         ({"TRAINN": {}}, ["TRAINN", "TRAIN?"]),
         ({"TRAIN": {"LR": "fast"}}, ["TRAIN.LR", "'fast'"]),
         ({"PICT_STRUCT": {"CUBE_SIZE": [1, 2]}}, ["PICT_STRUCT.CUBE_SIZE"]),
+        ({"SYNTHETIC": {"PEPLE": ""}}, ["SYNTHETIC.PEPLE", "PEOPLE?"]),
+        ({"TRAIN": {"OPTIMIZER": "sgd"}}, ["TRAIN.OPTIMIZER", "'sgd'", "'adam'"]),
+        ({"MODEL": "resnet"}, ["MODEL", "multi_person_posenet"]),
         ("- 1\n- 2\n", ["mapping"]),
         ("a: [1", ["YAML"]),
         ("!!python/object/apply:os.system ['true']", ["YAML"]),

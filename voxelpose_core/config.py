@@ -5,16 +5,31 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from voxelpose_core.errors import InputError
 
-Size2D = tuple[int, int]
+
+
+def _square(value: Any) -> Any:
+    return (value, value) if isinstance(value, int) else value
+
+
+# The original also takes one number for a square.
+Size2D = Annotated[tuple[int, int], BeforeValidator(_square)]
 Size3D = tuple[float, float, float]
 Voxels = tuple[int, int, int]
+HeatmapSource = Literal["auto", "image", "pred", "gt"]
 
 
 class Section(BaseModel):
@@ -55,20 +70,48 @@ class CudnnConfig(Section):
 class DatasetConfig(Section):
     """Which data, and how they are read."""
 
-    unused = _keys("BBOX CROP FLIP DATA_AUGMENTATION SCALE_FACTOR ROT_FACTOR")
+    # DATA_FORMAT: each data set knows the names of its images.
+    unused = _keys("BBOX CROP FLIP DATA_AUGMENTATION SCALE_FACTOR ROT_FACTOR DATA_FORMAT")
 
+    # Folder of the data set; DATA_DIR goes before it.
     root: str = ""
+    # Names in the registry (datasets/__init__.py).
     train_dataset: str = "panoptic"
     test_dataset: str = "panoptic"
     train_subset: str = "train"
     test_subset: str = "validation"
-    # Joint index, or indices whose mean is the root of a person.
-    rootidx: int | tuple[int, ...] = 2
-    data_format: str = "jpg"
-    color_rgb: bool = True
-    camera_num: int = Field(5, ge=1)
+    # Joint, or joints whose mean is the root of a person. The joint sets know it: where it is
+    # given, it must be the root of the test data set's.
+    rootidx: int | tuple[int, ...] | None = None
+    # Backbones are given RGB, in training as in the estimator.
+    color_rgb: Literal[True] = True
+    # The first so many cameras of the data set's list.
+    camera_num: int = Field(5, ge=2)
     # Name of the joint set; by default the one with NETWORK.NUM_JOINTS joints.
     joint_set: str | None = None
+    # Where heatmaps come from: the backbone's answer to images, 2D predictions, or projected ground
+    # truth. "auto": images where there is a BACKBONE_MODEL, predictions elsewhere.
+    train_heatmap_src: HeatmapSource = "auto"
+    test_heatmap_src: HeatmapSource = "auto"
+
+
+class SyntheticConfig(Section):
+    """Synthetic data sets: people placed in a rig and projected into its cameras."""
+
+    # Calibration of the rig, any format that `voxelpose rig check` knows, for data set
+    # "synthetic"; "campus_synthetic" and "shelf_synthetic" have theirs.
+    rig: str = ""
+    # Empty: procedural people. Or the original's panoptic_training_pose.pkl, or a folder of
+    # Panoptic sequences.
+    people: str = ""
+    # "heatmap": the original's, joints whose peaks are low. "detector": also jitter, misses,
+    # swapped sides, false people (COCO-17 only).
+    noise: Literal["heatmap", "detector"] = "heatmap"
+    # Scenes in an epoch of training, and in a validation.
+    train_frames: int = Field(3000, ge=1)
+    test_frames: int = Field(200, ge=1)
+    # At most so many people in a scene; None: as many as the original, or MAX_PEOPLE_NUM.
+    max_people: int | None = Field(None, ge=1)
 
 
 class NetworkConfig(Section):
@@ -76,6 +119,7 @@ class NetworkConfig(Section):
 
     unused = _keys("INPUT_SIZE TARGET_TYPE AGGRE")
 
+    # ImageNet weights of the backbone, or a whole pretrained backbone (*.pth, *.pth.tar).
     pretrained: str = ""
     pretrained_backbone: str = ""
     num_joints: int = Field(15, ge=1)
@@ -133,7 +177,11 @@ class LossConfig(Section):
 
     unused = _keys("USE_DIFFERENT_JOINTS_WEIGHT")
 
+    # Joints that were not labelled do not count.
     use_target_weight: bool = True
+    # Weight of a volumetric cross-entropy beside the L1 of joints, whose unit is mm; 0 is the paper.
+    # With 15 the pose net learns much faster in its first hours.
+    cross_entropy: float = Field(0.0, ge=0)
 
 
 class TrainConfig(Section):
@@ -141,13 +189,22 @@ class TrainConfig(Section):
 
     unused = _keys("MOMENTUM NESTEROV GAMMA1 GAMMA2 LR_FACTOR LR_STEP WD")
 
-    optimizer: str = "adam"
+    optimizer: Literal["adam"] = "adam"
     lr: float = Field(1e-4, gt=0)
     begin_epoch: int = Field(0, ge=0)
     end_epoch: int = Field(10, ge=0)
+    # Go on from the output folder's checkpoint, where there is one.
     resume: bool = False
+    # Frames a process (a GPU) and a backward pass; an optimizer step takes ACCUMULATION of those.
     batch_size: int = Field(1, ge=1)
+    accumulation: int = Field(1, ge=1)
     shuffle: bool = True
+    seed: int = Field(0, ge=0)
+    # Also train the 2D backbone; by default it is frozen and in eval mode.
+    backbone: bool = False
+    # Number format of the convolutions; weights, projections and losses stay float32.
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    clip_grad_norm: float | None = Field(None, gt=0)
 
 
 class TestConfig(Section):
@@ -158,16 +215,22 @@ class TestConfig(Section):
         "IN_VIS_THRE BBOX_FILE BBOX_THRE MATCH_IOU_THRE DETECTOR DETECTOR_DIR HEATMAP_LOCATION_FILE"
     )
 
+    # In the output folder, where --checkpoint does not name another.
     model_file: str = "model_best.pth.tar"
     batch_size: int = Field(1, ge=1)
+    # Match a prediction to one person at most, in place of the original's rule.
+    one_to_one: bool = False
 
 
 class DebugConfig(Section):
-    """Debug pictures."""
+    """Debug pictures, every PRINT_FREQ batches."""
 
+    # The master switch; alone it draws proposals and 3D poses.
     debug: bool = True
+    # Poses projected into the views.
     save_batch_images_gt: bool = False
     save_batch_images_pred: bool = False
+    # Heatmaps of each view.
     save_heatmaps_gt: bool = True
     save_heatmaps_pred: bool = True
 
@@ -177,18 +240,21 @@ class Config(Section):
 
     unused = _keys("MODEL_EXTRA")
 
-    model: str = "multi_person_posenet"
+    model: Literal["multi_person_posenet"] = "multi_person_posenet"
     # "pose_resnet", or empty where heatmaps come from outside.
     backbone_model: str = ""
     output_dir: str = "output"
     log_dir: str = "log"
     data_dir: str = ""
+    # Which GPUs: process n of torchrun takes the n-th. Empty: the CPU.
     gpus: str = "0"
+    # Processes that load data, beside each training process.
     workers: int = Field(4, ge=0)
     print_freq: int = Field(100, ge=1)
 
     cudnn: CudnnConfig = CudnnConfig()
     dataset: DatasetConfig = DatasetConfig()
+    synthetic: SyntheticConfig = SyntheticConfig()
     network: NetworkConfig = NetworkConfig()
     pose_resnet: PoseResNetConfig = PoseResNetConfig()
     loss: LossConfig = LossConfig()
