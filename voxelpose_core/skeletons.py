@@ -99,6 +99,21 @@ CAMPUS14 = _joint_set(
     "right_hip left_hip",
 )
 
+# Where panoptic15's joints, but for neck and mid-hip, are in COCO-17.
+_LIMB_JOINTS = [name for name in PANOPTIC15.joint_names if name not in ("neck", "mid_hip")]
+
+
+def panoptic15_from_coco17(poses: np.ndarray) -> np.ndarray:
+    """COCO-17 joints (..., 17, C) as panoptic15 (..., 15, C): neck and mid-hip are middles."""
+    result = np.empty((*poses.shape[:-2], len(PANOPTIC15), poses.shape[-1]), dtype=poses.dtype)
+    for middle, joint in (("neck", "shoulder"), ("mid_hip", "hip")):
+        sides = [COCO17.index(f"left_{joint}"), COCO17.index(f"right_{joint}")]
+        result[..., PANOPTIC15.index(middle), :] = poses[..., sides, :].mean(axis=-2)
+    for name in _LIMB_JOINTS:
+        result[..., PANOPTIC15.index(name), :] = poses[..., COCO17.index(name), :]
+    return result
+
+
 _JOINT_SETS = {
     "coco17": COCO17,
     "panoptic15": PANOPTIC15,

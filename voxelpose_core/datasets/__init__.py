@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from voxelpose_core.datasets import campus, panoptic, shelf
+from voxelpose_core.datasets import campus, panoptic, shelf, synthetic
 from voxelpose_core.datasets.base import DatasetReport, FrameDataset, Sample
 from voxelpose_core.errors import InputError
 
@@ -15,12 +15,15 @@ DATASETS: dict[str, type[FrameDataset]] = {
     "panoptic": panoptic.Panoptic,
     "campus": campus.Campus,
     "shelf": shelf.Shelf,
+    "campus_synthetic": synthetic.CampusSynthetic,
+    "shelf_synthetic": synthetic.ShelfSynthetic,
+    "synthetic": synthetic.Synthetic,
 }
 _CHECKS = {"panoptic": panoptic.check, "campus": campus.check, "shelf": shelf.check}
 
 
 def open_dataset(name: str, root: Path | str, **options: Any) -> FrameDataset:
-    """The data set of that name in the folder `root`; the class tells the options.
+    """The data set of that name at `root`, a folder or file; the class tells which and the options.
 
     Raises:
         InputError: the name is unknown (the known ones are listed), or the folder is wrong.

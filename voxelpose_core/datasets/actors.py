@@ -14,6 +14,7 @@ from voxelpose_core.datasets.base import (
     DatasetReport,
     FrameDataset,
     Sample,
+    first_cameras,
     read_images,
     require_folders,
 )
@@ -39,6 +40,7 @@ class ActorsDataset(FrameDataset):
         images: whether samples carry images.
         frames: frame numbers in place of a subset.
         predictions: file of 2D predictions; by default the one in the folder, if there is one.
+        camera_count: take the first so many cameras only.
 
     Raises:
         InputError: naming the file that is missing or wrong.
@@ -57,10 +59,11 @@ class ActorsDataset(FrameDataset):
         images: bool = False,
         frames: Iterable[int] | None = None,
         predictions: Path | str | None = None,
+        camera_count: int | None = None,
     ):
         super().__init__()
         self.root = Path(root)
-        self.rig = self._load_rig()
+        self.rig = first_cameras(self._load_rig(), camera_count)
         self._labels = read_actors(self._file("actorsGT.mat", "actorsGT*.mat"))
         self.frames = self._choose(subset) if frames is None else tuple(frames)
         self._check_frames()

@@ -73,11 +73,13 @@ class FrameDataset(ABC):
     Attributes:
         name: the name in the registry.
         joint_set: the joint set of `Sample.poses`.
+        peaks_follow_scores: input heatmaps peak at the scores of the keypoints; else at 1.
         broken: frames that were lost to broken files so far.
     """
 
     name: str
     joint_set: JointSet
+    peaks_follow_scores: bool = True
 
     def __init__(self):
         self.broken = 0
@@ -85,6 +87,9 @@ class FrameDataset(ABC):
     @abstractmethod
     def __len__(self) -> int:
         """Number of frames."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw the samples of that epoch, where samples are drawn; recorded ones stay the same."""
 
     @abstractmethod
     def _read(self, index: int) -> Sample:
@@ -134,6 +139,15 @@ def read_images(paths: Sequence[Path], rig: Rig) -> tuple[np.ndarray, ...]:
             )
         images.append(image)
     return tuple(images)
+
+
+def first_cameras(rig: Rig, count: int | None) -> Rig:
+    """The rig of the first `count` cameras (None: all); InputError where it has fewer."""
+    if count is None:
+        return rig
+    if count > len(rig):
+        raise InputError(f"rig '{rig.name}' has {len(rig)} cameras, expected at least {count}")
+    return rig.select(rig.names[:count])
 
 
 def require_folders(image_paths: Sequence[Path]) -> None:

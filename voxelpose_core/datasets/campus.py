@@ -13,6 +13,7 @@ class Campus(ActorsDataset):
     """CampusSeq1. Validation: frames 350..470 and 650..750."""
 
     name = "campus"
+    peaks_follow_scores = False  # as in the original, for Campus alone
     image_size = (360, 288)
     space = Space((3000, 4500, 1000), (12000, 12000, 2000))
     validation_frames = (*range(350, 471), *range(650, 751))

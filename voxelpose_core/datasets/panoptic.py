@@ -21,7 +21,7 @@ from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.calibration_formats import PANOPTIC_TO_Z_UP
 from voxelpose_core.geometry.rig import Rig, load_rig
 from voxelpose_core.geometry.space import Space
-from voxelpose_core.skeletons import PANOPTIC15
+from voxelpose_core.skeletons import COCO17, PANOPTIC15, JointSet
 
 logger = logging.getLogger(__name__)
 
@@ -137,18 +137,61 @@ def read_bodies(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     Raises:
         BrokenFrameError: the file cannot be read or has another layout.
     """
+    ids, joints = _read_joints19(path)
+    return ids, *_poses(joints[:, : len(PANOPTIC15)])
+
+
+def read_people(root: Path | str, joint_set: JointSet, interval: int = 3):
+    """Everybody in the labelled frames of all sequences, without their rigs.
+
+    Args:
+        root: the folder of the sequences.
+        joint_set: PANOPTIC15, or COCO17, whose eyes and ears the labels also hold.
+        interval: take every n-th labelled frame.
+
+    Returns:
+        poses (N, J, 3) in mm z up, visible (N, J) bool.
+
+    Raises:
+        InputError: there is nobody, or another joint set is asked for.
+    """
+    orders = {PANOPTIC15: list(range(len(PANOPTIC15))), COCO17: _COCO17_OF_JOINTS19}
+    if joint_set not in orders:
+        raise InputError(f"Panoptic has no joints {joint_set.name}, expected panoptic15 or coco17")
+    people = []
+    for name in find_sequences(root):
+        for path in _label_files(Path(root) / name)[::interval]:
+            try:
+                people.append(_read_joints19(path)[1][:, orders[joint_set]])
+            except BrokenFrameError as error:
+                logger.warning("%s: left out", error)
+    if not sum(map(len, people)):
+        raise InputError(f"{root}: nobody in any {_LABELS}/body3DScene_*.json of any sequence")
+    return _poses(np.concatenate(people))
+
+
+# Panoptic's 19 joints are panoptic15, then left eye, left ear, right eye, right ear.
+_COCO17_OF_JOINTS19 = [1, 15, 17, 16, 18, 3, 9, 4, 10, 5, 11, 6, 12, 7, 13, 8, 14]
+
+
+def _read_joints19(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Ids (P,) and joints (P, 19, 4), x y z score as they are written, of people with a mid-hip."""
     try:
         bodies = json.loads(path.read_text())["bodies"]
         ids = np.array([body["id"] for body in bodies], dtype=int)
         joints = [np.reshape(body["joints19"], (19, 4)) for body in bodies]
-        joints = np.array(joints, dtype=np.float64).reshape(-1, 19, 4)[:, : len(PANOPTIC15)]
+        joints = np.array(joints, dtype=np.float64).reshape(-1, 19, 4)
     except (OSError, ValueError, KeyError, TypeError) as error:
         detail = f"{type(error).__name__}: {error}".splitlines()[0]
         raise BrokenFrameError(f"labels {path} cannot be read ({detail})") from None
-    visible = joints[..., 3] > _MIN_SCORE
-    kept = visible[:, list(PANOPTIC15.root)].all(axis=1) & np.isfinite(joints).all(axis=(1, 2))
-    poses = joints[..., :3] @ PANOPTIC_TO_Z_UP * 10.0
-    return ids[kept], poses[kept], visible[kept]
+    has_root = (joints[:, list(PANOPTIC15.root), 3] > _MIN_SCORE).all(axis=1)
+    kept = has_root & np.isfinite(joints).all(axis=(1, 2))
+    return ids[kept], joints[kept]
+
+
+def _poses(joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Poses (P, J, 3) in mm z up and visible (P, J) of joints (P, J, 4) as they are written."""
+    return joints[..., :3] @ PANOPTIC_TO_Z_UP * 10.0, joints[..., 3] > _MIN_SCORE
 
 
 def _load_rig(folder: Path, cameras: Sequence[str]) -> Rig:
