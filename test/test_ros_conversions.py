@@ -24,7 +24,8 @@ HEADER = Header(stamp=Time(sec=12, nanosec=34), frame_id="world")
 def camera():
     K = [[500.0, 0.0, 320.0], [0.0, 510.0, 240.0], [0.0, 0.0, 1.0]]
     turn = [[0.0, 1.0, 0.0], [0.0, 0.0, -1.0], [-1.0, 0.0, 0.0]]
-    return Camera("left", (640, 480), K, [-0.2, 0.05, 0.001, -0.002, 0.01], turn, [1000, 2000, 3000])
+    distortion = [-0.2, 0.05, 0.001, -0.002, 0.01]
+    return Camera("left", (640, 480), K, distortion, turn, [1000, 2000, 3000])
 
 
 def picture(width=16, height=8):

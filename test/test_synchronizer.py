@@ -164,6 +164,15 @@ def test_a_dead_camera_is_waited_for_only_until_it_counts_as_silent():
     assert len(bench.sets) == 91
 
 
+def test_cameras_that_pause_together_are_all_waited_for_afterwards():
+    """A player that goes step by step behind a slow estimator."""
+    bench = Bench(3)
+    for moment in range(5):
+        for camera in range(3):
+            bench.add(camera, 1000 + 10_000 * moment + camera)
+    assert bench.sizes == [3] * 5
+
+
 def test_a_camera_that_comes_back_is_in_the_next_set():
     bench = Bench(3)
     for moment in range(100):

@@ -83,7 +83,7 @@ class CameraPlayer(Node):
         """Publish everything, once or for ever."""
         publishers = self._compressed if self._format == "compressed" else self._raw
         if self._handshake is not None:
-            self._handshake.wait_for_subscribers(publishers)
+            self._handshake.wait_for_subscribers(publishers, self._infos)
         for images in itertools.islice(self._images(), self._moments or None):
             self._pace.wait()
             if not self.context.ok():

@@ -127,7 +127,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m voxelpose_ros.demo",
-        description="Play a recording of calibrated cameras over ROS and estimate its people in 3D.",
+        description="Play a recording of calibrated cameras over ROS; estimate its people in 3D.",
     )
     parser.add_argument("--rig", help="calibration file (default: pose2sim's demonstration)")
     parser.add_argument("--videos", nargs="+", default=[], help="one a camera, in the rig's order")
@@ -225,7 +225,7 @@ def _progress(frames: int, what: str) -> tqdm:
 
 def _show(output: Path, rig: Rig, source: FrameSource, frames: int, listener: Listener) -> int:
     """Write what the demonstration leaves behind."""
-    stamps = sorted(listener.played)
+    stamps = sorted(listener.played | listener.skeletons.keys())
     if not listener.skeletons:
         print("error: nothing came out of the node", *listener.problems(), file=sys.stderr)
         return 1

@@ -12,7 +12,6 @@ from functools import partial
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
@@ -28,6 +27,11 @@ from voxelpose_ros.markers import SkeletonMarkers
 from voxelpose_ros.msg import Keypoints2DArray, SkeletonArray
 from voxelpose_ros.settings import NodeSettings
 from voxelpose_ros.synchronizer import LatestSlot, SynchronizedSet, Synchronizer
+
+try:
+    from rclpy.event_handler import SubscriptionEventCallbacks
+except ImportError:  # before ROS 2 Jazzy
+    from rclpy.qos_event import SubscriptionEventCallbacks
 
 _MESSAGE_TYPES = {"image": Image, "compressed": CompressedImage, "keypoints": Keypoints2DArray}
 _POLL_PERIOD_S = 0.01

@@ -16,8 +16,8 @@ from voxelpose_ros import topics
 from voxelpose_ros.conversions import to_nanoseconds
 from voxelpose_ros.msg import SkeletonArray
 
-# Between a subscriber that is seen here and this publisher that is seen there.
-_DISCOVERY_S = 0.5
+# Nobody new for so long: discovery is over, even on a busy machine.
+_SETTLED_S = 2.0
 _FLUSH_S = 2.0
 
 
@@ -85,22 +85,42 @@ class Handshake:
             SkeletonArray, topic, self._on_answer, topics.sensor_qos("reliable", depth=10)
         )
 
-    def wait_for_subscribers(self, publishers: Sequence[Publisher]) -> None:
-        """Return when every publisher has a subscriber and the answers have a publisher.
+    def wait_for_subscribers(
+        self, publishers: Sequence[Publisher], optional: Sequence[Publisher] = ()
+    ) -> None:
+        """Return when whoever is there to listen hears everything.
+
+        Args:
+            publishers: each needs a subscriber.
+            optional: these do not.
 
         Raises:
             InputError: naming the topic, when that takes too long.
         """
-        deadline = time.monotonic() + self._start_timeout_s
+        start = changed = time.monotonic()
+        known: list[int] = []
         while self._node.context.ok():
-            missing = [p.topic_name for p in publishers if not p.get_subscription_count()]
-            if not missing and self._node.count_publishers(self._topic):
-                time.sleep(_DISCOVERY_S)
+            missing = [p.topic_name for p in publishers if not self._is_heard(p, 1)]
+            missing += [p.topic_name for p in optional if not self._is_heard(p, 0)]
+            if not missing and not self._node.count_publishers(self._topic):
+                missing = [self._topic]
+            now = time.monotonic()
+            before, known = known, [p.get_subscription_count() for p in (*publishers, *optional)]
+            if missing or known != before:
+                changed = now
+            if now - changed > _SETTLED_S:
                 return
-            if time.monotonic() > deadline:
-                what = f"nobody subscribes to {missing[0]}" if missing else f"no {self._topic}"
-                raise InputError(f"{what} after {self._start_timeout_s:g} s, expected a node")
+            if now - start > self._start_timeout_s:
+                raise InputError(
+                    f"nobody at the other end of {(missing or [self._topic])[0]} "
+                    f"after {now - start:.0f} s, expected the node"
+                )
             time.sleep(0.05)
+
+    def _is_heard(self, publisher: Publisher, at_least: int) -> bool:
+        """Whether it is connected to every subscription that the graph knows."""
+        known = self._node.count_subscribers(publisher.topic_name)
+        return publisher.get_subscription_count() >= max(known, at_least)
 
     def wait_for_answer(self, stamp_ns: int) -> None:
         """Return when skeletons of that moment or a later one have come, or with a warning."""

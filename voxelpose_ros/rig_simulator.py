@@ -178,7 +178,7 @@ class RigSimulator(Node):
     def play(self) -> None:
         """Publish the moments."""
         if self._handshake is not None:
-            self._handshake.wait_for_subscribers(self._keypoints)
+            self._handshake.wait_for_subscribers(self._keypoints, [self._truth])
         index = 0
         while self.context.ok() and (self._moments == 0 or index < self._moments):
             self._pace.wait()

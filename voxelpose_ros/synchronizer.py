@@ -52,6 +52,7 @@ class CameraStatistics:
     unmatched: int = 0
     skew_ns: float = 0.0
     last_heard_ns: int | None = None
+    missing_since_ns: int | None = None
 
 
 class _Moment:
@@ -87,8 +88,8 @@ class Synchronizer:
 
     A set comes out as soon as every camera that is alive is in it, or `max_wait_s` after its first
     message came in, if it has at least `min_cameras`. Sets come out in the order of their stamps; a
-    complete set pushes the older ones out before it. A camera that was silent for `silent_after_s`
-    is not waited for until it speaks again. When the stamps jump back by more than a second (a bag
+    complete set pushes the older ones out before it. A camera that has been missing from the sets of
+    the last `silent_after_s` is not waited for until it speaks again. When the stamps jump back by more than a second (a bag
     that loops, a player that restarts), the new time line takes over with its first set.
 
     Args:
@@ -97,7 +98,7 @@ class Synchronizer:
             so that it may exceed half of the frame period, but must stay below the period.
         max_wait_s: how long a set waits for its missing cameras, from its first message on.
         min_cameras: fewest messages that make a set.
-        silent_after_s: silence after which a camera is no longer waited for.
+        silent_after_s: how long a camera is missing before it is no longer waited for.
         offsets_s: per camera, seconds added to its stamps: compensates a known delay.
         clock: nanoseconds that never jump; used where `now_ns` is not given.
 
@@ -138,7 +139,6 @@ class Synchronizer:
         self._lock = threading.Lock()
         self._open: list[_Moment] = []
         self._last: _Moment | None = None
-        self._started_ns: int | None = None
         self._callbacks: list[tuple[Callable, tuple]] = []
         self._ready: deque[SynchronizedSet] = deque(maxlen=_MAX_UNDELIVERED)
         self._delivering = False
@@ -171,10 +171,10 @@ class Synchronizer:
         self._deliver()
 
     def _sort_in(self, index: int, stamp_ns: int, message: Any, now: int) -> None:
-        self._started_ns = now if self._started_ns is None else self._started_ns
         statistics = self.statistics[self.cameras[index]]
         statistics.received += 1
         statistics.last_heard_ns = now
+        statistics.missing_since_ns = None
         stamp_ns += self._offsets[index]
         if self._is_duplicate(index, stamp_ns):
             statistics.duplicate += 1
@@ -219,12 +219,12 @@ class Synchronizer:
         """Whether a camera that is alive is still missing."""
         if moment.count == len(self.cameras):
             return False
-        oldest = now - self._silent_after
         for name, stamp_ns in zip(self.cameras, moment.stamps):
-            if stamp_ns is None:
-                heard = self.statistics[name].last_heard_ns
-                if (self._started_ns if heard is None else heard) > oldest:
-                    return True
+            missing_since = self.statistics[name].missing_since_ns
+            if stamp_ns is None and (
+                missing_since is None or now - missing_since < self._silent_after
+            ):
+                return True
         return False
 
     def _close_expired(self, now: int) -> None:
@@ -256,10 +256,12 @@ class Synchronizer:
     def _emit(self, moment: _Moment) -> None:
         center = moment.center_ns
         for name, stamp_ns in zip(self.cameras, moment.stamps):
+            statistics = self.statistics[name]
             if stamp_ns is not None:
-                statistics = self.statistics[name]
                 statistics.used += 1
                 statistics.skew_ns += 0.05 * (stamp_ns - center - statistics.skew_ns)
+            elif statistics.missing_since_ns is None:
+                statistics.missing_since_ns = moment.opened_ns
         self._ready.append(
             SynchronizedSet(center, tuple(moment.messages), moment.high - moment.low)
         )
