@@ -28,7 +28,7 @@ from voxelpose_core.geometry.rig import load_rig
 from voxelpose_core.memory import keep_freed_memory
 from voxelpose_core.metrics.pcp import campus14_from_coco17, evaluate_pcp
 from voxelpose_core.results import ReprojectionError
-from voxelpose_core.skeletons import COCO17
+from voxelpose_core.skeletons import CAMPUS14, COCO17
 from voxelpose_core.sources import open_videos, restore_codec_crop
 from voxelpose_core.triangulation import associate, triangulate
 
@@ -100,7 +100,10 @@ def measure_shelf(args) -> dict:
 def _triangulated(sample) -> np.ndarray:
     """Every labelled actor from the detections that fit its true pose best."""
     poses = []
-    for joints in sample.poses:
+    for actor in sample.poses:
+        joints = np.full((17, 3), np.nan)
+        for name in LIMB_JOINTS:
+            joints[COCO17.index(name)] = actor[CAMPUS14.index(name)]
         keypoints = associate(sample.rig.cameras, sample.keypoints, joints)
         poses.append(triangulate(sample.rig.cameras, keypoints))
     return campus14_from_coco17(np.array(poses).reshape(-1, 17, 3), "shelf")
