@@ -15,6 +15,7 @@ from rclpy.node import Node
 
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.rig import Rig, Space, save_rig
+from voxelpose_ros.bringup import image_transport
 
 TIMEOUT_S = 120.0
 
@@ -30,6 +31,8 @@ class Ros:
         self._folder = folder
         # Above those that people and CI choose; below 233, where DDS runs out of ports.
         self._domain = 120 + os.getpid() % 100
+        # For the images that the test itself publishes, too.
+        os.environ.update(image_transport())
         self._environment = {
             **os.environ,
             "ROS_DOMAIN_ID": str(self._domain),

@@ -141,14 +141,14 @@ class Health:
             heard_s = statistics.last_heard_ns / SECOND
         problem = self._problems[camera]
         level, text = DiagnosticStatus.OK, f"{rate:.1f} messages per second"
-        if now_s - problem.time_s < _PROBLEM_LASTS_S:
-            level, text = DiagnosticStatus.WARN, problem.text
         if now_s - heard_s > _SILENT_AFTER_S:
             level = DiagnosticStatus.ERROR
             text = (
                 f"nothing on {topic} for {now_s - heard_s:.1f} s, "
                 f"expected a stream ({publishers} publishers there)"
             )
+        if now_s - problem.time_s < _PROBLEM_LASTS_S:
+            level, text = max(level, DiagnosticStatus.WARN), problem.text
         values = {
             "topic": topic,
             "messages per second": f"{rate:.2f}",

@@ -48,19 +48,21 @@ class Parameters:
     ) -> float:
         """A number from `low` to `high`; a whole number will do."""
         limits = FloatingPointRange(from_value=low, to_value=high)
-        value = self._declare(name, default, description, floating_point_range=[limits])
+        expected = f"a number from {low:g} to {high:g}"
+        value = self._declare(name, default, description, expected, floating_point_range=[limits])
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            self._refuse(name, value, f"a number from {low:g} to {high:g}")
+            self._refuse(name, value, expected)
         if not low <= value <= high:
-            self._refuse(name, value, f"{low:g} to {high:g}")
+            self._refuse(name, value, expected)
         return float(value)
 
     def integer(self, name: str, default: int, description: str, low: int, high: int) -> int:
         """A whole number from `low` to `high`."""
         limits = IntegerRange(from_value=low, to_value=high, step=1)
-        value = self._declare(name, default, description, integer_range=[limits])
+        expected = f"a whole number from {low} to {high}"
+        value = self._declare(name, default, description, expected, integer_range=[limits])
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            self._refuse(name, value, f"a whole number from {low} to {high}")
+            self._refuse(name, value, expected)
         return value
 
     def flag(self, name: str, default: bool, description: str) -> bool:
@@ -70,7 +72,9 @@ class Parameters:
             self._refuse(name, value, "true or false")
         return value
 
-    def _declare(self, name: str, default: Any, description: str, **limits: Any) -> Any:
+    def _declare(
+        self, name: str, default: Any, description: str, expected: str = "", **limits: Any
+    ) -> Any:
         # Typed declarations refuse `rate:=30` for a number and any list for an empty default, with
         # a traceback; the methods above check, and say it in one line.
         descriptor = ParameterDescriptor(
@@ -78,8 +82,8 @@ class Parameters:
         )
         try:
             return self._node.declare_parameter(name, default, descriptor).value
-        except ParameterException as error:
-            raise InputError(f"parameter '{name}': {error}") from None
+        except ParameterException:
+            raise InputError(f"parameter '{name}' is refused, expected {expected}") from None
 
     @staticmethod
     def _refuse(name: str, value: Any, expected: str) -> None:

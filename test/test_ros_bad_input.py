@@ -1,0 +1,318 @@
+"""Bad configuration ends a node with one line and exit code 2; bad messages cost only themselves."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("voxelpose_ros.msg", reason="the package's messages are not built")
+
+from coloured_dots_node import draw_person  # noqa: E402
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus  # noqa: E402
+from ros_processes import Ros, python_command, room_rig  # noqa: E402
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image  # noqa: E402
+from std_msgs.msg import Header  # noqa: E402
+
+from voxelpose_ros import camera_player, conversions, rig_simulator  # noqa: E402
+from voxelpose_ros import node as voxelpose_node  # noqa: E402
+from voxelpose_ros.msg import Keypoints2D, Keypoints2DArray, SkeletonArray  # noqa: E402
+from voxelpose_ros.rig_simulator import WalkingPeople  # noqa: E402
+
+SKELETONS = "/voxelpose/skeletons"
+
+
+@pytest.fixture
+def rig_file(tmp_path):
+    room_rig(tmp_path / "room.yaml", cameras=3)
+    return tmp_path / "room.yaml"
+
+
+def ros_arguments(parameters):
+    arguments = ["--ros-args"]
+    for name, value in parameters.items():
+        if value is not None:
+            arguments += ["-p", f"{name}:={value}"]
+    return arguments
+
+
+NODE, PLAYER, SIMULATOR = voxelpose_node, camera_player, rig_simulator
+BAD_STARTS = [
+    (NODE, {"rig_file": None}, "parameter 'rig_file' is empty, expected a calibration file"),
+    (NODE, {"rig_file": "nowhere.yaml"}, "nowhere.yaml: does not exist"),
+    (NODE, {"cameras": "[camera0, camera9]"}, "camera 'camera9' is not in rig 'room'"),
+    (NODE, {"cameras": "[camera0]"}, "1 camera(s), expected at least 2"),
+    (NODE, {"topics": "[/a, /b]"}, "has calibrations of 3 cameras (camera0, camera1, camera2)"),
+    (NODE, {"topics": "[/a, /b, /a]"}, "topic '/a' serves two cameras"),
+    (NODE, {"topics": "[/a, /b, '/9 c']"}, "topic '/9 c' is not a ROS name"),
+    (NODE, {"image_topic": "/image"}, "topic '/image' has no '{camera}' in it"),
+    (NODE, {"input": "video"}, "'input' is 'video', expected one of image, compressed, keypoints"),
+    (NODE, {"slop_ms": "-1"}, "'slop_ms' is -1, expected a number from 0 to 1000"),
+    (NODE, {"slop_ms": "wide"}, "'slop_ms' is 'wide', expected a number from 0 to 1000"),
+    (NODE, {"min_cameras": "4", "input": "keypoints"}, "min_cameras is 4"),
+    (NODE, {"min_cameras": "2.5"}, "'min_cameras' is 2.5, expected a whole number"),
+    (NODE, {"check_camera_info": "7"}, "'check_camera_info' is 7, expected true or false"),
+    (NODE, {"space": "1,2,3"}, "space '1,2,3': expected CX,CY,CZ,SX,SY,SZ"),
+    (NODE, {"weights": "no_such"}, "weights 'no_such'"),
+    (NODE, {"device": "abacus", "input": "keypoints"}, "device 'abacus'"),
+    (NODE, {"detector": "crystal_ball"}, "detector 'crystal_ball' is unknown"),
+    (PLAYER, {"rig_file": None}, "parameter 'rig_file' is empty"),
+    (PLAYER, {}, "'videos' and 'image_folders': expected one of them"),
+    (PLAYER, {"videos": "[a.mp4, b.mp4]"}, "2 videos for 3 cameras"),
+    (PLAYER, {"videos": "[a.mp4, b.mp4, c.mp4]"}, "a.mp4"),
+    (PLAYER, {"drop": "1.5"}, "'drop' is refused, expected a number from 0 to 1"),
+    (SIMULATOR, {"rig_file": "nowhere.yaml"}, "nowhere.yaml: does not exist"),
+    (SIMULATOR, {"people": "40"}, "40 people, expected at most"),
+]
+
+
+@pytest.mark.parametrize(("module", "changes", "message"), BAD_STARTS)
+def test_a_bad_start_says_why_in_one_line(
+    module, changes, message, rig_file, capfd, monkeypatch, tmp_path
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    arguments = ros_arguments({"rig_file": rig_file} | changes)
+    assert module.main(["program", *arguments]) == 2
+    (line,) = [x for x in capfd.readouterr().err.splitlines() if x.startswith("error: ")]
+    assert message in line
+
+
+def test_the_process_ends_with_exit_code_2(tmp_path):
+    command = python_command("voxelpose_ros.node", rig_file=tmp_path / "missing.yaml")
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith(f"error: {tmp_path / 'missing.yaml'}: ")
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_unreadable_ros_arguments_are_told_in_one_line(capfd):
+    assert voxelpose_node.main(["node", "--ros-args", "-p", "nonsense"]) == 2
+    lines = [x for x in capfd.readouterr().err.splitlines() if x.startswith("error: ")]
+    assert len(lines) == 1
+    assert "nonsense" in lines[0]
+
+
+class Cameras:
+    """Publishes what the cameras of a rig see, good or bad, and reads what the node says of it."""
+
+    def __init__(self, ros, rig, message_type, topic):
+        self.ros, self.rig = ros, rig
+        self.joints = WalkingPeople(rig.space, 1, seed=5).joints(0.0)[0]
+        node = ros.node
+        self.publishers = {
+            name: node.create_publisher(message_type, topic.format(camera=name), 10)
+            for name in rig.names
+        }
+        self.infos = {
+            name: node.create_publisher(CameraInfo, f"/{name}/camera_info", 10)
+            for name in rig.names
+        }
+        ros.listen(SkeletonArray, SKELETONS)
+        ros.listen(DiagnosticArray, "/diagnostics")
+
+    def wait_for_node(self, process):
+        self.ros.wait_for_node(process, SKELETONS)
+        publishers = [*self.publishers.values(), *self.infos.values()]
+        self.ros.spin_until(
+            lambda: all(p.get_subscription_count() for p in publishers), "the subscriptions"
+        )
+        self.ros.spin_for(1.0)
+
+    def image(self, name, stamp):
+        camera = self.rig.camera(name)
+        width, height = camera.image_size
+        image = np.zeros((height, width, 3), np.uint8)
+        draw_person(image, camera.project(self.joints)[0], camera.sees(self.joints))
+        return conversions.bgr_to_image(image, Header(stamp=stamp))
+
+    def compressed(self, name, stamp):
+        image = conversions.image_to_bgr(self.image(name, stamp))
+        message = CompressedImage(header=Header(stamp=stamp), format="png")
+        message.data.frombytes(cv2.imencode(".png", image)[1].tobytes())
+        return message
+
+    def keypoints(self, name, stamp):
+        camera = self.rig.camera(name)
+        pixels, _ = camera.project(self.joints)
+        seen = camera.sees(self.joints)
+        person = np.column_stack([pixels, seen * 0.9])[None]
+        joint_set = conversions.get_joint_set("coco17")
+        return conversions.keypoints_to_message(person, camera, joint_set, Header(stamp=stamp))
+
+    def show(self, make, spoil=None, bad=()):
+        """Publish one moment and return the answer to it; `spoil` changes the bad cameras'."""
+        stamp = self.ros.node.get_clock().now().to_msg()
+        before = len(self.ros.heard[SKELETONS])
+        for name, publisher in self.publishers.items():
+            message = make(name, stamp)
+            if name in bad:
+                spoil(message)
+            publisher.publish(message)
+        self.ros.spin_until(lambda: len(self.ros.heard[SKELETONS]) > before, "an answer", 30)
+        return self.ros.heard[SKELETONS][-1]
+
+    def problem(self, name):
+        """The camera's next status that is not OK."""
+        seen = len(self.ros.heard["/diagnostics"])
+        found = []
+
+        def arrived():
+            for message in self.ros.heard["/diagnostics"][seen:]:
+                found.extend(
+                    status
+                    for status in message.status
+                    if status.name == f"voxelpose: {name}" and status.level != DiagnosticStatus.OK
+                )
+            return found
+
+        self.ros.spin_until(arrived, f"a diagnostic about {name}", 10)
+        return found[0].message
+
+
+@pytest.fixture
+def start_node(tmp_path):
+    """Starts the node for one kind of input; returns its process and the cameras."""
+    ros = Ros(tmp_path)
+
+    def start(kind):
+        rig = room_rig(tmp_path / "room.yaml")
+        message_type, topic = {
+            "image": (Image, "/{camera}/image_raw"),
+            "compressed": (CompressedImage, "/{camera}/image_raw/compressed"),
+            "keypoints": (Keypoints2DArray, "/{camera}/keypoints"),
+        }[kind]
+        cameras = Cameras(ros, rig, message_type, topic)
+        parameters = {
+            "rig_file": tmp_path / "room.yaml",
+            "input": kind,
+            "detector": "coloured_dots",
+            "device": "cpu",
+            "reliability": "reliable",
+            "max_wait_ms": 3000,
+        }
+        script = Path(__file__).with_name("coloured_dots_node.py")
+        process = ros.start([sys.executable, str(script), *ros_arguments(parameters)])
+        cameras.wait_for_node(process)
+        return process, cameras
+
+    yield start
+    ros.close()
+
+
+def change(**values):
+    def spoil(message):
+        for name, value in values.items():
+            setattr(message, name, value)
+
+    return spoil
+
+
+def shrink(message):
+    smaller = conversions.bgr_to_image(np.zeros((240, 320, 3), np.uint8), message.header)
+    for name in ("width", "height", "step", "data"):
+        setattr(message, name, getattr(smaller, name))
+
+
+def test_bad_images_cost_only_themselves(start_node):
+    process, cameras = start_node("image")
+    everyone = list(cameras.rig.names)
+    assert list(cameras.show(cameras.image).cameras) == everyone
+    for spoil, said in (
+        (shrink, "image is 320x240, camera 'camera1' is calibrated for 640x480"),
+        (change(encoding="h264"), "encoding 'h264' is unknown"),
+        (change(step=7), "expected step 7 x 480 rows"),
+        (change(data=[]), "image has 0 bytes"),
+        (change(width=0, height=0, step=0, data=[]), "image is 0x0, expected pixels"),
+    ):
+        answer = cameras.show(cameras.image, spoil, bad=["camera1"])
+        assert list(answer.cameras) == ["camera0", "camera2", "camera3"]
+        problem = cameras.problem("camera1")
+        assert problem.startswith("topic /camera1/image_raw: ")
+        assert said in problem
+        assert "\n" not in problem
+    # All bad but one: no answer, and the node says so; then everything is well again.
+    stamp = cameras.ros.node.get_clock().now().to_msg()
+    for name, publisher in cameras.publishers.items():
+        message = cameras.image(name, stamp)
+        if name != "camera0":
+            shrink(message)
+        publisher.publish(message)
+    assert cameras.problem("estimator") == "moment dropped: 1 cameras usable, expected at least 2"
+    answer = cameras.show(cameras.image)
+    assert list(answer.cameras) == everyone
+    assert len(answer.skeletons) == 1
+    assert process.poll() is None
+
+
+def test_a_camera_info_that_contradicts_the_rig_takes_its_camera_out(start_node):
+    process, cameras = start_node("image")
+    wrong = conversions.camera_info(
+        cameras.rig.camera("camera2"), cameras.ros.node.get_clock().now().to_msg()
+    )
+    right = conversions.camera_info(cameras.rig.camera("camera2"), wrong.header.stamp)
+    wrong.width = 1280
+    cameras.infos["camera2"].publish(wrong)
+    cameras.ros.spin_for(0.5)
+    assert list(cameras.show(cameras.image).cameras) == ["camera0", "camera1", "camera3"]
+    assert cameras.problem("camera2") == (
+        "topic /camera2/camera_info: CameraInfo says 1280x480 pixels, the rig file 640x480 "
+        "for camera 'camera2'"
+    )
+    cameras.infos["camera2"].publish(right)
+    cameras.ros.spin_for(0.5)
+    assert list(cameras.show(cameras.image).cameras) == list(cameras.rig.names)
+    assert process.poll() is None
+
+
+def test_bad_compressed_images_cost_only_themselves(start_node):
+    process, cameras = start_node("compressed")
+    answer = cameras.show(cameras.compressed)
+    assert len(answer.skeletons) == 1
+
+    def truncate(message):
+        jpeg = cv2.imencode(".jpg", np.zeros((480, 640, 3), np.uint8))[1].tobytes()
+        message.data = jpeg[: len(jpeg) // 2]
+
+    answer = cameras.show(cameras.compressed, truncate, bad=["camera0"])
+    assert list(answer.cameras) == ["camera1", "camera2", "camera3"]
+    problem = cameras.problem("camera0")
+    assert problem.startswith("topic /camera0/image_raw/compressed: ")
+    assert "is cut off" in problem
+    assert len(cameras.show(cameras.compressed).skeletons) == 1
+    assert process.poll() is None
+
+
+def test_bad_keypoints_cost_only_themselves(start_node):
+    process, cameras = start_node("keypoints")
+    assert len(cameras.show(cameras.keypoints).skeletons) == 1
+    for spoil, said in (
+        (change(image_width=1), "image is 1x480"),
+        (change(joint_set="octopus8"), "joint set is 'octopus8', expected 'coco17'"),
+        (change(camera="camera0"), "keypoints are of camera 'camera0', expected 'camera3'"),
+        (change(people=[Keypoints2D()] * 500), "500 people, expected at most 100"),
+        (change(people=[Keypoints2D(x=[1.0])]), "a person has 1 keypoints, expected 17"),
+    ):
+        answer = cameras.show(cameras.keypoints, spoil, bad=["camera3"])
+        assert list(answer.cameras) == ["camera0", "camera1", "camera2"]
+        problem = cameras.problem("camera3")
+        assert problem.startswith("topic /camera3/keypoints: ")
+        assert said in problem
+    assert len(cameras.show(cameras.keypoints).skeletons) == 1
+    assert process.poll() is None
+
+
+def test_a_camera_that_is_silent_is_named(start_node):
+    process, cameras = start_node("keypoints")
+    for _ in range(3):
+        stamp = cameras.ros.node.get_clock().now().to_msg()
+        for name, publisher in cameras.publishers.items():
+            if name != "camera1":
+                publisher.publish(cameras.keypoints(name, stamp))
+        cameras.ros.spin_for(1.0)
+    problem = cameras.problem("camera1")
+    assert problem.startswith("nothing on /camera1/keypoints for ")
+    assert problem.endswith("expected a stream (1 publishers there)")
+    assert process.poll() is None
