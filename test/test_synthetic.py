@@ -1,4 +1,4 @@
-"""Synthetic data sets: people stand where cameras watch, apart, and look as a detector sees them."""
+"""Synthetic data sets: people stand apart, where cameras watch, and look as detectors see them."""
 
 import json
 import pickle
@@ -102,7 +102,7 @@ def test_scenes_come_from_seed_epoch_and_index():
 
     first, again = scene(), scene()
     np.testing.assert_array_equal(first.poses, again.poses)
-    for one, other in zip(first.keypoints, again.keypoints):
+    for one, other in zip(first.keypoints, again.keypoints, strict=True):
         np.testing.assert_array_equal(one, other)
     for other in (scene(seed=1), scene(epoch=1), scene(index=1)):
         assert other.key != first.key or not np.array_equal(other.poses[0], first.poses[0])
@@ -220,9 +220,8 @@ def test_eyes_and_ears_of_real_sequences(shared_dir):
     data = open_dataset("campus_synthetic", "nowhere", people=folder)
     people = [data[i].poses[data[i].visible.all(axis=1)] for i in range(40)]
     people = np.concatenate(people)
-    left_ear, right_ear, left, right = (
-        people[:, COCO17.index(n)] for n in ("left_ear", "right_ear", "left_shoulder", "right_shoulder")
-    )
+    names = ("left_ear", "right_ear", "left_shoulder", "right_shoulder")
+    left_ear, right_ear, left, right = (people[:, COCO17.index(name)] for name in names)
     across = left - right
     assert (((left_ear - right_ear) * across).sum(axis=1) > 0).mean() > 0.95
     nose, eye = people[:, 0], people[:, COCO17.index("left_eye")]

@@ -20,7 +20,6 @@ from pydantic import (
 from voxelpose_core.errors import InputError
 
 
-
 def _square(value: Any) -> Any:
     return (value, value) if isinstance(value, int) else value
 
@@ -179,7 +178,7 @@ class LossConfig(Section):
 
     # Joints that were not labelled do not count.
     use_target_weight: bool = True
-    # Weight of a volumetric cross-entropy beside the L1 of joints, whose unit is mm; 0 is the paper.
+    # Weight of a volumetric cross-entropy beside the L1 of joints, which is in mm; 0: the paper.
     # With 15 the pose net learns much faster in its first hours.
     cross_entropy: float = Field(0.0, ge=0)
 
@@ -203,7 +202,8 @@ class TrainConfig(Section):
     # Also train the 2D backbone; by default it is frozen and in eval mode.
     backbone: bool = False
     # Number format of the convolutions; weights, projections and losses stay float32.
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    # bfloat16 is mixed precision: the networks compute in it; weights, projections, losses do not.
+    precision: Literal["float32", "bfloat16"] = "float32"
     clip_grad_norm: float | None = Field(None, gt=0)
 
 

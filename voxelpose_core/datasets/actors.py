@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import struct
 from collections.abc import Iterable
 from pathlib import Path
@@ -36,7 +37,7 @@ class ActorsDataset(FrameDataset):
     Args:
         root: the folder.
         subset: "validation", the frames on which the field reports; "train", the other labelled
-            frames; or "all" labelled frames.
+            frames; "all" labelled frames; or "300-449", all frames from one to another.
         images: whether samples carry images.
         frames: frame numbers in place of a subset.
         predictions: file of 2D predictions; by default the one in the folder, if there is one.
@@ -74,6 +75,11 @@ class ActorsDataset(FrameDataset):
 
     def __len__(self) -> int:
         return len(self.frames)
+
+    @property
+    def has_keypoints(self) -> bool:
+        """Whether there is a file of 2D predictions."""
+        return self._predictions is not None
 
     @property
     def actors(self) -> np.ndarray:
@@ -126,7 +132,12 @@ class ActorsDataset(FrameDataset):
             return tuple(labelled)
         if subset == "train":
             return tuple(sorted(set(labelled) - set(self.validation_frames)))
-        raise InputError(f"subset '{subset}': expected validation, train or all")
+        match = re.fullmatch(r"(\d+)-(\d+)", subset)
+        if match is None or int(match[1]) > int(match[2]):
+            raise InputError(
+                f"subset '{subset}': expected validation, train, all, or frames such as 300-449"
+            )
+        return tuple(range(int(match[1]), int(match[2]) + 1))
 
     def _check_frames(self) -> None:
         count = len(self._labels)

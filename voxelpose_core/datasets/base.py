@@ -84,6 +84,11 @@ class FrameDataset(ABC):
     def __init__(self):
         self.broken = 0
 
+    @property
+    def has_keypoints(self) -> bool:
+        """Whether samples carry 2D people."""
+        return False
+
     @abstractmethod
     def __len__(self) -> int:
         """Number of frames."""

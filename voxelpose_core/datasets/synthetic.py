@@ -121,6 +121,11 @@ class Synthetic(FrameDataset):
         self._epoch = 0
         self._require_watched_places()
 
+    @property
+    def has_keypoints(self) -> bool:
+        """Always: they are what is simulated."""
+        return True
+
     def __len__(self) -> int:
         return self._frames
 
