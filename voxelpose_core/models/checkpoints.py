@@ -1,12 +1,20 @@
-"""Reading and writing weights. Nothing is ever unpickled beyond tensors and plain containers."""
+"""Reading and writing weights. Nothing is ever unpickled beyond tensors and plain containers.
+
+Three kinds of files: weights with their configuration (`*.safetensors`, what the estimator loads),
+checkpoints of a training run (`checkpoint.pth.tar`), and those of the original (`*.pth.tar`).
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -38,11 +46,7 @@ def save_weights(
         for key, value in model.state_dict().items()
         if not key.endswith("num_batches_tracked")
     }
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(target.name + ".partial")
-    save_file(state, partial, metadata=metadata)
-    os.replace(partial, target)
+    _write_whole(Path(path), lambda partial: save_file(state, partial, metadata=metadata))
 
 
 def load_weights(path: str | Path, device: torch.device | str = "cpu") -> VoxelPose:
@@ -101,3 +105,251 @@ def _load_state(model: VoxelPose, state: dict[str, torch.Tensor], path: Path) ->
     if unknown:
         raise InputError(f"weights {path}: key '{unknown[0]}' is unknown to the configuration")
     model.load_state_dict(state, strict=False)
+
+
+# --- checkpoints of the original ----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What of a checkpoint went into a model.
+
+    Attributes:
+        source: the file.
+        loaded: keys of the model that got a value.
+        adapted: of those, keys whose value was cut or filled up to another number of joints.
+        missing: keys of the model without a value in the file.
+        unknown: keys of the file that the model has not.
+    """
+
+    source: Path
+    loaded: tuple[str, ...]
+    adapted: tuple[str, ...]
+    missing: tuple[str, ...]
+    unknown: tuple[str, ...]
+
+    def __str__(self) -> str:
+        lines = [f"{self.source}: {len(self.loaded)} tensors loaded"]
+        for name in ("adapted", "missing", "unknown"):
+            keys = getattr(self, name)
+            if keys:
+                shown = ", ".join(keys[:3]) + (" ..." if len(keys) > 3 else "")
+                lines.append(f"{len(keys)} {name} ({shown})")
+        return ", ".join(lines)
+
+
+def load_original(model: VoxelPose, path: str | Path) -> LoadReport:
+    """Load a whole model of the original: `model_best`, `final_state` or `checkpoint.pth.tar`.
+
+    Whole-state files, bare states, and the prefix `module.` of DataParallel are understood.
+
+    Raises:
+        InputError: the file is no checkpoint, or does not fill the whole model.
+    """
+    return _fill_all(model, read_state(path), Path(path))
+
+
+def load_backbone(model: VoxelPose, path: str | Path) -> LoadReport:
+    """Load the backbone alone: a PoseResNet, one in a whole model, or a ResNet for ImageNet.
+
+    A final layer for other joints gives its first ones, as in the original; what the file does
+    not hold keeps its initialization, and the report says so.
+
+    Raises:
+        InputError: the file is no checkpoint, or nothing in it fits the backbone.
+    """
+    path = Path(path)
+    if not hasattr(model, "backbone"):
+        raise InputError(f"checkpoint {path}: the model has no backbone, expected a BACKBONE_MODEL")
+    state = read_state(path)
+    if any(key.startswith("backbone.") for key in state):
+        state = {
+            key.removeprefix("backbone."): value
+            for key, value in state.items()
+            if key.startswith("backbone.")
+        }
+    adapted = _adapt_joints(state, model.backbone.state_dict())
+    report = _fill(model.backbone, state | adapted, path, tuple(adapted))
+    if not report.loaded:
+        raise InputError(f"checkpoint {path}: nothing in it fits the backbone")
+    return report
+
+
+def read_state(path: str | Path) -> dict[str, torch.Tensor]:
+    """The tensors of a `*.pth` or `*.pth.tar` file, without the prefix `module.`.
+
+    Raises:
+        InputError: the file cannot be read, or holds something else.
+    """
+    return _state_of(_read_torch_file(Path(path)), path)
+
+
+def _state_of(content: Any, path: str | Path) -> dict[str, torch.Tensor]:
+    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+        content = content["state_dict"]
+    if not isinstance(content, dict) or not content:
+        raise InputError(f"checkpoint {path}: holds no state dict")
+    for key, value in content.items():
+        if not isinstance(value, torch.Tensor):
+            raise InputError(f"checkpoint {path}: '{key}' is no tensor, expected a state dict")
+    return {str(key).removeprefix("module."): value for key, value in content.items()}
+
+
+# The original's best precision is a numpy number. These names build one and can do nothing else.
+_SCALAR = np.float64(0).__reduce__()[0]
+_NUMPY_NUMBER = [
+    (_SCALAR, "numpy.core.multiarray.scalar"),
+    (_SCALAR, "numpy._core.multiarray.scalar"),
+    np.dtype,
+    type(np.dtype(np.float64)),
+]
+
+
+def _read_torch_file(path: Path) -> Any:
+    if not path.is_file():
+        raise InputError(f"checkpoint {path}: no such file")
+    try:
+        with torch.serialization.safe_globals(_NUMPY_NUMBER):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise InputError(
+            f"checkpoint {path}: is broken, or holds more than tensors and plain values, which is "
+            "not opened"
+        ) from None
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"checkpoint {path}: cannot be read ({reason})") from None
+
+
+def _fill_all(model: VoxelPose, state: dict[str, torch.Tensor], path: Path) -> LoadReport:
+    """`_fill`, and an error where anything of the model is missing."""
+    report = _fill(model, state, path)
+    if report.missing:
+        raise InputError(
+            f"checkpoint {path}: {len(report.missing)} tensors of the model are missing, "
+            f"such as '{report.missing[0]}'"
+        )
+    return report
+
+
+def _fill(
+    module: torch.nn.Module,
+    state: dict[str, torch.Tensor],
+    path: Path,
+    adapted: tuple[str, ...] = (),
+) -> LoadReport:
+    """Load what has a place. A tensor of another shape than its place is an error."""
+    expected = module.state_dict()
+    fitting = {key: value for key, value in state.items() if key in expected}
+    for key, value in fitting.items():
+        if value.shape != expected[key].shape:
+            raise InputError(
+                f"checkpoint {path}: '{key}' has shape {tuple(value.shape)}, expected "
+                f"{tuple(expected[key].shape)} by the configuration"
+            )
+    module.load_state_dict(fitting, strict=False)
+    missing = [key for key in expected if key not in state and not key.endswith("batches_tracked")]
+    unknown = [key for key in state if key not in expected]
+    return LoadReport(path, tuple(fitting), adapted, tuple(missing), tuple(unknown))
+
+
+def _adapt_joints(
+    state: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
+    """The final layer for another number of joints: the first ones, then the model's own."""
+    adapted = {}
+    for key in ("final_layer.weight", "final_layer.bias"):
+        if key in state and state[key].shape[1:] == expected[key].shape[1:]:
+            if len(state[key]) != len(expected[key]):
+                count = min(len(state[key]), len(expected[key]))
+                adapted[key] = torch.cat([state[key][:count], expected[key][count:].cpu()])
+    return adapted
+
+
+# --- checkpoints of a training run --------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a training run is.
+
+    Attributes:
+        epoch: epochs that are done.
+        precision: the best so far; None before the first validation.
+    """
+
+    epoch: int
+    precision: float | None
+
+
+def save_checkpoint(
+    path: str | Path, model: VoxelPose, optimizer: torch.optim.Optimizer, progress: Progress
+) -> None:
+    """Write all that a training run needs to go on. The old file stays until the new one is whole.
+
+    Of the random states only torch's are kept: data sets and their order are drawn from seed and
+    epoch.
+    """
+    state = {
+        "epoch": progress.epoch,
+        "state_dict": model.state_dict(),
+        "precision": progress.precision,
+        "optimizer": optimizer.state_dict(),
+        "random": torch.get_rng_state(),
+        "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "config": json.dumps(model.config.to_dict()),
+    }
+    _write_whole(Path(path), lambda partial: torch.save(state, partial))
+
+
+def load_checkpoint(
+    path: str | Path, model: VoxelPose, optimizer: torch.optim.Optimizer
+) -> Progress:
+    """Go on from a file of `save_checkpoint`, or from a `checkpoint.pth.tar` of the original.
+
+    Raises:
+        InputError: the file is broken, or of another model.
+    """
+    path = Path(path)
+    content = _read_torch_file(path)
+    if not isinstance(content, dict) or not {"epoch", "state_dict", "optimizer"} <= set(content):
+        raise InputError(f"checkpoint {path}: expected epoch, state_dict and optimizer to go on")
+    _fill_all(model, _state_of(content, path), path)
+    try:
+        optimizer.load_state_dict(content["optimizer"])
+    except (ValueError, KeyError) as error:
+        raise InputError(
+            f"checkpoint {path}: its optimizer does not fit ({error}), expected the same "
+            "TRAIN.BACKBONE"
+        ) from None
+    if "random" in content:
+        torch.set_rng_state(content["random"])
+    cuda_states = content.get("random_cuda", [])
+    if len(cuda_states) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(cuda_states)
+    precision = content.get("precision")
+    return Progress(int(content["epoch"]), None if precision is None else float(precision))
+
+
+def save_state(model: VoxelPose, path: str | Path) -> None:
+    """Write a bare state dict, which the original loads too."""
+    _write_whole(Path(path), lambda partial: torch.save(model.state_dict(), partial))
+
+
+def _write_whole(target: Path, write: Callable[[Path], None]) -> None:
+    """Write a file such that it is whole, old or new, whenever the process or machine dies."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(target.name + ".partial")
+    write(partial)
+    _flush(partial)
+    os.replace(partial, target)
+    _flush(target.parent)
+
+
+def _flush(path: Path) -> None:
+    """Wait until a file, or a folder's list of files, is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

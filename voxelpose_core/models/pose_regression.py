@@ -17,10 +17,12 @@ class PoseRegressionNet(nn.Module):
         self.beta = beta
 
     def forward(self, volumes: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
-        """Joints (N, J, 3) in mm of volumes (N, J, X, Y, Z) whose voxels lie at points (N, M, 3)."""
+        """Joints (N, J, 3), mm, of volumes (N, J, X, Y, Z) whose voxels are at points (N, M, 3)."""
         return self.log_probability(volumes).exp() @ points
 
     def log_probability(self, volumes: torch.Tensor) -> torch.Tensor:
-        """(N, J, M) log-probability of every voxel to be each joint, float32."""
-        scores = self.v2v_net(volumes).flatten(2).float()
+        """(N, J, M) log-probability of every voxel to be each joint, float32 at least."""
+        scores = self.v2v_net(volumes).flatten(2)
+        # Half precision has too few digits for the softmax.
+        scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
         return torch.log_softmax(self.beta * scores, dim=-1)
