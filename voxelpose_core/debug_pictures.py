@@ -1,0 +1,294 @@
+"""Pictures of one training or test frame: heatmaps and poses in the views, proposals, 3D poses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from voxelpose_core.config import DebugConfig
+from voxelpose_core.datasets.base import Sample
+from voxelpose_core.geometry.image_transform import image_to_network
+from voxelpose_core.models.voxelpose import ProposalGrid
+from voxelpose_core.skeletons import JointSet
+from voxelpose_core.visualization import GRID, INK, WHITE, write_image, write_text
+
+# Colours are BGR. Truth is green, predictions are orange.
+TRUTH, PREDICTION = (70, 165, 30), (0, 100, 240)
+_DARK = (44, 40, 36)
+_MARGIN, _TITLE = 10, 28
+_VIEW_WIDTH, _VOLUME_WIDTH, _POSES_WIDTH = 400, 640, 600
+# A picture of poses shows at least this much of the world, and this much around the people, mm.
+_LEAST_EXTENT, _AROUND = 2500.0, 400.0
+_TICK = 1000.0
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One frame and what a network made of it.
+
+    Attributes:
+        sample: the frame with its truth, without images.
+        true_joint_set: of the truth.
+        joint_set: the network's J joints.
+        grid: the proposal grid.
+        heatmaps: (V, J, H, W) that the 3D networks see.
+        true_heatmaps: (V, J, H, W) of a perfect detector, or None where that is not known.
+        root_volume: (X, Y, Z) of the root net.
+        poses: (P, J, 3) predicted people, mm.
+        scores: (P,) their root scores.
+        images: (V, 3, H', W') RGB uint8 inputs of the backbone, or None.
+    """
+
+    sample: Sample
+    true_joint_set: JointSet
+    joint_set: JointSet
+    grid: ProposalGrid
+    heatmaps: np.ndarray
+    true_heatmaps: np.ndarray | None
+    root_volume: np.ndarray
+    poses: np.ndarray
+    scores: np.ndarray
+    images: np.ndarray | None = None
+
+
+def save_pictures(path: Path, scene: Scene, settings: DebugConfig) -> None:
+    """Write the pictures of one frame that DEBUG asks for, as PATH_*.png; the folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pictures = {"proposals": draw_proposals(scene), "poses": draw_poses(scene)}
+    columns = {}
+    if settings.save_heatmaps_pred:
+        columns["input of the 3D networks"] = scene.heatmaps
+    if settings.save_heatmaps_gt and scene.true_heatmaps is not None:
+        columns["truth"] = scene.true_heatmaps
+    if columns:
+        pictures["heatmaps"] = draw_heatmaps(columns, scene.images)
+    predictions, truth = settings.save_batch_images_pred, settings.save_batch_images_gt
+    if predictions or truth:
+        pictures["views"] = draw_views(scene, predictions, truth)
+    for name, picture in pictures.items():
+        write_image(f"{path}_{name}.png", picture)
+
+
+# --- in the views -------------------------------------------------------------------------------
+
+
+def draw_heatmaps(columns: dict[str, np.ndarray], images: np.ndarray | None) -> np.ndarray:
+    """One row a view, one column a kind of heatmaps: the strongest joint at each pixel.
+
+    Args:
+        columns: title -> heatmaps (V, J, H, W).
+        images: (V, 3, H', W') RGB uint8 to show beneath, or None.
+
+    Returns:
+        (height, width, 3) BGR.
+    """
+    stacked = []
+    for title, heatmaps in columns.items():
+        height, width = heatmaps.shape[-2:]
+        cell = (_VIEW_WIDTH, _VIEW_WIDTH * height // width)
+        backgrounds = _backgrounds(images, len(heatmaps), cell)
+        cells = [_glow(maps, beneath) for maps, beneath in zip(heatmaps, backgrounds, strict=True)]
+        _name_views(cells)
+        stacked.append(_column(title, cells))
+    return _framed(np.concatenate(stacked, axis=1))
+
+
+def _glow(maps: np.ndarray, beneath: np.ndarray) -> np.ndarray:
+    size = beneath.shape[1::-1]
+    strongest = np.clip(cv2.resize(maps.max(axis=0), size), 0.0, 1.0)[..., None]
+    colors = cv2.applyColorMap((255 * strongest).astype(np.uint8), cv2.COLORMAP_INFERNO)
+    # Weak answers show as faintly as they are, so that the image stays to be seen.
+    opacity = np.sqrt(strongest)
+    return (beneath * (1 - opacity) + colors * opacity).astype(np.uint8)
+
+
+def draw_views(scene: Scene, predictions: bool = True, truth: bool = True) -> np.ndarray:
+    """True and predicted people, projected into the views.
+
+    Args:
+        scene: the frame.
+        predictions, truth: who is drawn.
+
+    Returns:
+        (height, width, 3) BGR.
+    """
+    height, width = scene.heatmaps.shape[-2:]
+    cell = (_VIEW_WIDTH, _VIEW_WIDTH * height // width)
+    cells = _backgrounds(scene.images, len(scene.sample.rig), cell)
+    for picture, camera in zip(cells, scene.sample.rig.cameras, strict=True):
+        # The network's input has the cell's shape, so that its map is the cell's.
+        affine = image_to_network(camera.image_size, cell)
+
+        def to_cell(joints: np.ndarray, camera=camera, affine=affine) -> np.ndarray:
+            pixels = camera.project(joints)[0] @ affine[:, :2].T + affine[:, 2]
+            return np.where(camera.sees(joints)[:, None], pixels, np.nan)
+
+        _draw_people(picture, scene, to_cell, predictions, truth)
+    _name_views(cells)
+    return _framed(_column("truth green, predictions orange", cells))
+
+
+def _backgrounds(images: np.ndarray | None, count: int, cell: tuple[int, int]) -> list[np.ndarray]:
+    """(height, width, 3) BGR of each view's input in the size of a cell; dark without images."""
+    if images is None:
+        return [np.full((*cell[::-1], 3), _DARK, np.uint8) for _ in range(count)]
+    return [
+        cv2.resize(np.ascontiguousarray(image.transpose(1, 2, 0)[..., ::-1]), cell)
+        for image in images
+    ]
+
+
+def _name_views(cells: Sequence[np.ndarray]) -> None:
+    for view, cell in enumerate(cells):
+        write_text(cell, f"view {view}", (8, 8), 12, WHITE)
+
+
+# --- in the world -------------------------------------------------------------------------------
+
+
+def draw_proposals(scene: Scene) -> np.ndarray:
+    """The root volume from above and from the side, with true and predicted roots.
+
+    Returns:
+        (height, width, 3) BGR: x to the right, y up above, z up below.
+    """
+    truth = scene.true_joint_set.root_of(scene.sample.poses)
+    found = scene.joint_set.root_of(scene.poses)
+    low = np.array(scene.grid.center) - np.array(scene.grid.size) / 2
+    high = low + np.array(scene.grid.size)
+    parts = []
+    for title, axes, hidden in (("from above", [0, 1], 2), ("from the side", [0, 2], 1)):
+        plan = _Plan(low[axes], high[axes], _VOLUME_WIDTH)
+        strongest = np.clip(255 * scene.root_volume.max(axis=hidden).T[::-1], 0, 255)
+        enlarged = cv2.resize(
+            strongest.astype(np.uint8), plan.size, interpolation=cv2.INTER_NEAREST
+        )
+        picture = cv2.applyColorMap(enlarged, cv2.COLORMAP_BONE)
+        for points, color, radius in ((truth, TRUTH, 9), (found, PREDICTION, 5)):
+            for x, y in plan.pixels(points[:, axes]):
+                cv2.circle(picture, (round(x), round(y)), radius, color, 2, cv2.LINE_AA)
+        parts.append(_column(title, [picture]))
+    listed = " ".join(f"{score:.2f}" for score in scene.scores[:8]) or "none"
+    lines = (
+        f"{len(truth)} true people: green; scores of the predictions, orange: {listed}",
+        f"volume from {scene.root_volume.min():.2f} to {scene.root_volume.max():.2f}; "
+        "0 is black, 1 white",
+    )
+    notes = [_line_of_text(line, _VOLUME_WIDTH + _MARGIN) for line in lines]
+    return _framed(np.concatenate([*parts, *notes]))
+
+
+def draw_poses(scene: Scene) -> np.ndarray:
+    """True and predicted people from above and from the front, on lines 1 m apart.
+
+    Returns:
+        (height, width, 3) BGR: x to the right, y up above, z up below.
+    """
+    low, high = _extent(scene)
+    parts = []
+    for title, axes in (("from above", [0, 1]), ("from the front", [0, 2])):
+        plan = _Plan(low[axes], high[axes], _POSES_WIDTH)
+        picture = plan.paper()
+        _draw_people(picture, scene, lambda joints, p=plan, a=axes: p.pixels(joints[:, a]))
+        title = f"{title}, lines 1 m apart: truth green, predictions orange"
+        parts.append(_column(title, [picture]))
+    return _framed(np.concatenate(parts))
+
+
+class _Plan:
+    """A rectangle of the world, drawn to scale.
+
+    Args:
+        low, high: (2,) its corners, mm.
+        width: of the picture, pixels.
+    """
+
+    def __init__(self, low: np.ndarray, high: np.ndarray, width: int):
+        self._low, self._high = low, high
+        self._scale = width / (high - low)[0]
+        self.size = (width, max(1, round((high - low)[1] * self._scale)))
+
+    def pixels(self, points: np.ndarray) -> np.ndarray:
+        """(N, 2) pixels of points (N, 2), mm; the second axis goes up."""
+        flipped = (points - [self._low[0], self._high[1]]) * [1, -1]
+        return flipped * self._scale
+
+    def paper(self) -> np.ndarray:
+        """A white picture with a line at every metre."""
+        picture = np.full((*self.size[::-1], 3), WHITE, np.uint8)
+        for axis in (0, 1):
+            first = np.ceil(self._low[axis] / _TICK) * _TICK
+            for tick in np.arange(first, self._high[axis], _TICK):
+                ends = np.stack([self._low, self._high])
+                ends[:, axis] = tick
+                _draw_line(picture, *self.pixels(ends), GRID, 1)
+        return picture
+
+
+def _extent(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
+    """Corners (3,) of the part of the world where people are, mm."""
+    labelled = scene.sample.poses[scene.sample.visible]
+    points = np.concatenate([labelled.reshape(-1, 3), scene.poses.reshape(-1, 3)])
+    if len(points) == 0:
+        points = np.array(scene.grid.center)[None]
+    low, high = points.min(axis=0) - _AROUND, points.max(axis=0) + _AROUND
+    middle, size = (low + high) / 2, np.maximum(high - low, _LEAST_EXTENT)
+    return middle - size / 2, middle + size / 2
+
+
+# --- drawing ------------------------------------------------------------------------------------
+
+
+def _draw_people(
+    picture: np.ndarray, scene: Scene, to_pixels, predictions: bool = True, truth: bool = True
+) -> None:
+    """Truth broad, predictions thin over it."""
+    if truth:
+        for pose, labelled in zip(scene.sample.poses, scene.sample.visible, strict=True):
+            pixels = np.where(labelled[:, None], to_pixels(pose), np.nan)
+            _draw_limbs(picture, pixels, scene.true_joint_set, TRUTH, 4)
+    if predictions:
+        for pose in scene.poses:
+            _draw_limbs(picture, to_pixels(pose), scene.joint_set, PREDICTION, 2)
+
+
+def _draw_limbs(
+    picture: np.ndarray, pixels: np.ndarray, joint_set: JointSet, color, width: int
+) -> None:
+    """The limbs between joints at (J, 2) pixels; a joint that is NaN is left out."""
+    for first, second in joint_set.limbs:
+        _draw_line(picture, pixels[first], pixels[second], color, width)
+
+
+def _draw_line(picture: np.ndarray, start, end, color, width: int) -> None:
+    ends = np.stack([start, end])
+    # OpenCV's integers overflow far outside the picture.
+    if np.isfinite(ends).all() and np.abs(ends).max() < 1e4:
+        (x0, y0), (x1, y1) = np.round(ends).astype(int).tolist()
+        cv2.line(picture, (x0, y0), (x1, y1), color, width, cv2.LINE_AA)
+
+
+def _column(title: str, cells: Sequence[np.ndarray]) -> np.ndarray:
+    """Pictures of one width, one below the other, under a title."""
+    width = cells[0].shape[1]
+    parts = [_line_of_text(title, width)]
+    for cell in cells:
+        parts += [cell, np.full((_MARGIN, width, 3), WHITE, np.uint8)]
+    stacked = np.concatenate(parts)
+    gap = np.full((len(stacked), _MARGIN, 3), WHITE, np.uint8)
+    return np.concatenate([stacked, gap], axis=1)
+
+
+def _line_of_text(text: str, width: int) -> np.ndarray:
+    line = np.full((_TITLE, width, 3), WHITE, np.uint8)
+    write_text(line, text, (2, 7), 14, INK)
+    return line
+
+
+def _framed(picture: np.ndarray) -> np.ndarray:
+    border = (_MARGIN, _MARGIN, _MARGIN, 0)
+    return cv2.copyMakeBorder(picture, *border, cv2.BORDER_CONSTANT, value=WHITE)
