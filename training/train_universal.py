@@ -3,10 +3,11 @@
 
     python training/train_universal.py --out weights/universal_small.safetensors
 
-Every step draws new scenes (voxelpose_core/datasets/random_scenes.py), trains the pose net on one
-person of each, and every second step the root net on a window of the capture space around it. The
-learning rate follows a cosine over `--steps`, or over `--minutes` if those are over sooner. A killed
-run goes on from its last checkpoint with --resume.
+The two nets share nothing, so each trains in a process of its own, on scenes that are drawn anew at
+every step (voxelpose_core/datasets/random_scenes.py): the pose net on one person of each scene, the
+root net on a window of the capture space. The learning rate follows a cosine over `--steps`, or
+over `--minutes` if those are over sooner. A killed run goes on from its last checkpoint with
+--resume.
 """
 
 from __future__ import annotations
@@ -18,19 +19,22 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
+import torch.multiprocessing
 
 from voxelpose_core.config import load_config
 from voxelpose_core.datasets.random_scenes import Scenes, sample_scenes
 from voxelpose_core.errors import InputError
 from voxelpose_core.memory import keep_freed_memory
-from voxelpose_core.models.checkpoints import save_weights
+from voxelpose_core.models.checkpoints import load_weights, save_weights
 from voxelpose_core.models.cuboid_proposal import select_proposals
 from voxelpose_core.models.losses import joint_loss, root_loss
 from voxelpose_core.models.voxelpose import ProposalGrid, VoxelPose
 from voxelpose_core.voxel import box_points, feature_volumes
 
+NETS = ("root_net", "pose_net")
 # Number of cameras of a scene, and how often it is drawn.
 VIEW_COUNTS = {2: 0.10, 3: 0.25, 4: 0.25, 5: 0.20, 6: 0.10, 8: 0.10}
 # The root net trains on windows of the capture space: it is convolutional, so that the place and
@@ -40,78 +44,113 @@ WINDOW_JITTER = (1500.0, 1500.0, 120.0)
 # Standard deviation along each axis of the centres that the pose net is given, mm.
 CENTER_JITTER = 90.0
 WARMUP_STEPS = 50
+CHECKPOINT_SECONDS = 240
 
 
 def main() -> int:
     args = parse_args()
-    config = load_config(args.cfg)
+    make_model(args)  # bad arguments end here, in one line
+    torch.multiprocessing.spawn(train_net, args=(args,), nprocs=len(NETS))
+
+    model = make_model(args)
+    notes: dict[str, Any] = {
+        "command": "python training/train_universal.py " + " ".join(sys.argv[1:]),
+        "torch": torch.__version__,
+    }
+    for net in NETS:
+        result = torch.load(checkpoint_path(args, net, "done"), weights_only=True)
+        getattr(model, net).load_state_dict(result["net"])
+        notes[net] = json.loads(result["notes"])
+    if args.init:
+        notes["init"] = args.init
+    save_weights(model, args.out, notes, half=True)
+    for net in NETS:
+        for kind in ("done", "resume"):
+            checkpoint_path(args, net, kind).unlink(missing_ok=True)
+    return 0
+
+
+def train_net(rank: int, args: argparse.Namespace) -> None:
+    """Train one of the nets to the end and leave it, with its notes, in a file."""
+    name = NETS[rank]
     keep_freed_memory()
-    torch.set_num_threads(args.threads or os.cpu_count())
-    torch.manual_seed(args.seed)
+    torch.set_num_threads(args.threads or max(1, os.cpu_count() // len(NETS)))
     device = torch.device(args.device)
-    model = VoxelPose(config).to(device)
-    optimizer = torch.optim.Adam(model.parameters(), lr=args.lr)
-    generator = torch.Generator(device).manual_seed(args.seed)
-    out = Path(args.out)
-    resume_file = out.with_suffix(".resume.pt")
+    model = make_model(args).to(device)
+    net = getattr(model, name)
+    loss_of = {"root_net": window_loss, "pose_net": pose_loss}[name]
+    measure = {"root_net": measure_proposals, "pose_net": measure_joints}[name]
+    optimizer = torch.optim.Adam(net.parameters(), lr=args.lr)
+    generator = torch.Generator(device).manual_seed(1000 * args.seed + rank)
     first_step, minutes_before, log = 0, 0.0, []
     if args.resume:
-        first_step, minutes_before, log = load_resume(resume_file, model, optimizer, generator)
+        first_step, minutes_before, log = load_resume(args, name, net, optimizer, generator)
 
     start = last_save = time.monotonic()
-    running: dict[str, float] = {}
-    for step in range(first_step, args.steps):
-        minutes = minutes_before + (time.monotonic() - start) / 60
+    step, minutes, average = first_step, minutes_before, None
+    while step < args.steps and minutes < args.minutes:
         progress = max(step / args.steps, minutes / args.minutes)
-        if progress >= 1:
-            break
         warmup = min(1.0, (step + 1) / WARMUP_STEPS)
         for group in optimizer.param_groups:
             group["lr"] = args.lr * warmup * 0.5 * (1 + math.cos(math.pi * progress))
 
+        net.train()
         scenes = sample_scenes(args.batch, draw_view_count(generator), generator)
-        losses = train_step(model, optimizer, scenes, generator, with_root=step % 2 == 0)
-        for key, value in losses.items():
-            running[key] = 0.98 * running.get(key, value) + 0.02 * value
+        loss = loss_of(model, scenes, generator)
+        if not math.isfinite(loss.item()):
+            raise FloatingPointError(f"{name}: loss is {loss.item()} at step {step}")
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
+        optimizer.step()
 
-        if step % args.print_every == 0 or step == args.steps - 1:
-            entry = {"step": step, "minutes": round(minutes, 2), **running}
+        average = loss.item() if average is None else 0.98 * average + 0.02 * loss.item()
+        if step % args.print_every == 0:
+            entry = {"step": step, "minutes": minutes, "loss": average}
             if step % (10 * args.print_every) == 0:
-                entry |= evaluate(model, config)
-            log.append(entry)
-            print(json.dumps({k: round(v, 5) for k, v in entry.items()}), flush=True)
-        if time.monotonic() - last_save > 240:
-            save_resume(resume_file, step + 1, minutes, log, model, optimizer, generator)
+                entry |= measure(model)
+            log.append({key: round(value, 5) for key, value in entry.items()})
+            print(name, json.dumps(log[-1]), flush=True)
+        step += 1
+        minutes = minutes_before + (time.monotonic() - start) / 60
+        if time.monotonic() - last_save > CHECKPOINT_SECONDS:
+            save_resume(args, name, step, minutes, log, net, optimizer, generator)
             last_save = time.monotonic()
 
-    minutes = minutes_before + (time.monotonic() - start) / 60
-    final = evaluate(model, config, batches=12)
-    print(json.dumps(final), flush=True)
+    held_out = measure(model, batches=12)
+    print(name, json.dumps(held_out), flush=True)
     notes = {
-        "command": "python training/train_universal.py " + " ".join(sys.argv[1:]),
-        "steps": step + 1,
+        "steps": step,
         "minutes": round(minutes, 1),
         "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
-        "torch": torch.__version__,
-        "held_out": final,
+        "held_out": held_out,
         "log": log,
     }
-    save_weights(model, out, notes, half=True)
-    resume_file.unlink(missing_ok=True)
-    return 0
+    write_atomically(
+        {"net": net.state_dict(), "notes": json.dumps(notes)}, checkpoint_path(args, name, "done")
+    )
+
+
+def make_model(args: argparse.Namespace) -> VoxelPose:
+    """The same initial weights in every process."""
+    if args.init:
+        return load_weights(args.init)
+    torch.manual_seed(args.seed)
+    return VoxelPose(load_config(args.cfg))
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--cfg", default="config/universal/small.yaml")
     parser.add_argument("--out", required=True, help="weights to write, *.safetensors")
+    parser.add_argument("--init", help="weights to start from, in place of random ones and --cfg")
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop by then")
     parser.add_argument("--batch", type=int, default=8, help="scenes a step")
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads, 0: all cores")
+    parser.add_argument("--threads", type=int, default=0, help="a net; 0: half the cores")
     parser.add_argument("--print-every", type=int, default=20)
     parser.add_argument("--resume", action="store_true")
     return parser.parse_args()
@@ -126,30 +165,8 @@ def autocast(device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16)
 
 
-def train_step(
-    model: VoxelPose,
-    optimizer: torch.optim.Optimizer,
-    scenes: Scenes,
-    generator: torch.Generator,
-    with_root: bool,
-) -> dict[str, float]:
-    """One optimizer step; the two nets share nothing, so their losses are simply added."""
-    model.train()
-    losses = {}
-    loss, error = pose_step(model, scenes, generator)
-    losses |= {"pose_loss": loss.item(), "joint_error_mm": error.item()}
-    if with_root:
-        root = window_loss(model, scenes, generator)
-        losses["root_loss"] = root.item()
-        loss = loss + root
-    if not math.isfinite(loss.item()):
-        raise FloatingPointError(f"loss is {loss.item()}: {losses}")
-    optimizer.zero_grad()
-    loss.backward()
-    for net in (model.root_net, model.pose_net):
-        torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
-    optimizer.step()
-    return losses
+def pose_loss(model: VoxelPose, scenes: Scenes, generator: torch.Generator) -> torch.Tensor:
+    return pose_step(model, scenes, generator)[0]
 
 
 def pose_step(model: VoxelPose, scenes: Scenes, generator: torch.Generator):
@@ -201,27 +218,42 @@ def window_loss(model: VoxelPose, scenes: Scenes, generator: torch.Generator) ->
     return root_loss(root_volumes.float(), points, scenes.roots, findable)
 
 
-@torch.inference_mode()
-def evaluate(model: VoxelPose, config, batches: int = 4, seed: int = 10_000) -> dict[str, float]:
-    """Joint error, and recall and phantoms of proposals, on held-out scenes of 3, 4 and 5 views."""
-    model.eval()
-    device = model.device
-    generator = torch.Generator(device).manual_seed(seed)
-    errors, found, people, phantoms = [], 0, 0, 0
+def held_out_scenes(device: torch.device, batches: int):
+    """Scenes of 3, 4 and 5 views that no training seed draws, and their generator."""
+    generator = torch.Generator(device).manual_seed(2**40)
     for batch in range(batches):
-        scenes = sample_scenes(8, 3 + batch % 3, generator)
-        errors.append(pose_step(model, scenes, generator)[1].item())
+        yield sample_scenes(8, 3 + batch % 3, generator), generator
+
+
+@torch.inference_mode()
+def measure_joints(model: VoxelPose, batches: int = 4) -> dict[str, float]:
+    """Mean joint error at jittered true centres, mm."""
+    model.eval()
+    errors = [
+        pose_step(model, scenes, generator)[1].item()
+        for scenes, generator in held_out_scenes(model.device, batches)
+    ]
+    return {"joint_error_mm": sum(errors) / len(errors)}
+
+
+@torch.inference_mode()
+def measure_proposals(model: VoxelPose, batches: int = 4) -> dict[str, float]:
+    """Recall of people whom two views or more detect, and proposals where nobody is."""
+    model.eval()
+    found, people, phantoms = 0, 0, 0
+    for scenes, generator in held_out_scenes(model.device, batches):
         volumes, centers, size = window_volumes(model, scenes, generator)
-        with autocast(device):
+        with autocast(model.device):
             root_volumes = model.root_net(volumes).float()
         for index in range(len(centers)):
             grid = ProposalGrid(tuple(centers[index].tolist()), size, WINDOW_VOXELS)
-            hits, inside, false = match_proposals(root_volumes[index : index + 1], grid, scenes, index)
+            hits, inside, false = match_proposals(
+                root_volumes[index : index + 1], grid, scenes, index
+            )
             found, people, phantoms = found + hits, people + inside, phantoms + false
     return {
-        "eval_joint_error_mm": sum(errors) / len(errors),
-        "eval_recall": found / max(people, 1),
-        "eval_phantoms_per_scene": phantoms / (8 * batches),
+        "recall": found / max(people, 1),
+        "phantoms_per_scene": phantoms / (8 * batches),
     }
 
 
@@ -239,25 +271,35 @@ def match_proposals(root_volume, grid: ProposalGrid, scenes: Scenes, index: int)
     return int(hits), len(people), int(false)
 
 
-def save_resume(path: Path, step, minutes, log, model, optimizer, generator) -> None:
-    state = {
-        "step": step,
-        "minutes": minutes,
-        "log": json.dumps(log),
-        "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "generator": generator.get_state(),
-    }
+def checkpoint_path(args: argparse.Namespace, net: str, kind: str) -> Path:
+    return Path(args.out).with_suffix(f".{net}.{kind}.pt")
+
+
+def write_atomically(state: dict[str, Any], path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     torch.save(state, partial)
     os.replace(partial, path)
 
 
-def load_resume(path: Path, model, optimizer, generator):
+def save_resume(args, name, step, minutes, log, net, optimizer, generator) -> None:
+    state = {
+        "step": step,
+        "minutes": minutes,
+        "log": json.dumps(log),
+        "net": net.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "generator": generator.get_state(),
+    }
+    write_atomically(state, checkpoint_path(args, name, "resume"))
+
+
+def load_resume(args, name, net, optimizer, generator) -> tuple[int, float, list]:
+    path = checkpoint_path(args, name, "resume")
     if not path.is_file():
         raise InputError(f"--resume: no checkpoint at {path}")
     state = torch.load(path, weights_only=True)
-    model.load_state_dict(state["model"])
+    net.load_state_dict(state["net"])
     optimizer.load_state_dict(state["optimizer"])
     generator.set_state(state["generator"])
     return state["step"], state["minutes"], json.loads(state["log"])
