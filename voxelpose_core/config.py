@@ -201,7 +201,6 @@ class TrainConfig(Section):
     seed: int = Field(0, ge=0)
     # Also train the 2D backbone; by default it is frozen and in eval mode.
     backbone: bool = False
-    # Number format of the convolutions; weights, projections and losses stay float32.
     # bfloat16 is mixed precision: the networks compute in it; weights, projections, losses do not.
     precision: Literal["float32", "bfloat16"] = "float32"
     clip_grad_norm: float | None = Field(None, gt=0)

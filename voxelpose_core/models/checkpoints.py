@@ -146,7 +146,7 @@ def load_original(model: VoxelPose, path: str | Path) -> LoadReport:
     Raises:
         InputError: the file is no checkpoint, or does not fill the whole model.
     """
-    return _fill_all(model, read_state(path), Path(path))
+    return _fill(model, read_state(path), Path(path), whole=True)
 
 
 def load_backbone(model: VoxelPose, path: str | Path) -> LoadReport:
@@ -221,24 +221,14 @@ def _read_torch_file(path: Path) -> Any:
         raise InputError(f"checkpoint {path}: cannot be read ({reason})") from None
 
 
-def _fill_all(model: VoxelPose, state: dict[str, torch.Tensor], path: Path) -> LoadReport:
-    """`_fill`, and an error where anything of the model is missing."""
-    report = _fill(model, state, path)
-    if report.missing:
-        raise InputError(
-            f"checkpoint {path}: {len(report.missing)} tensors of the model are missing, "
-            f"such as '{report.missing[0]}'"
-        )
-    return report
-
-
 def _fill(
     module: torch.nn.Module,
     state: dict[str, torch.Tensor],
     path: Path,
     adapted: tuple[str, ...] = (),
+    whole: bool = False,
 ) -> LoadReport:
-    """Load what has a place. A tensor of another shape than its place is an error."""
+    """Load what has a place, where every tensor has its place's shape and a `whole` has all."""
     expected = module.state_dict()
     fitting = {key: value for key, value in state.items() if key in expected}
     for key, value in fitting.items():
@@ -247,8 +237,13 @@ def _fill(
                 f"checkpoint {path}: '{key}' has shape {tuple(value.shape)}, expected "
                 f"{tuple(expected[key].shape)} by the configuration"
             )
-    module.load_state_dict(fitting, strict=False)
     missing = [key for key in expected if key not in state and not key.endswith("batches_tracked")]
+    if whole and missing:
+        raise InputError(
+            f"checkpoint {path}: {len(missing)} tensors of the model are missing, such as "
+            f"'{missing[0]}'"
+        )
+    module.load_state_dict(fitting, strict=False)
     unknown = [key for key in state if key not in expected]
     return LoadReport(path, tuple(fitting), adapted, tuple(missing), tuple(unknown))
 
@@ -314,7 +309,7 @@ def load_checkpoint(
     content = _read_torch_file(path)
     if not isinstance(content, dict) or not {"epoch", "state_dict", "optimizer"} <= set(content):
         raise InputError(f"checkpoint {path}: expected epoch, state_dict and optimizer to go on")
-    _fill_all(model, _state_of(content, path), path)
+    _fill(model, _state_of(content, path), path, whole=True)
     try:
         optimizer.load_state_dict(content["optimizer"])
     except (ValueError, KeyError) as error:
