@@ -1,7 +1,7 @@
 """Prints those requirements of the given files that this Python does not meet, one a line.
 
-pip cannot tell: distributions ship OpenCV, for one, without the record that pip looks for. A line of
-a file reads NAME>=VERSION.
+pip cannot tell: distributions ship OpenCV, for one, without the record that pip looks for. A line
+of a file reads NAME>=VERSION.
 """
 
 import importlib

@@ -107,7 +107,8 @@ main() {
   python=$(python3 -c 'import sys; print(sys.base_prefix, sys.version)')
   . scripts/env.sh
   base=$(echo "$PWD $VOXELPOSE_ROS ${ROS_DISTRO:-} $python" | sha256sum | cut -c 1-16)
-  pins=$(cat requirements/*.txt scripts/setup.sh scripts/fix_wheel_paths.py | sha256sum | cut -c 1-16)
+  pins=$(cat requirements/*.txt scripts/setup.sh scripts/fix_wheel_paths.py |
+    sha256sum | cut -c 1-16)
   state=$(cat .venv/setup_state 2>/dev/null || true)
 
   if [ "$state" = "$base $pins" ]; then return; fi

@@ -29,7 +29,8 @@ def test_paths_of_the_build_machine_are_replaced_once(version):
     )
     fixed = fix_text(text, "/usr/include/python3", "/home/me/.venv/site")
     assert fixed == (
-        'DIRECTORIES "/usr/include/python3;/home/me/.venv/site/numpy/_core/include;/opt/python/else"'
+        'DIRECTORIES "/usr/include/python3;'
+        '/home/me/.venv/site/numpy/_core/include;/opt/python/else"'
     )
     assert fix_text(fixed, "/usr/include/python3", "/home/me/.venv/site") == fixed
 
