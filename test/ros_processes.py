@@ -17,7 +17,7 @@ from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.rig import Rig, Space, save_rig
 from voxelpose_ros.bringup import image_transport
 
-TIMEOUT_S = 120.0
+TIMEOUT_S = 240.0
 
 
 class Ros:

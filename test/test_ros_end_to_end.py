@@ -1,5 +1,6 @@
 """Real processes over real DDS: simulator or player -> node -> skeletons, markers, diagnostics."""
 
+import signal
 import sys
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from voxelpose_ros.rig_simulator import WalkingPeople  # noqa: E402
 SKELETONS = "/voxelpose/skeletons"
 MARKERS = "/voxelpose/markers"
 TRUTH = "/rig_simulator/truth"
-MOMENTS = 12
+MOMENTS = 6
 
 
 @pytest.fixture
@@ -163,7 +164,12 @@ def test_keypoints_become_skeletons_where_the_people_are(ros, tmp_path):
             valid = positions(person)[np.array(person.joint_valid)]
             np.testing.assert_allclose([[p.x, p.y, p.z] for p in marker.points], valid)
 
+    # A launch passes Ctrl-C on to processes that got it already.
+    node.send_signal(signal.SIGINT)
+    ros.spin_for(0.2)
+    node.send_signal(signal.SIGINT)
     assert ros.stop(node) == 0, node.output()
+    assert "Traceback" not in node.output()
 
 
 @pytest.fixture

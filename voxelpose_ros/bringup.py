@@ -25,8 +25,8 @@ PACKAGE = "voxelpose_ros"
 NODE_NAME = "voxelpose"
 SKELETONS_TOPIC = f"/{NODE_NAME}/skeletons"
 
-# The name since Fast DDS 3, and the one before.
 _FAST_DDS_PROFILES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
+_BEFORE_FAST_DDS_3 = ("humble", "iron", "jazzy")
 _SHARED_MEMORY, _SHARED_MEMORY_BYTES = "/dev/shm", 48 * 2**20
 
 _MODULES = {
@@ -126,8 +126,8 @@ def image_transport() -> dict[str, str]:
         return {}
     if shutil.disk_usage(_SHARED_MEMORY).free < _SHARED_MEMORY_BYTES:
         return {}
-    profile = str(find_resource("config/fastdds_images.xml"))
-    return {name: profile for name in _FAST_DDS_PROFILES}
+    name = _FAST_DDS_PROFILES[os.environ.get("ROS_DISTRO") in _BEFORE_FAST_DDS_3]
+    return {name: str(find_resource("config/fastdds_images.xml"))}
 
 
 def campus(simulate: bool, people: int = 3, **node_parameters: Any) -> list[Process]:

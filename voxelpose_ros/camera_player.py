@@ -63,7 +63,7 @@ class CameraPlayer(Node):
             3600.0,
         )
         step_timeout_s = p.number(
-            "step_timeout_s", 20.0, "With wait_for: longest wait for one answer.", 0.0, 3600.0
+            "step_timeout_s", 60.0, "With wait_for: longest wait for one answer.", 0.0, 3600.0
         )
 
         rig = load_rig(rig_file) if rig_file else None

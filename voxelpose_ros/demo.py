@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ import cv2
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo
 from tqdm import tqdm
@@ -92,6 +94,10 @@ class Listener(Node):
         status = self.diagnostics.get(f"{bringup.NODE_NAME}: estimator", DiagnosticStatus())
         return next((item.value for item in status.values if item.key == key), "")
 
+    def knows_all(self) -> bool:
+        """Whether the last diagnostics count all skeletons that came."""
+        return self.value("moments estimated") == str(len(self.skeletons))
+
     def stage_medians_ms(self) -> dict[str, float]:
         """Median milliseconds of each stage, from the last diagnostics."""
         status = self.diagnostics.get(f"{bringup.NODE_NAME}: estimator", DiagnosticStatus())
@@ -120,7 +126,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, ExternalShutdownException):
         return 130
 
 
@@ -195,7 +201,7 @@ def _listen_while_playing(
                 raise InputError(f"{player.executable} ended with exit code {playing.returncode}")
             # The last diagnostics count everything.
             deadline = time.monotonic() + _LAST_WORDS_S
-            _spin_until(listener, lambda: over() and time.monotonic() > deadline)
+            _spin_until(listener, lambda: listener.knows_all() or time.monotonic() > deadline)
 
 
 @contextlib.contextmanager
@@ -230,7 +236,7 @@ def _show(output: Path, rig: Rig, source: FrameSource, frames: int, listener: Li
         print("error: nothing came out of the node", *listener.problems(), file=sys.stderr)
         return 1
     joint_set = get_joint_set(next(iter(listener.skeletons.values())).joint_set)
-    report, moments = RunReport(rig), []
+    report, moments, views = RunReport(rig), [], Counter()
     painter = FramePainter(rig, joint_set)
     best = -1
     fps = min(source.fps, _VIDEO_FPS)
@@ -239,6 +245,7 @@ def _show(output: Path, rig: Rig, source: FrameSource, frames: int, listener: Li
             stamp = stamps[index] if index < len(stamps) else None
             estimate = _estimate_of(listener, rig, joint_set, stamp)
             report.add(estimate)
+            views[len(estimate.cameras)] += 1
             moments.append(Moment(index, seconds, estimate.skeletons))
             swing = _SWING_DEG * np.sin(2 * np.pi * seconds / _SWING_PERIOD_S)
             picture = painter.paint(
@@ -255,7 +262,7 @@ def _show(output: Path, rig: Rig, source: FrameSource, frames: int, listener: Li
                 cv2.imwrite(str(output / "demo.png"), picture)
     write_skeletons(output / "skeletons.json", joint_set, moments)
     report.stages_ms = {stage: [ms] for stage, ms in listener.stage_medians_ms().items()}
-    text = "\n".join(_report_lines(rig, report, listener, output))
+    text = "\n".join(_report_lines(rig, report, views, listener, output))
     (output / "report.txt").write_text(text + "\n", encoding="utf-8")
     print(text)
     return 0 if report.estimated else 1
@@ -280,12 +287,15 @@ def _estimate_of(
     return Estimate(skeletons, keypoints, tuple(message.cameras))
 
 
-def _report_lines(rig: Rig, report: RunReport, listener: Listener, output: Path) -> list[str]:
+def _report_lines(
+    rig: Rig, report: RunReport, views: Counter[int], listener: Listener, output: Path
+) -> list[str]:
     latency = listener.value("latency p50 ms"), listener.value("latency p95 ms")
     lines = [
         f"rig           {rig.name}: {len(rig)} cameras, {rig.source}",
         f"weights       {listener.value('weights')} on {listener.value('device')}",
         *report.lines(),
+        "cameras       " + ", ".join(f"{n} in {c} frames" for n, c in sorted(views.items())),
         f"latency       {latency[0]} ms median, {latency[1]} ms p95, from stamp to skeletons",
         f"messages      {len(listener.skeletons)} SkeletonArray, {len(listener.drawn)} MarkerArray "
         "with people",

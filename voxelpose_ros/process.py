@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -25,6 +26,7 @@ def run(
         args: command line; sys.argv by default.
     """
     node = None
+    interrupt = signal.getsignal(signal.SIGINT)
     try:
         _init(args)
         node = factory()
@@ -35,10 +37,13 @@ def run(
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     finally:
+        # Ctrl-C under a launch comes twice, and the second would interrupt the tidying up.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         if node is not None:
             getattr(node, "close", lambda: None)()
             node.destroy_node()
         rclpy.try_shutdown()
+        signal.signal(signal.SIGINT, interrupt)
     return 0
 
 

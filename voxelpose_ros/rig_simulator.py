@@ -173,7 +173,7 @@ class RigSimulator(Node):
             info = topics.camera_info_topic(topic)
             self._infos.append(self.create_publisher(CameraInfo, info, 10))
         self._truth = self.create_publisher(SkeletonArray, "~/truth", 10)
-        self._handshake = Handshake(self, wait_for, 120.0, 20.0) if wait_for else None
+        self._handshake = Handshake(self, wait_for, 120.0, 60.0) if wait_for else None
 
     def play(self) -> None:
         """Publish the moments."""

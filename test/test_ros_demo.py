@@ -1,0 +1,99 @@
+"""The demonstration: real video over ROS into pictures, skeletons.json and a report."""
+
+import os
+import subprocess
+import sys
+
+import cv2
+import pytest
+
+pytest.importorskip("voxelpose_ros.msg", reason="the package's messages are not built")
+
+from voxelpose_core.errors import InputError  # noqa: E402
+from voxelpose_core.results import read_skeletons  # noqa: E402
+from voxelpose_ros import bringup, demo  # noqa: E402
+
+FRAMES = 6
+
+
+@pytest.fixture(scope="module")
+def recording(request):
+    """Calibration and four videos of two people."""
+    try:
+        return bringup.find_recording()
+    except InputError:
+        folder = request.getfixturevalue("shared_dir") / "data" / "pose2sim" / "MultiPerson"
+        return str(folder / "Calib.qca.txt"), sorted(str(v) for v in folder.glob("cam*.mp4"))
+
+
+def run(*arguments, timeout=500):
+    environment = {
+        **os.environ,
+        "ROS_DOMAIN_ID": str(20 + os.getpid() % 80),
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+    }
+    command = [sys.executable, "-m", "voxelpose_ros.demo", *map(str, arguments)]
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=timeout
+    )
+
+
+def test_real_video_becomes_pictures_skeletons_and_a_report(recording, tmp_path):
+    rig, videos = recording
+    output = tmp_path / "output"
+    ended = run("--rig", rig, "--videos", *videos, "--output", output, "--frames", FRAMES)
+    assert ended.returncode == 0, ended.stderr
+
+    report = (output / "report.txt").read_text()
+    assert report.strip() in ended.stdout
+    assert f"frames        {FRAMES} in, {FRAMES} estimated" in report
+    assert f"people        2 in {FRAMES} frames; 2 track ids" in report
+    assert "cameras       4 in 6 frames" in report
+    for part in ("reprojection", "ms a frame", "detector", "proposals", "latency"):
+        assert part in report
+    error = float(report.split("reprojection")[1].split("px")[0])
+    assert error < 20
+
+    joint_set, moments = read_skeletons(output / "skeletons.json")
+    assert joint_set.name == "coco17"
+    assert [moment.frame for moment in moments] == list(range(FRAMES))
+    assert {s.track_id for m in moments for s in m.skeletons} == {0, 1}
+    assert moments[1].stamp == pytest.approx(1 / 60, abs=1e-3)
+
+    video = cv2.VideoCapture(str(output / "demo.mp4"))
+    assert video.get(cv2.CAP_PROP_FRAME_COUNT) == FRAMES
+    readable, frame = video.read()
+    assert readable
+    assert cv2.imread(str(output / "demo.png")).shape == frame.shape
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--rig", "nowhere.txt", "--videos", "a.mp4", "b.mp4"], "error: nowhere.txt: "),
+        (["--rig", "nowhere.txt"], "error: --rig and --videos belong together"),
+    ],
+)
+def test_bad_arguments_end_with_one_line(arguments, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert demo.main(arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(said)
+
+
+def test_unreadable_videos_are_named(recording, tmp_path, capsys):
+    video = tmp_path / "broken.mp4"
+    video.write_bytes(b"not a video")
+    assert demo.main(["--rig", recording[0], "--videos", *[str(video)] * 4]) == 2
+    assert "broken.mp4" in capsys.readouterr().err
+
+
+def test_a_node_that_cannot_start_ends_the_demo(recording, tmp_path):
+    rig, videos = recording
+    ended = run(
+        "--rig", rig, "--videos", *videos, "--output", tmp_path, "--weights", "no_such_weights"
+    )
+    assert ended.returncode == 2
+    errors = [line for line in ended.stderr.splitlines() if line.startswith("error: ")]
+    assert "no_such_weights" in errors[0]
+    assert errors[1] == "error: voxelpose_node ended with exit code 2"
