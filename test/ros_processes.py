@@ -1,4 +1,4 @@
-"""For tests with real ROS processes: a domain of their own, processes that always end, a listener."""
+"""Real ROS processes for tests: in a domain of their own, always ended, with a listener."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Bad configuration ends a node with one line and exit code 2; bad messages cost only themselves."""
+"""Bad configuration: one line and exit code 2. Bad messages: they cost only themselves."""
 
 import subprocess
 import sys

@@ -88,9 +88,10 @@ class Synchronizer:
 
     A set comes out as soon as every camera that is alive is in it, or `max_wait_s` after its first
     message came in, if it has at least `min_cameras`. Sets come out in the order of their stamps; a
-    complete set pushes the older ones out before it. A camera that has been missing from the sets of
-    the last `silent_after_s` is not waited for until it speaks again. When the stamps jump back by more than a second (a bag
-    that loops, a player that restarts), the new time line takes over with its first set.
+    complete set pushes the older ones out before it. A camera that has been missing from the sets
+    of the last `silent_after_s` is not waited for until it speaks again. When the stamps jump back
+    by more than a second (a bag that loops, a player that restarts), the new time line takes over
+    with its first set.
 
     Args:
         cameras: N names.
