@@ -29,7 +29,7 @@ def recording(request):
 def run(*arguments, timeout=500):
     environment = {
         **os.environ,
-        "ROS_DOMAIN_ID": str(20 + os.getpid() % 80),
+        "ROS_DOMAIN_ID": str(1 + os.getpid() % 101),
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
     }
     command = [sys.executable, "-m", "voxelpose_ros.demo", *map(str, arguments)]
