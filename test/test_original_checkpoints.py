@@ -97,7 +97,9 @@ def test_names_of_the_original(shared_dir, tmp_path):
         ours = VoxelPose(config_from_dict(data, "test")).state_dict()
         # An optimizer's state goes by the order of the parameters.
         assert list(shapes) == list(ours)
-        assert [tuple(shape) for shape in shapes.values()] == [tuple(v.shape) for v in ours.values()]
+        assert [tuple(shape) for shape in shapes.values()] == [
+            tuple(v.shape) for v in ours.values()
+        ]
 
 
 @pytest.mark.parametrize("prefix", ["", "module.", "backbone.", "module.backbone."])

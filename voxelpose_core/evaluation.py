@@ -71,11 +71,15 @@ def evaluate(
         evaluation = _evaluate_actors(results, predictions, dataset, one_to_one)
     else:
         evaluation = _evaluate_people(results, predictions, one_to_one)
-    left_out = len(dataset) - len(results)
-    counts = {"dataset": dataset.name, "frames": len(results), "frames_left_out": left_out}
+    unreadable = len(dataset) - len(results)
+    counts = {
+        "dataset": dataset.name,
+        "evaluated_frames": len(results),
+        "unreadable_frames": unreadable,
+    }
     lines = [f"{dataset.name}: {len(results)} frames", evaluation.table]
-    if left_out:
-        lines.insert(1, f"{left_out} frames could not be read and are left out")
+    if unreadable:
+        lines.insert(1, f"{unreadable} frames could not be read and are left out")
     return Evaluation(evaluation.precision, "\n".join(lines), counts | evaluation.values)
 
 

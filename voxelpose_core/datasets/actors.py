@@ -64,14 +64,15 @@ class ActorsDataset(FrameDataset):
     ):
         super().__init__()
         self.root = Path(root)
-        self.rig = first_cameras(self._load_rig(), camera_count)
+        whole_rig = self._load_rig()
+        self.rig = first_cameras(whole_rig, camera_count)
         self._labels = read_actors(self._file("actorsGT.mat", "actorsGT*.mat"))
         self.frames = self._choose(subset) if frames is None else tuple(frames)
         self._check_frames()
         self._images = images
         if images and self.frames:
             require_folders(self.image_paths(self.frames[0]))
-        self._predictions = self._read_predictions(predictions)
+        self._predictions = self._read_predictions(predictions, len(whole_rig))
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -98,7 +99,8 @@ class ActorsDataset(FrameDataset):
         labelled = np.isfinite(self._labels[frame]).all(axis=(1, 2))
         keypoints = None
         if self._predictions is not None:
-            keypoints = tuple(self._predictions.get(frame, [None] * len(self.rig)))
+            views = self._predictions.get(frame, [None] * len(self.rig))
+            keypoints = tuple(views[: len(self.rig)])
         return Sample(
             key=f"{self.name}/{frame:05d}",
             rig=self.rig,
@@ -147,14 +149,14 @@ class ActorsDataset(FrameDataset):
                 f"{self.root}: the ground truth has {count} frames, expected frame {outside[0]} too"
             )
 
-    def _read_predictions(self, path: Path | str | None) -> dict | None:
+    def _read_predictions(self, path: Path | str | None, camera_count: int) -> dict | None:
         if path is None:
             candidates = [*self.root.glob(f"pred_{self.name}*.pkl")]
             candidates = sorted(candidates) or sorted(self.root.glob(f"pred_{self.name}*.json"))
             if not candidates:
                 return None
             path = candidates[0]
-        predictions = read_predictions(path, len(self.rig))
+        predictions = read_predictions(path, camera_count)
         absent = sum(frame not in predictions for frame in self.frames)
         if absent:
             logger.warning(

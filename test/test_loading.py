@@ -1,0 +1,262 @@
+"""Frames become batches: what is seen where, who shares what, and what cannot be served."""
+
+import json
+
+import numpy as np
+import pytest
+import scipy.io
+import torch
+from tiny_experiment import tiny_config, tiny_rig
+
+from voxelpose_core.config import load_config
+from voxelpose_core.datasets.campus import Campus
+from voxelpose_core.datasets.loading import (
+    heatmap_source,
+    make_loader,
+    open_configured,
+    set_epoch,
+)
+from voxelpose_core.engine import TrainedNetwork
+from voxelpose_core.errors import InputError
+from voxelpose_core.evaluation import FrameResult, evaluate, joint_conversion
+from voxelpose_core.images import normalize, warp_to_network
+from voxelpose_core.models.voxelpose import VoxelPose
+from voxelpose_core.resources import find_resource
+from voxelpose_core.skeletons import CAMPUS14, COCO17, PANOPTIC15
+
+
+def loader_of(config, train=True, **share):
+    return make_loader(open_configured(config, train), config, train, False, **share)
+
+
+def everything(loader):
+    return [index for batch in loader for index in batch.indices]
+
+
+def test_batches_hold_what_was_drawn(tmp_path):
+    config = tiny_config(tmp_path, TRAIN={"BATCH_SIZE": 3}, SYNTHETIC={"MAX_PEOPLE": 4})
+    batch = next(iter(loader_of(config)))
+    assert len(batch) == 3 and batch.images is None
+    most = max(len(sample.poses) for sample in batch.samples)
+    assert batch.keypoints.shape == batch.pixels.shape == (3, 4, most, 15, 3)
+    for row, sample in enumerate(batch.samples):
+        count = len(sample.poses)
+        assert batch.people[row].tolist() == [True] * count + [False] * (most - count)
+        np.testing.assert_allclose(batch.joints[row, :count], sample.poses, atol=0.01)
+        np.testing.assert_allclose(batch.roots[row, :count], sample.poses[:, 2], atol=0.01)
+        assert (batch.keypoints[row, :, count:] == 0).all()
+        for view in range(4):
+            pixels, seen = sample.project(view)
+            ours = batch.pixels[row, view, :count]
+            np.testing.assert_array_equal(ours[..., 2] > 0, seen)
+            # Images have four times the heatmaps' resolution.
+            np.testing.assert_allclose(ours[seen][:, :2], pixels[seen] / 4, atol=1e-3)
+    assert batch.keys == ", ".join(sample.key for sample in batch.samples)
+    assert batch.views.K.shape == (3, 4, 3, 3)
+
+
+def test_heatmaps_peak_at_the_joints(tmp_path):
+    config = tiny_config(tmp_path, TRAIN={"BATCH_SIZE": 1}, SYNTHETIC={"MAX_PEOPLE": 1})
+    batch = next(iter(loader_of(config)))
+    network = TrainedNetwork(VoxelPose(config), config)
+    heatmaps = network.heatmaps(batch)
+    assert heatmaps.shape == (1, 4, 15, 48, 64)
+    true = network.true_heatmaps(batch)
+    for view in range(4):
+        for joint in range(15):
+            x, y, peak = batch.keypoints[0, view, 0, joint].tolist()
+            if peak and 1 < x < 62 and 1 < y < 46:
+                strongest = int(heatmaps[0, view, joint].argmax())
+                row, column = divmod(strongest, 64)
+                assert abs(column - x) <= 0.51 and abs(row - y) <= 0.51
+                assert heatmaps[0, view, joint].max() == pytest.approx(peak, rel=0.25)
+                assert true[0, view, joint].max() >= heatmaps[0, view, joint].max()
+    # NETWORK.SIGMA is that of the original: twice as much is twice as wide.
+    wide = config.model_copy(deep=True)
+    wide.network.sigma = 2 * config.network.sigma
+    ratio = TrainedNetwork(VoxelPose(wide), wide).heatmaps(batch).sum() / heatmaps.sum()
+    assert 3 < ratio < 4.5
+
+
+def test_epochs_differ_and_workers_do_not(tmp_path):
+    seen = []
+    for workers, epoch in ((0, 0), (2, 0), (0, 1)):
+        loader = loader_of(tiny_config(tmp_path, WORKERS=workers))
+        set_epoch(loader, epoch)
+        seen.append(list(loader))
+    first, same, other = seen
+    for one, two in zip(first, same, strict=True):
+        assert one.keys == two.keys
+        torch.testing.assert_close(one.keypoints, two.keypoints)
+    assert [b.keys for b in first] != [b.keys for b in other]
+    indices = [sorted(index for batch in epoch for index in batch.indices) for epoch in seen]
+    assert indices == [list(range(8))] * 3
+
+
+def test_processes_share_the_frames(tmp_path):
+    config = tiny_config(tmp_path, SYNTHETIC={"TRAIN_FRAMES": 6, "TEST_FRAMES": 5})
+    whole = everything(loader_of(config))
+    parts = [everything(loader_of(config, rank=rank, processes=2)) for rank in (0, 1)]
+    # One process' doubled batch is the two processes' batches.
+    assert [i for pair in zip(*parts, strict=True) for i in pair] == whole
+    tests = [everything(loader_of(config, train=False, rank=r, processes=2)) for r in (0, 1)]
+    assert tests == [[0, 2, 4], [1, 3]]
+
+
+def test_training_and_test_scenes_differ(tmp_path):
+    config = tiny_config(tmp_path)
+    train, test = open_configured(config, True), open_configured(config, False)
+    assert (len(train), len(test)) == (8, 4)
+    assert not np.array_equal(train[0].poses[0], test[0].poses[0])
+
+
+def test_heatmap_sources():
+    config = load_config(find_resource("config/campus/prn64_cpn80x80x20.yaml"))
+    assert heatmap_source(config, True) == "pred"
+    config = load_config(find_resource("config/panoptic/prn64_cpn80x80x20_960x512_cam5.yaml"))
+    assert heatmap_source(config, False) == "image"
+    config.dataset.test_heatmap_src = "gt"
+    assert heatmap_source(config, False) == "gt"
+
+
+def write_campus(folder, predictions=None):
+    """A Campus folder with one actor in frame 350, and 2D predictions if they are given."""
+    folder.mkdir(exist_ok=True)
+    cameras = {
+        str(index): {
+            "R": camera.R.tolist(),
+            "T": camera.C.reshape(3, 1).tolist(),
+            **{"fx": camera.K[0, 0], "fy": camera.K[1, 1]},
+            **{"cx": camera.K[0, 2], "cy": camera.K[1, 2]},
+            "k": [[0.0]] * 3,
+            "p": [[0.0]] * 2,
+        }
+        for index, camera in enumerate(tiny_rig().cameras[:3])
+    }
+    (folder / "calibration_campus.json").write_text(json.dumps(cameras))
+    cells = np.empty((1, 1), dtype=object)
+    cells[0, 0] = np.empty((751, 1), dtype=object)
+    for frame in range(751):
+        cells[0, 0][frame, 0] = np.zeros((1, 0))
+    pose = np.random.default_rng(0).uniform([-0.3, -0.3, 0.1], [0.3, 0.3, 1.7], (14, 3))
+    cells[0, 0][350, 0] = pose
+    scipy.io.savemat(folder / "actorsGT.mat", {"actor3D": cells})
+    if predictions is not None:
+        (folder / "pred_campus.json").write_text(json.dumps(predictions))
+    return 1000 * pose
+
+
+def campus_config(tmp_path, **dataset):
+    return tiny_config(
+        tmp_path,
+        DATASET={
+            "ROOT": str(tmp_path / "CampusSeq1"),
+            "TEST_DATASET": "campus",
+            "CAMERA_NUM": 3,
+            **dataset,
+        },
+        NETWORK={"NUM_JOINTS": 17},
+    )
+
+
+def test_predictions_of_campus(tmp_path):
+    person = [[float(10 * j), float(5 * j), 0.2 + 0.04 * j] for j in range(17)]
+    write_campus(tmp_path / "CampusSeq1", {"0_350": [{"pred": person}], "1_350": []})
+    loader = loader_of(campus_config(tmp_path, TEST_SUBSET="350-351"), train=False)
+    (batch,) = loader
+    assert batch.keypoints.shape == (2, 3, 1, 17, 3)
+    # Peaks of Campus are 1, whatever the scores; a camera without predictions is absent.
+    assert batch.keypoints[0, 0, 0, :, 2].tolist() == [1.0] * 17
+    assert batch.views.present.tolist() == [[1.0, 1.0, 0.0], [0.0, 0.0, 0.0]]
+    assert batch.joints is None and batch.pixels is None
+    assert batch.people.tolist() == [[True], [False]]
+    # Fewer cameras than the file is for.
+    config = campus_config(tmp_path, TEST_SUBSET="350-350", CAMERA_NUM=2)
+    (batch,) = loader_of(config, train=False)
+    assert batch.views.present.tolist() == [[1.0, 1.0]]
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"TEST_DATASET": "campus"}, "no 2D predictions"),
+        ({"TEST_DATASET": "campuss"}, "campuss"),
+        ({"TRAIN_DATASET": "campus"}, "labelled with campus14"),
+        ({"TEST_DATASET": "campus", "TEST_HEATMAP_SRC": "gt"}, "labelled with campus14"),
+        ({"TEST_DATASET": "campus", "ROOTIDX": [11, 12]}, "ROOTIDX"),
+        ({"TEST_DATASET": "campus", "TEST_SUBSET": "test"}, "subset 'test'"),
+        ({"TEST_DATASET": "campus", "CAMERA_NUM": 5}, "at least 5"),
+        ({"TRAIN_HEATMAP_SRC": "image"}, "has no images"),
+    ],
+)
+def test_what_cannot_be_served(tmp_path, changes, words):
+    write_campus(tmp_path / "CampusSeq1")
+    config = campus_config(tmp_path, **{"TEST_DATASET": "synthetic", **changes})
+    train = any(key.startswith("TRAIN") for key in changes)
+    with pytest.raises(InputError, match=words):
+        open_configured(config, train)
+
+
+def test_images_without_a_backbone(tmp_path):
+    write_campus(tmp_path / "CampusSeq1")
+    (tmp_path / "CampusSeq1" / "Camera0").mkdir()
+    (tmp_path / "CampusSeq1" / "Camera1").mkdir()
+    (tmp_path / "CampusSeq1" / "Camera2").mkdir()
+    config = campus_config(tmp_path, TEST_HEATMAP_SRC="image")
+    with pytest.raises(InputError, match="BACKBONE_MODEL"):
+        open_configured(config, False)
+
+
+# --- images -------------------------------------------------------------------------------------
+
+
+def test_network_input_keeps_the_aspect_and_turns_to_rgb():
+    image = np.zeros((100, 200, 3), np.uint8)
+    image[..., 0] = 200  # blue
+    warped = warp_to_network(image, (100, 100))
+    assert warped.shape == (3, 100, 100) and warped.dtype == np.uint8
+    assert (warped[2, 30:70] == 200).all() and (warped[:2] == 0).all()
+    assert (warped[:, :20] == 0).all() and (warped[:, 80:] == 0).all()
+
+
+def test_normalized_images():
+    grey = torch.full((2, 3, 4, 4), 128, dtype=torch.uint8)
+    expected = (128 / 255 - np.array([0.485, 0.456, 0.406])) / np.array([0.229, 0.224, 0.225])
+    np.testing.assert_allclose(normalize(grey)[1, :, 2, 3], expected, rtol=1e-5)
+
+
+# --- evaluation ---------------------------------------------------------------------------------
+
+
+def test_pcp_of_campus(tmp_path):
+    truth = write_campus(tmp_path / "CampusSeq1")
+    dataset = Campus(tmp_path / "CampusSeq1", subset="350-352")
+    frames = [dataset[index] for index in range(3)]
+
+    def result(index, poses):
+        return FrameResult(
+            index, frames[index], np.array(poses).reshape(-1, 14, 3), np.ones(len(poses))
+        )
+
+    right = evaluate([result(1, []), result(0, [truth]), result(2, [truth])], dataset, CAMPUS14)
+    assert right.precision == 1 and right.values["evaluated_frames"] == 3
+    assert right.values["actors"] == [1.0] and right.values["frames"] == [1]
+    assert "actor 1" in right.table and "100.00" in right.table and "upper arms" in right.table
+    # Nobody found is a miss; a frame that could not be read is left out, and said to be.
+    assert evaluate([result(0, [])], dataset, CAMPUS14).precision == 0
+    without = evaluate([result(1, [])], dataset, CAMPUS14)
+    assert (
+        without.values["unreadable_frames"] == 2 and "2 frames could not be read" in without.table
+    )
+    assert np.isnan(without.precision)
+
+
+def test_joints_of_networks_and_data_sets(tmp_path):
+    write_campus(tmp_path / "CampusSeq1")
+    campus = Campus(tmp_path / "CampusSeq1")
+    poses = np.random.default_rng(0).normal(size=(2, 17, 3))
+    assert joint_conversion(COCO17, campus)(poses).shape == (2, 14, 3)
+    assert joint_conversion(CAMPUS14, campus)(poses) is poses
+    campus.joint_set = PANOPTIC15
+    with pytest.raises(InputError, match="cannot be compared"):
+        joint_conversion(CAMPUS14, campus)
