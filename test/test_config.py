@@ -186,7 +186,8 @@ def test_dictionary_round_trip():
 def test_overrides(tmp_path):
     path = write(tmp_path, {"TRAIN": {"LR": 0.1}})
     config = load_config(path, ["TRAIN.LR=1e-4", "PICT_STRUCT.CUBE_SIZE=[32, 32, 32]", "GPUS=1"])
-    assert config.train.lr == 1e-4
+    assert config.train.lr == 1e-4 and config.gpus == "1"
+    assert load_config(path, ["GPUS=0,1"]).gpus == "0,1" and load_config(path, ["GPUS="]).gpus == ""
     assert config.pict_struct.cube_size == (32, 32, 32)
 
 

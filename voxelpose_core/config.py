@@ -322,6 +322,8 @@ def _apply_override(data: dict[str, Any], override: str) -> None:
 
 
 def _parse_value(text: str) -> Any:
+    if not text:
+        return ""
     value = yaml.safe_load(text)
     # YAML 1.1 reads 1e-4 as a string.
     if isinstance(value, str):
