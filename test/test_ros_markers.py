@@ -9,6 +9,7 @@ from std_msgs.msg import Header  # noqa: E402
 from visualization_msgs.msg import Marker  # noqa: E402
 
 from voxelpose_core.skeletons import COCO17  # noqa: E402
+from voxelpose_core.visualization import person_color  # noqa: E402
 from voxelpose_ros import conversions  # noqa: E402
 from voxelpose_ros.markers import NAMESPACES, SkeletonMarkers, track_color  # noqa: E402
 
@@ -94,11 +95,13 @@ def test_people_without_an_id_are_drawn_apart_from_each_other():
     assert scene(drawer.update(moment()), shown) == set()
 
 
-def test_a_colour_belongs_to_an_id_and_neighbours_differ():
-    colors = [track_color(i) for i in range(12)]
-    assert colors == [track_color(i) for i in range(12)]
-    for first, second in zip(colors, colors[1:]):
-        assert abs(first.r - second.r) + abs(first.g - second.g) + abs(first.b - second.b) > 0.3
+def test_a_person_has_the_colour_of_our_pictures():
+    blue, green, red = person_color(4)
+    color = track_color(4)
+    assert (color.r, color.g, color.b) == pytest.approx((red / 255, green / 255, blue / 255))
+    assert color.a == 1.0
+    for marker in SkeletonMarkers().update(moment(4)).markers[1:]:
+        assert marker.color == color
 
 
 def test_markers_of_a_node_that_died_fade():
