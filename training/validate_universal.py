@@ -22,6 +22,7 @@ import numpy as np
 from tqdm import tqdm
 
 from voxelpose_core.datasets import open_dataset
+from voxelpose_core.datasets.pose2sim import LIMB_JOINTS, open_recording, read_reference
 from voxelpose_core.errors import InputError
 from voxelpose_core.estimator import Estimate, PoseEstimator
 from voxelpose_core.geometry.rig import load_rig
@@ -29,21 +30,9 @@ from voxelpose_core.memory import keep_freed_memory
 from voxelpose_core.metrics.pcp import campus14_from_coco17, evaluate_pcp
 from voxelpose_core.results import ReprojectionError
 from voxelpose_core.skeletons import CAMPUS14, COCO17
-from voxelpose_core.sources import open_videos, restore_codec_crop
 from voxelpose_core.triangulation import associate, triangulate
 
 SHELF_FRAMES = range(300, 450)
-# The joints that COCO-17 and the .trc file share.
-LIMB_JOINTS = tuple(
-    f"{side}_{joint}"
-    for joint in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
-    for side in ("left", "right")
-)
-TRC_NAMES = {
-    f"{side}_{joint}": f"{side[0].upper()}{joint.capitalize()}"
-    for joint in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
-    for side in ("left", "right")
-}
 
 
 def main() -> int:
@@ -112,7 +101,7 @@ def _triangulated(sample) -> np.ndarray:
 def measure_single_person(args) -> dict:
     """Mean distance to the reference over the twelve limb joints of the person found."""
     folder = Path(args.pose2sim) / "SinglePerson"
-    reference = read_trc(next(folder.glob("*.trc")))
+    reference = read_reference(folder)
     rig, frames = open_recording(folder)
     estimator = PoseEstimator(rig, args.weights, args.device)
     errors, counts = [], Counter()
@@ -171,31 +160,6 @@ def _count_people(estimator: PoseEstimator, moments, title: str, per_frame=False
         "views_paired": f"{error.paired} of {error.in_view}",
         "least_support": min(supports, default=None),
     }
-
-
-def open_recording(folder: Path):
-    """The rig of a pose2sim recording, and a function that iterates (frame, images)."""
-    rig = load_rig(next(folder.glob("*.qca.txt")))
-    videos = open_videos(sorted(folder.glob("cam*.mp4")))
-
-    def frames(step: int):
-        for frame, _, images in videos:
-            if frame % step == 0:
-                yield frame, restore_codec_crop(images, rig)
-
-    return rig, frames
-
-
-def read_trc(path: Path) -> dict[str, np.ndarray]:
-    """Joint name -> (F, 3) mm in the z-up world, of an OpenSim .trc in metres, y up."""
-    lines = path.read_text().splitlines()
-    names = [name for name in lines[3].split("\t")[2:] if name.strip()]
-    rows = [line.split("\t") for line in lines[5:] if line.strip()]
-    values = np.array([[float(v) if v.strip() else np.nan for v in row[2:]] for row in rows])
-    points = values[:, : 3 * len(names)].reshape(len(rows), len(names), 3)
-    # Columns are y-up X, Y, Z; the rig's world is z up with [Z, X, Y] of them.
-    world = 1000.0 * points[:, :, [2, 0, 1]]
-    return {name: world[:, names.index(trc)] for name, trc in TRC_NAMES.items()}
 
 
 if __name__ == "__main__":

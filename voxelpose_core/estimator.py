@@ -20,11 +20,10 @@ from voxelpose_core.geometry.image_transform import image_to_network
 from voxelpose_core.geometry.rig import Rig, Space, propose_space
 from voxelpose_core.heatmaps import render_keypoints
 from voxelpose_core.models.checkpoints import load_weights
+from voxelpose_core.models.refinement import joint_heat, refine_joints
 from voxelpose_core.resources import find_weights
 from voxelpose_core.skeletons import JointSet, get_joint_set
 from voxelpose_core.voxel import Views
-from voxelpose_core.voxel.torch_reference import sample
-from voxelpose_core.voxel.views import project
 
 # Pixels of a heatmap where the rig, not the configuration, decides its shape, and its stride.
 _HEATMAP_AREA = 240 * 136
@@ -58,10 +57,19 @@ class EstimatorSettings(BaseModel):
     duplicate_distance: float = Field(
         200.0, ge=0, description="Of two skeletons whose joints are nearer in the mean, mm, one goes."
     )
+    floor_tolerance: float = Field(
+        300.0,
+        ge=0,
+        description="A person with a joint farther than this below the floor of the capture space, "
+        "mm, is a phantom.",
+    )
     max_people: int = Field(10, ge=1, description="At most so many people at once.")
     min_cameras: int = Field(2, ge=2, description="Fewer cameras with a frame give no estimate.")
     recenter: bool = Field(
         True, description="Run the pose net a second time, centred on its own mid-hip."
+    )
+    refine: bool = Field(
+        True, description="Move joints to the nearby place that the heatmaps agree on."
     )
 
 
@@ -302,7 +310,9 @@ class PoseEstimator:
         if self.settings.recenter:
             roots = joints[:, list(self.joint_set.root)].mean(dim=1)
             joints = self.model.regress(heatmaps, views, roots, scene)
-        support = joint_support(joints, heatmaps, views)
+        if self.settings.refine:
+            joints = refine_joints(joints, heatmaps, views, self.settings.joint_threshold)
+        support = joint_heat(joints.transpose(0, 1), heatmaps, views).transpose(0, 1)
         clock.lap("poses", self.device)
         return self._select(joints, support, scores)
 
@@ -313,8 +323,11 @@ class PoseEstimator:
         kept: list[Skeleton] = []
         joints_mm = joints.double().cpu().numpy()
         joint_scores = support.cpu().numpy()
+        lowest = self.space.low[2] - self.settings.floor_tolerance
         for index in np.argsort(-joint_scores.mean(axis=1), kind="stable"):
             if joint_scores[index].mean() < self.settings.support_threshold:
+                continue
+            if joints_mm[index, :, 2].min() < lowest:
                 continue
             distances = [
                 np.linalg.norm(joints_mm[index] - other.joints, axis=1).mean() for other in kept
@@ -330,30 +343,6 @@ class PoseEstimator:
                 )
             )
         return kept
-
-
-def joint_support(joints: torch.Tensor, heatmaps: torch.Tensor, views: Views) -> torch.Tensor:
-    """Mean heatmap value at the projections of joints over the views that see them.
-
-    Args:
-        joints: (P, J, 3), mm.
-        heatmaps: (1, V, J, H, W).
-        views: the views of one scene.
-
-    Returns:
-        (P, J) in [0, 1]; 0 where no view sees a joint.
-    """
-    people, count = joints.shape[:2]
-    points = joints.transpose(0, 1)  # joints as the batch: each has its own heatmap
-    total = joints.new_zeros(count, people)
-    weight = joints.new_zeros(count, people)
-    for index in range(len(views)):
-        view = views.map(lambda tensor, i=index: tensor[0, i].expand(count, *tensor.shape[2:]))
-        pixels, seen = project(points, view)
-        value = sample(heatmaps[0, index][:, None], pixels, view.to_heatmap)[:, 0]
-        total += value * seen
-        weight += seen
-    return (total / weight.clamp(min=1)).transpose(0, 1)
 
 
 def select_device(name: str) -> torch.device:

@@ -1,0 +1,158 @@
+"""PoseEstimator with the shipped weights: people whom nobody trained on, in a rig never seen."""
+
+import numpy as np
+import pytest
+import torch
+
+from voxelpose_core.datasets.people import sample_people
+from voxelpose_core.errors import InputError
+from voxelpose_core.estimator import EstimatorSettings, PoseEstimator
+from voxelpose_core.geometry.rig import load_rig
+from voxelpose_core.geometry.space import Space
+from voxelpose_core.resources import find_resource
+from voxelpose_core.skeletons import COCO17
+
+PLACES = ((0.0, -300.0), (1300.0, 700.0))
+
+
+@pytest.fixture(scope="module")
+def rig():
+    rig = load_rig(find_resource("config/rigs/shelf.yaml"))
+    return rig.with_space(Space((450, 0, 1000), (4000, 4000, 2000)))
+
+
+@pytest.fixture(scope="module")
+def estimator(rig):
+    return PoseEstimator(rig, device="cpu", detector=None)
+
+
+def people(seed=4):
+    """Two people on their feet, (2, 17, 3), mm."""
+    drawn = sample_people(60, torch.Generator().manual_seed(seed), child_share=0.0).double().numpy()
+    standing = drawn[(drawn[:, 0, 2] > 1400) & (drawn[:, 0, 2] < 1750)][:2]
+    for joints, place in zip(standing, PLACES, strict=True):
+        joints[:, :2] += place
+    return standing
+
+
+def keypoints_of(rig, persons, noise=1.0):
+    """What a good detector would see: (P, 17, 3) a camera."""
+    random = np.random.default_rng(0)
+    views = []
+    for camera in rig.cameras:
+        view = np.zeros((len(persons), 17, 3), np.float32)
+        for index, joints in enumerate(persons):
+            seen = camera.sees(joints)
+            view[index, :, :2] = camera.project(joints)[0] + random.normal(0, noise, (17, 2))
+            view[index, :, 2] = 0.9 * seen
+        views.append(view)
+    return views
+
+
+def errors(estimate, persons):
+    """Mean joint error in mm of the best skeleton for each person."""
+    return [
+        min(np.linalg.norm(s.joints - joints, axis=1).mean() for s in estimate.skeletons)
+        for joints in persons
+    ]
+
+
+def test_finds_two_people(estimator, rig):
+    persons = people()
+    estimate = estimator.estimate_keypoints(keypoints_of(rig, persons))
+    assert len(estimate.skeletons) == 2
+    assert max(errors(estimate, persons)) < 60
+    assert estimate.cameras == rig.names
+    assert list(estimate.timings_ms) == ["heatmaps", "proposals", "poses"]
+    for skeleton in estimate.skeletons:
+        assert skeleton.joints.shape == (17, 3) and skeleton.joint_valid.all()
+        assert 0 < skeleton.score <= 1 and skeleton.joint_scores.max() <= 1
+        assert abs(skeleton.root(COCO17)[2] - skeleton.joints[[11, 12], 2].mean()) < 1e-6
+
+
+def test_a_camera_without_a_frame(estimator, rig):
+    persons = people()
+    keypoints = keypoints_of(rig, persons)
+    keypoints[1] = None
+    estimate = estimator.estimate_keypoints(keypoints)
+    assert rig.names[1] not in estimate.cameras and len(estimate.cameras) == 4
+    assert max(errors(estimate, persons)) < 90
+
+
+def test_nobody(estimator, rig):
+    assert estimator.estimate_keypoints([np.zeros((0, 17, 3))] * 5).skeletons == []
+
+
+def test_too_few_cameras_give_nobody(estimator, rig):
+    keypoints = keypoints_of(rig, people())
+    estimate = estimator.estimate_keypoints([keypoints[0], None, None, None, None])
+    assert estimate.skeletons == [] and estimate.cameras == (rig.names[0],)
+
+
+def test_unusable_keypoints_count_as_missing(estimator, rig):
+    persons = people()
+    keypoints = keypoints_of(rig, persons)
+    keypoints[0][0, 3] = np.nan
+    keypoints[2][1, 5] = (1e30, -np.inf, 0.5)
+    estimate = estimator.estimate_keypoints(keypoints)
+    assert all(np.isfinite(s.joints).all() for s in estimate.skeletons)
+    assert max(errors(estimate, persons)) < 60
+
+
+def test_support_threshold_drops_people(estimator, rig):
+    keypoints = keypoints_of(rig, people())
+    strict = PoseEstimator(
+        rig, device="cpu", detector=None, settings=EstimatorSettings(support_threshold=1.0)
+    )
+    assert strict.estimate_keypoints(keypoints).skeletons == []
+
+
+@pytest.mark.parametrize(
+    "keypoints, words",
+    [
+        ([None] * 4, ["4 keypoint arrays", "5 cameras"]),
+        ([np.zeros((1, 15, 3))] + [None] * 4, ["camera0", "(1, 15, 3)", "17"]),
+        ([np.zeros((17, 3))] + [None] * 4, ["camera0", "(17, 3)"]),
+    ],
+)
+def test_bad_keypoints_are_named(estimator, keypoints, words):
+    with pytest.raises(InputError) as caught:
+        estimator.estimate_keypoints(keypoints)
+    for word in words:
+        assert word in str(caught.value)
+
+
+class Nobody:
+    joint_set = COCO17
+
+    def detect(self, images):
+        return [np.zeros((0, 17, 3), np.float32) for _ in images]
+
+
+def test_bad_images_are_named(rig):
+    estimator = PoseEstimator(rig, device="cpu", detector=Nobody())
+    image = np.zeros((776, 1032, 3), np.uint8)
+    assert estimator.estimate_images([image] * 5).skeletons == []
+    for bad, words in (
+        (np.zeros((480, 640, 3), np.uint8), ["camera2", "640x480", "1032x776"]),
+        (np.zeros((776, 1032), np.uint8), ["camera2", "BGR"]),
+        (np.zeros((776, 1032, 3), np.float32), ["camera2", "float32"]),
+    ):
+        with pytest.raises(InputError) as caught:
+            estimator.estimate_images([image, None, bad, None, None])
+        for word in words:
+            assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "options, word",
+    [
+        ({"device": "cuda:99"}, "cuda:99"),
+        ({"device": "abacus"}, "abacus"),
+        ({"weights": "nothing"}, "nothing"),
+        ({"detector": "crystal_ball"}, "crystal_ball"),
+    ],
+)
+def test_bad_arguments_are_named(rig, options, word):
+    with pytest.raises(InputError, match=word):
+        PoseEstimator(rig, **options)
