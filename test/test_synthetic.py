@@ -137,6 +137,9 @@ def test_own_rig(tmp_path):
     assert (abs(PANOPTIC15.root_of(sample.poses)[:, :2]) < 2000).all()
     with pytest.raises(InputError, match="no place of the space"):
         open_dataset("synthetic", path, space=Space((0, -50000, 1000), (4000, 4000, 2000)))
+    assert open_dataset("synthetic", path, cameras=["cam1", "cam0"]).rig.names == ("cam1", "cam0")
+    with pytest.raises(InputError, match="'cam7'"):
+        open_dataset("synthetic", path, cameras=["cam0", "cam7"])
     with pytest.raises(InputError, match="at least 3"):
         open_dataset("synthetic", path, camera_count=3)
     with pytest.raises(InputError, match="coco17 or panoptic15"):

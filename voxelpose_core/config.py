@@ -100,6 +100,8 @@ class SyntheticConfig(Section):
     # Calibration of the rig, any format that `voxelpose rig check` knows, for data set
     # "synthetic"; "campus_synthetic" and "shelf_synthetic" have theirs.
     rig: str = ""
+    # Names of its cameras; all where there are none. CAMERA_NUM counts among them.
+    cameras: tuple[str, ...] = ()
     # Empty: procedural people. Or the original's panoptic_training_pose.pkl, or a folder of
     # Panoptic sequences.
     people: str = ""

@@ -113,7 +113,7 @@ def _evaluate_actors(
     rows = [("PCP", [*pcp.actors, pcp.average])]
     rows += [(name.replace("_", " "), list(shares)) for name, shares in pcp.groups.items()]
     lines = [_row("", columns)]
-    lines += [_row(name, [f"{100 * share:.2f}" for share in shares]) for name, shares in rows]
+    lines += [_row(name, [_percent(share) for share in shares]) for name, shares in rows]
     lines.append(f"recall at 500 mm {pcp.recall_500:.4f}, {_phantoms(pcp.phantoms_per_frame)}")
     return Evaluation(pcp.average, "\n".join(lines), pcp.to_dict())
 
@@ -130,8 +130,8 @@ def _evaluate_people(
     )
     lines = [
         _row("", [f"{threshold} mm" for threshold in metrics.ap] + ["mean"]),
-        _row("AP", [f"{100 * ap:.2f}" for ap in (*metrics.ap.values(), metrics.mean_ap)]),
-        _row("recall", [f"{100 * recall:.2f}" for recall in metrics.recall.values()]),
+        _row("AP", [_percent(ap) for ap in (*metrics.ap.values(), metrics.mean_ap)]),
+        _row("recall", [_percent(recall) for recall in metrics.recall.values()]),
         f"MPJPE {metrics.mpjpe:.2f} mm, recall at 500 mm {metrics.recall_500:.4f}, "
         f"{_phantoms(metrics.phantoms_per_frame)}",
     ]
@@ -140,6 +140,11 @@ def _evaluate_people(
 
 def _row(name: str, cells: Sequence[str]) -> str:
     return f"{name:<11}" + "".join(f"{cell:>9}" for cell in cells)
+
+
+def _percent(share: float) -> str:
+    """A share in percent; a dash for that of nobody."""
+    return "-" if np.isnan(share) else f"{100 * share:.2f}"
 
 
 def _phantoms(per_frame: float) -> str:

@@ -175,6 +175,7 @@ def _options(config: Config, train: bool, kind: type[FrameDataset]) -> dict[str,
         "noise": synthetic.noise,
         "frames": synthetic.train_frames if train else synthetic.test_frames,
         "max_people": synthetic.max_people,
+        "cameras": synthetic.cameras,
         "camera_count": settings.camera_num,
         "space": Space(config.multi_person.space_center, config.multi_person.space_size),
         # Never the same scenes in training and test.

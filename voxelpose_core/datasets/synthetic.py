@@ -10,6 +10,7 @@ worker processes nor an interruption changes what is trained on.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -85,7 +86,8 @@ class Synthetic(FrameDataset):
         noise: "heatmap", the original's, or "detector".
         frames: scenes in an epoch.
         max_people: at most so many in a scene.
-        camera_count: take the first so many cameras only.
+        cameras: names of the cameras; all of the rig's where it is empty.
+        camera_count: take the first so many of them only.
         space: where people are; by default the rig's, else the one proposed from its cameras.
         seed: of everything that is drawn.
 
@@ -103,12 +105,14 @@ class Synthetic(FrameDataset):
         noise: str = "heatmap",
         frames: int = 3000,
         max_people: int | None = None,
+        cameras: Sequence[str] = (),
         camera_count: int | None = None,
         space: Space | None = None,
         seed: int = 0,
     ):
         super().__init__()
-        rig = first_cameras(self._load_rig(Path(root)), camera_count)
+        rig = self._load_rig(Path(root))
+        rig = first_cameras(rig.select(cameras or rig.names), camera_count)
         self.rig = rig.with_space(space or rig.space or propose_space(rig))
         self.joint_set = joint_set
         self.placement = self._placement()
