@@ -55,6 +55,9 @@ examples:
     voxelpose rig check Calib.qca.txt
     voxelpose rig space Calib.qca.txt
     voxelpose rig convert Calib.qca.txt rig.yaml
+
+  What is in this folder of Panoptic, Campus or Shelf, and what is missing?
+    voxelpose dataset check data/CampusSeq1 --picture sample.png
 """
 
 
@@ -91,6 +94,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_estimate(commands)
     _add_rig(commands)
+    _add_dataset(commands)
     return parser
 
 
@@ -174,6 +178,18 @@ def _add_rig(commands: argparse._SubParsersAction) -> None:
         metavar="CX,CY,CZ,SX,SY,SZ",
         help="capture space to keep with the rig, centre and size in mm",
     )
+
+
+def _add_dataset(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("dataset", help="look into a data set for training or evaluation")
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
+    check = actions.add_parser(
+        "check", help="what a data set holds and lacks (exit code 1 if something is missing)"
+    )
+    check.set_defaults(run=dataset_check)
+    check.add_argument("path", type=Path, metavar="PATH", help="folder, in its own layout")
+    check.add_argument("--name", help="panoptic, campus or shelf, where the files do not tell")
+    check.add_argument("--picture", metavar="FILE", help="draw a labelled frame, *.png or *.jpg")
 
 
 def _add_rig_options(parser: argparse.ArgumentParser, name: str) -> None:
@@ -383,6 +399,65 @@ def rig_convert(arguments: argparse.Namespace) -> int:
     save_rig(rig, arguments.out)
     print(f"{arguments.out}: {len(rig)} cameras, read as {rig.source}")
     return 0
+
+
+# --- dataset ----------------------------------------------------------------------------------
+
+
+def dataset_check(arguments: argparse.Namespace) -> int:
+    """`voxelpose dataset check`: 1 if something is missing."""
+    from voxelpose_core.datasets import check_dataset
+
+    if arguments.picture:
+        _require_folder(Path(arguments.picture))
+    report = check_dataset(arguments.path, arguments.name)
+    print(f"{report.name}: {report.path}")
+    for line in report.found:
+        print(f"  {line}")
+    for line in report.missing:
+        print(f"missing: {line}")
+    if not report.missing:
+        print("nothing is missing")
+    if arguments.picture:
+        write_image(arguments.picture, _draw_sample(report.name, arguments.path))
+        print(f"written: {arguments.picture}")
+    return EXIT_SUSPICIOUS if report.missing else 0
+
+
+def _draw_sample(name: str, path: Path) -> np.ndarray:
+    """The true people of a data set's first labelled frame, over its images if there are any."""
+    from voxelpose_core.datasets import open_dataset
+    from voxelpose_core.estimator import Skeleton
+
+    for images in (True, False):
+        try:
+            dataset = open_dataset(name, path, subset="all", images=images)
+        except InputError:
+            if images:
+                continue
+            raise
+        limbs = dataset.joint_set.limbs
+        for sample in dataset.samples():
+            if len(sample.poses):
+                people = zip(sample.poses, sample.visible, strict=True)
+                skeletons = [
+                    Skeleton(_shown(pose, seen, limbs), seen.astype(float), seen, 1.0, number)
+                    for number, (pose, seen) in enumerate(people)
+                ]
+                painter = FramePainter(sample.rig, dataset.joint_set)
+                return painter.paint(sample.images, skeletons, sample.keypoints, sample.key)
+    raise InputError(f"{path}: has no labelled frame to draw")
+
+
+def _shown(pose: np.ndarray, seen: np.ndarray, limbs: Sequence[tuple[int, int]]) -> np.ndarray:
+    """The pose (J, 3) with joints that are not labelled moved to a neighbour that is."""
+    pose, known = pose.copy(), seen.copy()
+    for _ in range(len(pose)):
+        for first, second in limbs:
+            if known[first] != known[second]:
+                source, target = (first, second) if known[first] else (second, first)
+                pose[target], known[target] = pose[source], True
+    return pose
 
 
 # --- small things -----------------------------------------------------------------------------
