@@ -172,6 +172,9 @@ def _estimator_settings(p: Parameters, min_cameras: int) -> EstimatorSettings:
     def number(name: str, low: float, high: float) -> float:
         return p.number(name, fields[name].default, fields[name].description, low, high)
 
+    def flag(name: str) -> bool:
+        return p.flag(name, fields[name].default, fields[name].description)
+
     # ROS parameters have no "none".
     threshold = p.number(
         "proposal_threshold",
@@ -180,14 +183,16 @@ def _estimator_settings(p: Parameters, min_cameras: int) -> EstimatorSettings:
         -1.0,
         1.0,
     )
-    people, recenter = fields["max_people"], fields["recenter"]
+    people = fields["max_people"]
     return EstimatorSettings(
         proposal_threshold=None if threshold < 0 else threshold,
         support_threshold=number("support_threshold", 0.0, 1.0),
         joint_threshold=number("joint_threshold", 0.0, 1.0),
         keypoint_threshold=number("keypoint_threshold", 0.0, 1.0),
         duplicate_distance=number("duplicate_distance", 0.0, 5000.0),
+        floor_tolerance=number("floor_tolerance", 0.0, 10000.0),
         max_people=p.integer("max_people", people.default, people.description, 1, 100),
         min_cameras=min_cameras,
-        recenter=p.flag("recenter", recenter.default, recenter.description),
+        recenter=flag("recenter"),
+        refine=flag("refine"),
     )
