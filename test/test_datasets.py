@@ -125,7 +125,7 @@ def test_campus_subsets(tmp_path):
         [True, False, True],
         [True, False, False],
     ]
-    with pytest.raises(InputError, match="subset 'test': expected validation, train or all"):
+    with pytest.raises(InputError, match="subset .test.: expected validation, train, all, or frames"):
         Campus(root, subset="test")
     with pytest.raises(InputError, match="has 751 frames, expected frame 751 too"):
         Campus(root, frames=[751])
