@@ -271,7 +271,8 @@ class TrainedNetwork(nn.Module):
         return joints, mean_over_scenes(loss, scene, len(batch))
 
     def _number_format(self, device: torch.device) -> torch.autocast:
-        half = self.config.train.precision == "bfloat16"
+        """Half precision, where it is asked for, in training; what is measured has all digits."""
+        half = self.training and self.config.train.precision == "bfloat16"
         return torch.autocast(device.type, torch.bfloat16, enabled=half)
 
 
