@@ -19,20 +19,22 @@ from voxelpose_ros.bringup import image_transport
 
 TIMEOUT_S = 240.0
 
+# For the images that tests publish. Fast DDS reads this once, when the process first uses it.
+os.environ.update(image_transport())
+
 
 class Ros:
     """A ROS domain that nothing outside of this test shares.
 
     Args:
         folder: where the processes' output goes.
+        number: apart from the other domains of this process.
     """
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, number: int = 0):
         self._folder = folder
         # Up to 101, the ports of a domain are none that Linux gives to others meanwhile.
-        self._domain = 1 + os.getpid() % 101
-        # For the images that the test itself publishes, too.
-        os.environ.update(image_transport())
+        self._domain = 1 + (os.getpid() + 17 * number) % 101
         self._environment = {
             **os.environ,
             "ROS_DOMAIN_ID": str(self._domain),

@@ -1,5 +1,6 @@
 """Bad configuration: one line and exit code 2. Bad messages: they cost only themselves."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +23,14 @@ from voxelpose_ros.msg import Keypoints2D, Keypoints2DArray, SkeletonArray  # no
 from voxelpose_ros.rig_simulator import WalkingPeople  # noqa: E402
 
 SKELETONS = "/voxelpose/skeletons"
+
+
+@pytest.fixture(autouse=True)
+def interrupts():
+    """Ends of nodes in this process leave Ctrl-C as it was."""
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture
@@ -99,7 +108,7 @@ class Cameras:
     """Publishes what the cameras of a rig see, good or bad, and reads what the node says of it."""
 
     def __init__(self, ros, rig, message_type, topic):
-        self.ros, self.rig = ros, rig
+        self.ros, self.rig, self.problems = ros, rig, {}
         self.joints = WalkingPeople(rig.space, 1, seed=5).joints(0.0)[0]
         node = ros.node
         self.publishers = {
@@ -151,34 +160,44 @@ class Cameras:
             if name in bad:
                 spoil(message)
             publisher.publish(message)
-        self.ros.spin_until(lambda: len(self.ros.heard[SKELETONS]) > before, "an answer", 30)
+        self.ros.spin_until(lambda: len(self.ros.heard[SKELETONS]) > before, "an answer")
         return self.ros.heard[SKELETONS][-1]
 
     def problem(self, name):
-        """The camera's next status that is not OK."""
-        seen = len(self.ros.heard["/diagnostics"])
-        found = []
+        """The next problem that the diagnostics tell of the camera, or of the estimator."""
 
-        def arrived():
-            for message in self.ros.heard["/diagnostics"][seen:]:
-                found.extend(
-                    status
-                    for status in message.status
-                    if status.name == f"voxelpose: {name}" and status.level != DiagnosticStatus.OK
-                )
-            return found
+        def values():
+            status = self.status(name)
+            return {v.key: v.value for v in status.values} if status else {"problems": 0}
 
-        self.ros.spin_until(arrived, f"a diagnostic about {name}", 10)
-        return found[0].message
+        known = self.problems.get(name, 0)
+        self.ros.spin_until(lambda: int(values()["problems"]) > known, f"a problem of {name}")
+        self.problems[name] = int(values()["problems"])
+        return values()["last problem"]
+
+    def status(self, name):
+        """The last status of the camera, or of the estimator."""
+        for message in reversed(self.ros.heard["/diagnostics"]):
+            for status in message.status:
+                if status.name == f"voxelpose: {name}":
+                    return status
+        return None
 
 
-@pytest.fixture
-def start_node(tmp_path):
-    """Starts the node for one kind of input; returns its process and the cameras."""
-    ros = Ros(tmp_path)
+@pytest.fixture(scope="module")
+def start_node(tmp_path_factory):
+    """Starts the node for one kind of input, once; returns its process and the cameras."""
+    running = {}
 
     def start(kind):
-        rig = room_rig(tmp_path / "room.yaml")
+        if kind not in running:
+            running[kind] = start_another(kind)
+        return running[kind][1:]
+
+    def start_another(kind):
+        folder = tmp_path_factory.mktemp(kind)
+        ros = Ros(folder, number=len(running))
+        rig = room_rig(folder / "room.yaml")
         message_type, topic = {
             "image": (Image, "/{camera}/image_raw"),
             "compressed": (CompressedImage, "/{camera}/image_raw/compressed"),
@@ -186,7 +205,7 @@ def start_node(tmp_path):
         }[kind]
         cameras = Cameras(ros, rig, message_type, topic)
         parameters = {
-            "rig_file": tmp_path / "room.yaml",
+            "rig_file": folder / "room.yaml",
             "input": kind,
             "detector": "coloured_dots",
             "device": "cpu",
@@ -196,10 +215,11 @@ def start_node(tmp_path):
         script = Path(__file__).with_name("coloured_dots_node.py")
         process = ros.start([sys.executable, str(script), *ros_arguments(parameters)])
         cameras.wait_for_node(process)
-        return process, cameras
+        return ros, process, cameras
 
     yield start
-    ros.close()
+    for ros, *_ in running.values():
+        ros.close()
 
 
 def change(**values):
@@ -306,13 +326,41 @@ def test_bad_keypoints_cost_only_themselves(start_node):
 
 def test_a_camera_that_is_silent_is_named(start_node):
     process, cameras = start_node("keypoints")
-    for _ in range(3):
-        stamp = cameras.ros.node.get_clock().now().to_msg()
-        for name, publisher in cameras.publishers.items():
-            if name != "camera1":
-                publisher.publish(cameras.keypoints(name, stamp))
-        cameras.ros.spin_for(1.0)
-    problem = cameras.problem("camera1")
-    assert problem.startswith("nothing on /camera1/keypoints for ")
-    assert problem.endswith("expected a stream (1 publishers there)")
+    stamp = cameras.ros.node.get_clock().now().to_msg()
+    for name, publisher in cameras.publishers.items():
+        if name != "camera1":
+            publisher.publish(cameras.keypoints(name, stamp))
+
+    def silent():
+        status = cameras.status("camera1")
+        return status is not None and status.level == DiagnosticStatus.ERROR
+
+    cameras.ros.spin_until(silent, "a word about camera1")
+    text = cameras.status("camera1").message
+    assert text.startswith("nothing on /camera1/keypoints for ")
+    assert text.endswith("expected a stream (1 publishers there)")
+    assert process.poll() is None
+
+
+def test_a_bad_image_shows_in_the_status_of_its_camera(start_node):
+    process, cameras = start_node("image")
+    stop = []
+
+    def shown():
+        if len(stop) % 10 == 0:
+            stamp = cameras.ros.node.get_clock().now().to_msg()
+            for name, publisher in cameras.publishers.items():
+                message = cameras.image(name, stamp)
+                if name == "camera1":
+                    message.encoding = "h264"
+                publisher.publish(message)
+        stop.append(None)
+        status = cameras.status("camera1")
+        return status is not None and "encoding" in status.message
+
+    cameras.ros.spin_until(shown, "a status that names the encoding")
+    status = cameras.status("camera1")
+    assert status.level in (DiagnosticStatus.WARN, DiagnosticStatus.ERROR)
+    assert status.message.startswith("topic /camera1/image_raw: encoding 'h264' is unknown")
+    assert status.hardware_id == "room"
     assert process.poll() is None

@@ -26,7 +26,6 @@ def run(
         args: command line; sys.argv by default.
     """
     node = None
-    interrupt = signal.getsignal(signal.SIGINT)
     try:
         _init(args)
         node = factory()
@@ -37,13 +36,13 @@ def run(
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     finally:
-        # Ctrl-C under a launch comes twice, and the second would interrupt the tidying up.
+        # Ctrl-C under a launch comes twice, and the second would interrupt the tidying up, or what
+        # Python does after it. From here on nothing but the end of the process follows.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         if node is not None:
             getattr(node, "close", lambda: None)()
             node.destroy_node()
         rclpy.try_shutdown()
-        signal.signal(signal.SIGINT, interrupt)
     return 0
 
 
