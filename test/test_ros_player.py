@@ -1,5 +1,6 @@
 """The camera player: stamps, intrinsics, jitter, drops, loops, and steps."""
 
+import signal
 import time
 
 import cv2
@@ -143,6 +144,22 @@ def test_without_a_listener_it_ends_with_one_line(ros, rig, tmp_path):
     ros.spin_until(lambda: player.poll() is not None, "the end of the player")
     assert player.returncode == 2
     assert "error: nobody at the other end of /camera0/image_raw" in player.output()
+
+
+@pytest.mark.parametrize("module", ["camera_player", "rig_simulator"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["int", "term"])
+def test_it_can_be_told_to_stop_at_any_time(ros, rig, tmp_path, module, number):
+    parameters = {"rig_file": tmp_path / "room.yaml", "rate": 200}
+    if module == "camera_player":
+        folders = ", ".join(str(tmp_path / name) for name in rig.names)
+        parameters |= {"image_folders": f"[{folders}]", "loop": "true"}
+    process = ros.start(python_command(f"voxelpose_ros.{module}", **parameters))
+    ros.listen(CameraInfo, "/camera0/camera_info")
+    ros.spin_until(lambda: len(ros.heard["/camera0/camera_info"]) > 3, "a stream")
+    process.send_signal(number)
+    ros.spin_until(lambda: process.poll() is not None, "its end")
+    assert process.returncode == 0, process.output()
+    assert "Traceback" not in process.output()
 
 
 def test_the_pace_does_not_catch_up_after_a_hold_up(monkeypatch):

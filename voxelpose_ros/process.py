@@ -35,6 +35,10 @@ def run(
         return 2
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
+    except RuntimeError:
+        # What is published while ROS shuts down fails, of which nobody need hear.
+        if rclpy.ok():
+            raise
     finally:
         # Ctrl-C under a launch comes twice, and the second would interrupt the tidying up, or what
         # Python does after it. From here on nothing but the end of the process follows.
