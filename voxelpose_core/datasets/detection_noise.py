@@ -1,7 +1,9 @@
 """What 2D detectors get wrong, applied to projected people in batches.
 
 Magnitudes are shares of the longer side of the person's box in the image. They range from a good
-detector on clear views (level 0) to a poor one on small, crowded images (level 1).
+detector on clear views (level 0) to a poor one on small, crowded images (level 1), and were set by
+`training/measure_detections.py`: OpenPose on Shelf and MoveNet on Pose2Sim's video lie between
+levels 0.2 and 0.6 in nearly everything it counts.
 """
 
 from __future__ import annotations
@@ -17,9 +19,13 @@ from voxelpose_core.voxel.views import Views, project
 # Jitter of a joint as a share of the box side at level 0 and level 1, in COCO order: face,
 # shoulders, elbows, wrists, hips, knees, ankles.
 _JITTER_LOW = (0.006,) * 5 + (0.009,) * 2 + (0.010,) * 2 + (0.011,) * 2 + (0.013,) * 2 + (0.010,) * 4
-_JITTER_HIGH = (0.016,) * 5 + (0.022,) * 2 + (0.028,) * 2 + (0.032,) * 2 + (0.030,) * 2 + (0.026,) * 4
+_JITTER_HIGH = (0.016,) * 5 + (0.022,) * 2 + (0.026,) * 2 + (0.030,) * 2 + (0.028,) * 2 + (0.024,) * 4
 # Share of joints that are missed though nothing hides them, at level 1.
-_MISS_HIGH = (0.20,) * 5 + (0.08,) * 2 + (0.22,) * 2 + (0.28,) * 2 + (0.10,) * 2 + (0.15,) * 2 + (0.22,) * 2
+_MISS_HIGH = (0.20,) * 5 + (0.06,) * 2 + (0.22,) * 2 + (0.28,) * 2 + (0.06,) * 2 + (0.10,) * 2 + (0.16,) * 2
+# How readily a joint is left out because something hides it: detectors infer trunks, not forearms.
+_MISS_HIDDEN = (1.0,) * 5 + (0.3,) * 2 + (1.0,) * 2 + (1.0,) * 2 + (0.2,) * 2 + (0.35,) * 2 + (0.45,) * 2
+# What scores lose at most from trunk to hands and feet.
+_SCORE_LOSS = (0.1,) * 5 + (0.0,) * 2 + (0.15,) * 2 + (0.4,) * 2 + (0.05,) * 2 + (0.1,) * 2 + (0.25,) * 2
 # The body as capsules: pairs of joints and a radius in mm. They hide what lies behind them.
 _CAPSULES = (
     ("left_shoulder", "left_hip", 130.0),
@@ -167,13 +173,14 @@ def _missed(seen, by_self, by_others, level, random: _Random) -> torch.Tensor:
     """(B, V, P, J) bool: joints without a detection."""
     shape = seen.shape
     base = torch.tensor(_MISS_HIGH, device=seen.device) * level
-    # Each view of each person has its own difficulty, so that misses come together.
-    difficulty = 2 * random.uniform(*shape[:3], 1)
+    # Each view of each person has its own difficulty, so that misses come together: most have few.
+    difficulty = 4 * random.uniform(*shape[:3], 1) ** 3
     # Some detectors answer for every joint, others leave out what they do not see.
     reticent = random.uniform(shape[0], 1, 1, 1)
+    hidden = torch.tensor(_MISS_HIDDEN, device=seen.device)
     probability = base * difficulty
-    probability = torch.where(by_self, probability + 0.5 * reticent, probability)
-    probability = torch.where(by_others, probability + 0.3 + 0.5 * reticent, probability)
+    probability = probability + by_self * hidden * 0.5 * reticent
+    probability = probability + by_others * hidden * (0.3 + 0.5 * reticent)
     missed = random.chance(probability, *shape)
     # A limb is often lost from some joint outwards.
     for inner, outer in ((7, 9), (8, 10), (13, 15), (14, 16)):
@@ -188,7 +195,7 @@ def _jitter(xy, side, hidden, level, random: _Random) -> torch.Tensor:
     share = low + (high - low) * level
     share = torch.where(hidden, 2.5 * share, share)
     # Detectors err grossly now and then.
-    gross = random.chance(0.01 + 0.04 * level, *share.shape)
+    gross = random.chance(0.01 + 0.02 * level, *share.shape)
     share = torch.where(gross, 5 * share, share)
     offset = random.normal(*xy.shape) * share[..., None]
     # The whole box may be a little off, too.
@@ -217,7 +224,7 @@ def _swap_sides(xy, level, random: _Random) -> torch.Tensor:
     mirror[2, 5:11] = partner[5:11]
     mirror[3, 11:] = partner[11:]
     kind = 1 + (3 * random.uniform(*xy.shape[:3])).long().clamp(max=2)
-    swapped = random.chance((0.01 + 0.05 * level)[..., 0], *xy.shape[:3])
+    swapped = random.chance((0.005 + 0.03 * level)[..., 0], *xy.shape[:3])
     kind = torch.where(swapped, kind, torch.zeros_like(kind))
     return torch.gather(xy, 3, mirror[kind][..., None].expand_as(xy))
 
@@ -228,7 +235,10 @@ def _scores(found, hidden, random: _Random) -> torch.Tensor:
     good = 1 - 0.35 * random.uniform(*shape).square() - 0.15 * random.uniform(*shape[:3], 1)
     poor = 0.1 + 0.6 * random.uniform(*shape)
     score = torch.where(hidden | random.chance(0.04, *shape), poor, good)
-    return score.clamp(0.05, 1.0) * found
+    # Detectors are confident in different measure, the more so about hands and feet.
+    shy = random.uniform(shape[0], 1, 1, 1)
+    loss = torch.tensor(_SCORE_LOSS, device=found.device)
+    return (score * (1 - 0.3 * shy) * (1 - loss * shy)).clamp(0.05, 1.0) * found
 
 
 def _drop_people(scores, side, level, random: _Random) -> torch.Tensor:
@@ -266,7 +276,7 @@ def _add_false_people(xy, scores, views: Views, level, random: _Random):
     double = copy + wobble * random.normal(*copy.shape)
     position = torch.where(is_double[..., None], double, elsewhere)
     inside = ((position >= 0) & (position < size)).all(dim=-1)
-    exists = random.chance(0.04 + 0.12 * level, batch, view_count, 1, 1)
+    exists = random.chance(0.06 + 0.2 * level, batch, view_count, 1, 1)
     weaker = 0.3 + 0.6 * random.uniform(batch, view_count, 1, 1)
     extra = copy_scores * inside * exists * weaker
     return torch.cat([xy, position], dim=2), torch.cat([scores, extra], dim=2)
