@@ -131,15 +131,19 @@ def qualisys_xml(rig) -> str:
 
 
 def test_our_yaml_keeps_everything(rig, tmp_path):
-    rig = dataclasses.replace(rig, name="hall", frame="map", space=Space((1, 2, 3), (10, 20, 30)))
+    pinhole, rational, fisheye, *others = rig.cameras
+    rational = dataclasses.replace(rational, distortion=[0.3, -0.1, 0, 0, 0.01, 0.6, -0.1, 0.02])
+    fisheye = dataclasses.replace(fisheye, distortion=[0.01, 0, -0.02, 0.003], fisheye=True)
+    cameras = (pinhole, rational, fisheye, *others)
+    space = Space((1, 2, 3), (10, 20, 30))
+    rig = dataclasses.replace(rig, name="hall", frame="map", cameras=cameras, space=space)
     save_rig(rig, tmp_path / "hall.yaml")
     again = load_rig(tmp_path / "hall.yaml")
     assert (again.name, again.frame, again.names) == ("hall", "map", rig.names)
     assert again.source == "rig YAML (mm)"
     for before, after in zip(rig.cameras, again.cameras, strict=True):
-        for field in ("K", "distortion", "R", "C"):
+        for field in ("image_size", "K", "fisheye", "distortion", "R", "C"):
             assert np.array_equal(getattr(before, field), getattr(after, field))
-        assert before.image_size == after.image_size
     assert again.space.center.tolist() == [1, 2, 3] and again.space.size.tolist() == [10, 20, 30]
 
 
@@ -248,6 +252,9 @@ def put(document, index, key, value):
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
+        (lambda d: put(d, 1, "lens", "wide"), "'cam1': lens is 'wide', expected pinhole or fisheye"),
+        (lambda d: put(d, 1, "distortion", [0.1] * 6), "'cam1': distortion has 6 coefficients"),
+        (lambda d: put(d, 1, "distortion", ["a"] * 5), "'cam1': distortion cannot be read"),
         (lambda d: drop(d, 1, "K"), "camera 'cam1': key 'K' is missing"),
         (lambda d: drop(d, 2, "name"), "camera 2: key 'name' is missing"),
         (lambda d: put(d, 1, "C", [1, float("nan"), 2]), "camera 'cam1': C .* not finite"),
@@ -396,6 +403,10 @@ def test_check_names_camera_that_looks_away(rig):
         ({"K": [[900, 0, 640], [0, 500, 360], [0, 0, 1]]}, "focal lengths"),
         ({"K": [[4, 0, 640], [0, 4, 360], [0, 0, 1]]}, "field of view"),
         ({"distortion": [-0.9, 0, 0, 0, 0]}, "folds back inside the image"),
+        ({"distortion": [-0.9, 0, 0, 0, 0, 0.9, 0, 0]}, "folds back inside the image"),
+        ({"distortion": [-2.5, 0, 0, 0], "fisheye": True}, "folds back inside the image"),
+        ({"distortion": [0] * 4, "fisheye": True, "K": [[99, 0, 640], [0, 99, 360], [0, 0, 1]]},
+         "field of view"),
     ],
 )
 def test_check_of_intrinsics(rig, change, words):

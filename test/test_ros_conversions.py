@@ -1,5 +1,7 @@
 """Messages to core types and back: pictures of every encoding, intrinsics, skeletons, keypoints."""
 
+import dataclasses
+
 import cv2
 import numpy as np
 import pytest
@@ -202,6 +204,23 @@ def test_camera_info_says_what_the_rig_says(camera):
     np.testing.assert_array_equal(message.d, camera.distortion)
     assert message.header.frame_id == "left_optical_frame"
     conversions.check_camera_info(message, camera)
+
+
+@pytest.mark.parametrize(
+    ("lens", "model"),
+    [
+        ({"distortion": [0.3, -0.1, 0, 0, 0.01, 0.6, -0.1, 0.02]}, "rational_polynomial"),
+        ({"distortion": [0.1, 0, -0.02, 0.003], "fisheye": True}, "equidistant"),
+    ],
+)
+def test_camera_info_names_the_lens_model(camera, lens, model):
+    camera = dataclasses.replace(camera, **lens)
+    message = conversions.camera_info(camera, HEADER.stamp)
+    assert message.distortion_model == model
+    np.testing.assert_array_equal(message.d, camera.distortion)
+    conversions.check_camera_info(message, camera)
+    with pytest.raises(InputError, match="says distortion"):
+        conversions.check_camera_info(changed_info(camera, d=[0.9] * len(message.d)), camera)
 
 
 def changed_info(camera, **changes):

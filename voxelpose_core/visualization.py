@@ -317,9 +317,8 @@ class _View:
         local = [self._camera.to_camera(s.joints) for s in skeletons]
         for index in np.argsort([-np.median(points[:, 2]) for points in local]):
             skeleton, points = skeletons[index], local[index]
-            depth = np.maximum(points[:, 2], 1e-6)
-            radius = np.hypot(points[:, 0], points[:, 1]) / depth
-            drawable = (depth > NEAREST_MM) & (radius < self._camera.valid_radius)
+            radius = self._camera.lens_radius(skeleton.joints)
+            drawable = (points[:, 2] > NEAREST_MM) & (radius < self._camera.valid_radius)
             pixels = self._to_panel(self._camera.project(skeleton.joints)[0])
             self._draw_skeleton(skeleton, pixels, drawable, body)
 

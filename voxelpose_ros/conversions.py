@@ -159,12 +159,18 @@ def camera_info(camera: Camera, stamp: Time) -> CameraInfo:
         header=Header(stamp=stamp, frame_id=optical_frame(camera.name)),
         width=width,
         height=height,
-        distortion_model="plumb_bob",
+        distortion_model=_distortion_model(camera),
         d=camera.distortion.tolist(),
         k=camera.K.ravel().tolist(),
         r=np.eye(3).ravel().tolist(),
         p=projection.ravel().tolist(),
     )
+
+
+def _distortion_model(camera: Camera) -> str:
+    if camera.fisheye:
+        return "equidistant"
+    return "plumb_bob" if len(camera.distortion) == 5 else "rational_polynomial"
 
 
 def camera_transform(camera: Camera, frame_id: str) -> TransformStamped:
@@ -185,7 +191,7 @@ def check_camera_info(message: CameraInfo, camera: Camera) -> None:
 
     Raises:
         InputError: naming what contradicts: image size, K beyond 2 % of the image's width, or
-            the five plumb_bob coefficients beyond 0.05.
+            of the same lens model a distortion coefficient beyond 0.05.
     """
     if (message.width, message.height) != camera.image_size:
         raise InputError(
@@ -201,7 +207,8 @@ def check_camera_info(message: CameraInfo, camera: Camera) -> None:
             f"cy {K[1, 2]:.1f}, the rig file {camera.K[0, 0]:.1f}, {camera.K[1, 1]:.1f}, "
             f"{camera.K[0, 2]:.1f}, {camera.K[1, 2]:.1f} for camera '{camera.name}'"
         )
-    if message.distortion_model == "plumb_bob" and len(message.d) == 5:
+    same_model = message.distortion_model == _distortion_model(camera)
+    if same_model and len(message.d) == len(camera.distortion):
         if not np.abs(np.array(message.d) - camera.distortion).max() <= 0.05:
             raise InputError(
                 f"CameraInfo says distortion {np.round(message.d, 4).tolist()}, the rig file "

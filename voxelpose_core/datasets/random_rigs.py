@@ -118,7 +118,7 @@ def _views(centers, rotation, field_of_view, heatmap_size, uniform) -> Views:
     K[..., 1, 1] = focal
     K[..., :2, 2] = image_size / 2
     K[..., 2, 2] = 1.0
-    distortion = torch.zeros(count, view_count, 5, device=centers.device)
+    distortion = torch.zeros(count, view_count, 8, device=centers.device)
     distorted = (uniform(0, 1, count, 1) < 0.4).float()
     distortion[..., 0] = distorted * uniform(-0.25, 0.05, count, view_count)
     k1 = distortion[..., 0]
@@ -129,6 +129,7 @@ def _views(centers, rotation, field_of_view, heatmap_size, uniform) -> Views:
     return Views(
         K=K,
         distortion=distortion,
+        fisheye=torch.zeros(count, view_count, device=centers.device),
         R=rotation,
         C=centers,
         image_size=image_size,

@@ -10,10 +10,19 @@ import numpy as np
 
 from voxelpose_core.errors import InputError
 
+# A fisheye's lens model is trusted up to this angle from the optical axis: at 90 degrees a point
+# has no depth, and single precision could not tell the two sides.
+FISHEYE_LIMIT = np.radians(89.0)
+_COEFFICIENT_COUNTS = {False: (4, 5, 8), True: (4,)}
+
 
 @dataclass(frozen=True, eq=False)
 class Camera:
-    """A pinhole camera with OpenCV's 5-parameter distortion.
+    """A camera with one of OpenCV's lens models.
+
+    Pinhole: radial-tangential distortion, with rational radial terms where there are eight
+    coefficients (calib3d, "Detailed Description"). Fisheye: the equidistant model of Kannala and
+    Brandt 2006 as in `cv2.fisheye`.
 
     A world point X (mm) lies at x = R (X - C) in the camera's optical frame: x right, y down,
     z forward. Pixel (0, 0) is the centre of the top left pixel, as in OpenCV.
@@ -22,13 +31,16 @@ class Camera:
         name: the camera's name in its rig.
         image_size: (width, height) in pixels.
         K: (3, 3) intrinsic matrix, pixels.
-        distortion: (5,) k1, k2, p1, p2, k3.
+        distortion: in OpenCV's order; pinhole (5,) k1, k2, p1, p2, k3 or (8,) with k4, k5, k6
+            (four are given as well: k3 = 0); fisheye (4,) k1, k2, k3, k4.
         R: (3, 3) rotation from world to camera.
         C: (3,) camera centre in the world, mm.
+        fisheye: the lens model is the equidistant fisheye's.
 
     Raises:
         InputError: naming the camera and the value, when a value is not finite, an image size or
-            a focal length is not positive, or R is not a rotation.
+            a focal length is not positive, the number of coefficients is not one of the lens
+            model, or R is not a rotation.
     """
 
     name: str
@@ -37,10 +49,12 @@ class Camera:
     distortion: np.ndarray
     R: np.ndarray
     C: np.ndarray
+    fisheye: bool = False
 
     def __post_init__(self):
-        for field, shape in (("K", (3, 3)), ("distortion", (5,)), ("R", (3, 3)), ("C", (3,))):
+        for field, shape in (("K", (3, 3)), ("R", (3, 3)), ("C", (3,))):
             object.__setattr__(self, field, self._array(field, shape))
+        object.__setattr__(self, "distortion", self._coefficients())
         width, height = (int(v) for v in self.image_size)
         object.__setattr__(self, "image_size", (width, height))
         if width <= 0 or height <= 0:
@@ -74,6 +88,26 @@ class Camera:
         value.setflags(write=False)
         return value
 
+    def _coefficients(self) -> np.ndarray:
+        counts = _COEFFICIENT_COUNTS[self.fisheye]
+        if np.size(self.distortion) not in counts:
+            lens = "fisheye" if self.fisheye else "pinhole"
+            raise InputError(
+                f"camera '{self.name}': distortion has {np.size(self.distortion)} coefficients, "
+                f"expected {' or '.join(map(str, counts))} of a {lens} lens"
+            )
+        value = self._array("distortion", (np.size(self.distortion),))
+        return value if self.fisheye or len(value) > 4 else np.append(value, 0.0)
+
+    @property
+    def lens(self) -> str:
+        """The lens model in words."""
+        if self.fisheye:
+            return "equidistant fisheye"
+        if not self.distortion.any():
+            return "pinhole without distortion"
+        return f"pinhole, {len(self.distortion)} distortion coefficients"
+
     @property
     def t(self) -> np.ndarray:
         """(3,) translation of the world-to-camera transform x = R X + t, mm."""
@@ -86,15 +120,49 @@ class Camera:
 
     @cached_property
     def valid_radius(self) -> float:
-        """Largest normalized radius r = |(x, y)| / z at which the distortion still grows.
+        """Largest `lens_radius` at which the distortion still grows.
 
-        Past the first zero of d/dr [r (1 + k1 r^2 + k2 r^4 + k3 r^6)] the polynomial folds back
-        and far-off points would land inside the image. Infinite where there is no such zero.
+        Past the first place where the distorted radius stops growing (or a rational model has a
+        pole) the model folds back and far-off points would land inside the image. Infinite for a
+        pinhole without such a place; at most 89 degrees (in radians) for a fisheye.
         """
-        k1, k2, _, _, k3 = self.distortion
-        roots = np.roots([7 * k3, 5 * k2, 3 * k1, 1.0])
+        numerator, denominator = self._radial_polynomials()
+        # With s = r^2 the distorted radius r n(s) / d(s) grows while (n + 2 s n') d > 2 s n d'.
+        s2 = np.polynomial.Polynomial([0.0, 2.0])
+        slope = (numerator + s2 * numerator.deriv()) * denominator
+        slope = slope - s2 * numerator * denominator.deriv()
+        roots = np.concatenate([_roots(slope), _roots(denominator)])
         squares = [r.real for r in roots if abs(r.imag) < 1e-9 and r.real > 0]
-        return float(np.sqrt(min(squares))) if squares else float("inf")
+        limit = np.sqrt(min(squares)) if squares else np.inf
+        return float(min(limit, FISHEYE_LIMIT) if self.fisheye else limit)
+
+    def _radial_polynomials(self) -> tuple[np.polynomial.Polynomial, np.polynomial.Polynomial]:
+        """n and d of the distorted radius r n(r^2) / d(r^2), r being the `lens_radius`."""
+        if self.fisheye:
+            radial, divisor = self.distortion, ()
+        else:
+            radial, divisor = self.distortion[[0, 1, 4]], self.distortion[5:]
+        return (
+            np.polynomial.Polynomial([1.0, *radial]),
+            np.polynomial.Polynomial([1.0, *divisor]),
+        )
+
+    def distorted_radius(self, radius: np.ndarray | float) -> np.ndarray | float:
+        """Where the lens puts a `lens_radius`, in units of the focal length; radial part only."""
+        numerator, denominator = self._radial_polynomials()
+        return radius * numerator(radius**2) / denominator(radius**2)
+
+    def lens_radius(self, points: np.ndarray) -> np.ndarray:
+        """(N,) how far world points (N, 3) lie off the optical axis, as the lens model counts it.
+
+        Pinhole: the tangent of the angle; fisheye: the angle in radians. It means nothing for
+        points whose depth is not positive.
+        """
+        local = self.to_camera(points)
+        off_axis = np.hypot(local[:, 0], local[:, 1])
+        if self.fisheye:
+            return np.arctan2(off_axis, local[:, 2])
+        return off_axis / np.where(local[:, 2] > 0, local[:, 2], 1.0)
 
     def to_camera(self, points: np.ndarray) -> np.ndarray:
         """World points (N, 3), mm -> points in the optical frame (N, 3), mm."""
@@ -114,19 +182,26 @@ class Camera:
         depth = local[:, 2]
         safe = np.where(np.abs(depth) < 1e-9, 1e-9, depth)
         x, y = local[:, 0] / safe, local[:, 1] / safe
-        k1, k2, p1, p2, k3 = self.distortion
-        r2 = x * x + y * y
-        radial = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
-        # OpenCV's model (calib3d, "Detailed Description").
-        xd = x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x)
-        yd = y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y
+        xd, yd = self._distort(x, y)
         u = self.K[0, 0] * xd + self.K[0, 1] * yd + self.K[0, 2]
         v = self.K[1, 1] * yd + self.K[1, 2]
         return np.stack([u, v], axis=1), depth
 
+    def _distort(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        r2 = x * x + y * y
+        if self.fisheye:
+            r = np.maximum(np.sqrt(r2), 1e-12)
+            scale = self.distorted_radius(np.arctan(r)) / r
+            return x * scale, y * scale
+        numerator, denominator = self._radial_polynomials()
+        radial = numerator(r2) / denominator(r2)
+        p1, p2 = self.distortion[2:4]
+        xd = x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x)
+        yd = y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y
+        return xd, yd
+
     def sees(self, points: np.ndarray) -> np.ndarray:
         """(N,) bool: in front, inside the image, and where the distortion model holds."""
-        local = self.to_camera(points)
         pixels, depth = self.project(points)
         width, height = self.image_size
         inside = (
@@ -135,18 +210,37 @@ class Camera:
             & (pixels[:, 0] < width)
             & (pixels[:, 1] < height)
         )
-        in_front = depth > 0
-        tangent = np.hypot(local[:, 0], local[:, 1]) / np.where(in_front, depth, 1.0)
-        return in_front & inside & (tangent < self.valid_radius)
+        return (depth > 0) & inside & (self.lens_radius(points) < self.valid_radius)
 
     def undistort(self, pixels: np.ndarray) -> np.ndarray:
-        """Pixels (N, 2) -> normalized undistorted image coordinates (N, 2)."""
+        """Pixels (N, 2) -> normalized undistorted image coordinates (N, 2).
+
+        A pixel beyond the valid angle of a fisheye is taken to that angle.
+        """
         pixels = np.asarray(pixels, dtype=np.float64).reshape(-1, 1, 2)
+        if self.fisheye:
+            return self._undistort_fisheye(pixels[:, 0])
         # OpenCV's default of five iterations leaves hundredths of a pixel at strong distortion.
         criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 40, 1e-12)
         return cv2.undistortPointsIter(
             pixels, self.K, self.distortion, None, None, criteria
         ).reshape(-1, 2)
+
+    def _undistort_fisheye(self, pixels: np.ndarray) -> np.ndarray:
+        # cv2.fisheye.undistortPoints cuts distorted angles at 90 degrees, where lenses with
+        # positive coefficients still see. The table gives Newton's method its start.
+        y = (pixels[:, 1] - self.K[1, 2]) / self.K[1, 1]
+        x = (pixels[:, 0] - self.K[0, 2] - self.K[0, 1] * y) / self.K[0, 0]
+        distorted = np.hypot(x, y)
+        table = np.linspace(0.0, self.valid_radius, 1024)
+        angle = np.interp(distorted, self.distorted_radius(table), table)
+        k = self.distortion
+        slope = np.polynomial.Polynomial([1.0, 3 * k[0], 5 * k[1], 7 * k[2], 9 * k[3]])
+        for _ in range(4):
+            step = (self.distorted_radius(angle) - distorted) / np.maximum(slope(angle**2), 1e-6)
+            angle = np.clip(angle - step, 0.0, self.valid_radius)
+        scale = np.where(distorted > 1e-9, np.tan(angle) / np.maximum(distorted, 1e-9), 1.0)
+        return np.stack([x, y], axis=1) * scale[:, None]
 
     def unproject(self, pixels: np.ndarray, depth: np.ndarray | float) -> np.ndarray:
         """World points (N, 3) in mm that lie at `depth` mm along z behind pixels (N, 2)."""
@@ -154,3 +248,8 @@ class Camera:
         depth = np.broadcast_to(np.asarray(depth, dtype=np.float64), len(rays))
         local = np.column_stack([rays, np.ones(len(rays))]) * depth[:, None]
         return local @ self.R + self.C
+
+
+def _roots(polynomial: np.polynomial.Polynomial) -> np.ndarray:
+    """Its complex roots; vanishing leading coefficients would send some to infinity."""
+    return np.roots(np.trim_zeros(polynomial.coef[::-1], "f"))

@@ -31,14 +31,17 @@ logger = logging.getLogger(__name__)
 _FORMAT = "voxelpose_rig/1"
 _UNITS_MM = {"mm": 1.0, "cm": 10.0, "m": 1000.0}
 _RIG_KEYS = {"format", "name", "frame", "unit", "cameras", "space"}
-_CAMERA_KEYS = {"name", "image_size", "K", "distortion", "R", "C"}
+_CAMERA_KEYS = {"name", "image_size", "K", "lens", "distortion", "R", "C"}
+_LENSES = ("pinhole", "fisheye")
 
 _HEADER = """\
 # A camera rig. Lengths in mm, world z up. A world point X is at x = R (X - C) in a camera:
 # x right, y down, z forward.
 #   image_size  width, height, pixels
 #   K           intrinsic matrix, pixels, row by row
-#   distortion  k1, k2, p1, p2, k3 (OpenCV)
+#   lens        pinhole, or fisheye (equidistant); pinhole where it is not given
+#   distortion  in OpenCV's order: k1, k2, p1, p2, [k3, [k4, k5, k6]] of a pinhole;
+#               k1, k2, k3, k4 of a fisheye
 #   R           rotation from world to camera, row by row
 #   C           camera centre in the world
 #   space       the box in which people are looked for: its centre, its edge lengths
@@ -155,6 +158,7 @@ def _camera_entry(camera: Camera) -> dict[str, Any]:
         "name": camera.name,
         "image_size": list(camera.image_size),
         "K": camera.K.tolist(),
+        "lens": _LENSES[camera.fisheye],
         "distortion": camera.distortion.tolist(),
         "R": camera.R.tolist(),
         "C": camera.C.tolist(),
@@ -200,13 +204,17 @@ def _camera_from(entry: Any, index: int, scale: float) -> Camera:
     name = str(require(entry, "name", f"camera {index}"))
     where = f"camera '{name}'"
     _refuse_unknown(entry, _CAMERA_KEYS, where)
+    lens = entry.get("lens", "pinhole")
+    if lens not in _LENSES:
+        raise InputError(f"{where}: lens is '{lens}', expected {' or '.join(_LENSES)}")
     return Camera(
         name,
         parse_image_size(require(entry, "image_size", where), f"{where}: image_size"),
         numbers(require(entry, "K", where), (3, 3), f"{where}: K"),
-        numbers(require(entry, "distortion", where), (5,), f"{where}: distortion"),
+        require(entry, "distortion", where),
         numbers(require(entry, "R", where), (3, 3), f"{where}: R"),
         numbers(require(entry, "C", where), (3,), f"{where}: C") * scale,
+        fisheye=lens == "fisheye",
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from voxelpose_core.geometry.camera import Camera
+from voxelpose_core.geometry.camera import FISHEYE_LIMIT, Camera
 from voxelpose_core.geometry.coverage import ground_grid, views_on_grid
 
 if TYPE_CHECKING:
@@ -176,22 +176,24 @@ def _check_intrinsics(camera: Camera) -> list[str]:
         )
     if not 0.8 < fx / fy < 1.25:
         lines.append(f"{where}: focal lengths {fx:.0f} and {fy:.0f} differ: K of another crop?")
-    view = 2 * np.degrees(np.arctan(max(width, height) / 2 / fx))
-    if not 5 < view < 150:
+    half = max(width, height) / 2 / fx
+    view = 2 * np.degrees(half if camera.fisheye else np.arctan(half))
+    if not 5 < view < (250 if camera.fisheye else 150):
         lines.append(f"{where}: a field of view of {view:.0f} degrees: focal length not in pixels?")
     return lines + _check_distortion(camera)
 
 
 def _check_distortion(camera: Camera) -> list[str]:
-    """Whether the distortion still grows at the corners of the image."""
-    r = camera.valid_radius
-    if not np.isfinite(r):
+    """Whether the distortion still grows at the corners of the image (of a fisheye, whose corners
+    may lie outside the lens: at the nearest edge)."""
+    limit = camera.valid_radius
+    if limit == (FISHEYE_LIMIT if camera.fisheye else np.inf):
         return []
     width, height = camera.image_size
-    corners = np.array([[0, 0], [width, 0], [0, height], [width, height]], dtype=np.float64)
-    corner = np.linalg.norm((corners - camera.K[:2, 2]) / np.diag(camera.K)[:2], axis=1).max()
-    k1, k2, _, _, k3 = camera.distortion
-    if r * (1 + k1 * r**2 + k2 * r**4 + k3 * r**6) >= corner:
+    low = np.abs(camera.K[:2, 2] / np.diag(camera.K)[:2])
+    high = np.abs((np.array([width, height]) - camera.K[:2, 2]) / np.diag(camera.K)[:2])
+    reach = min(*low, *high) if camera.fisheye else np.linalg.norm(np.maximum(low, high))
+    if camera.distorted_radius(limit) >= reach:
         return []
     return [
         f"camera '{camera.name}': the distortion folds back inside the image: "

@@ -18,17 +18,21 @@ class Views:
 
     Attributes:
         K: (B, V, 3, 3) intrinsics, pixels.
-        distortion: (B, V, 5) k1, k2, p1, p2, k3.
+        distortion: (B, V, 8) k1, k2, p1, p2, k3, k4, k5, k6, zero where a lens has fewer; of a
+            fisheye k1, k2, k3, k4 and zeros.
         R: (B, V, 3, 3) world to camera.
         C: (B, V, 3) camera centre, mm.
         image_size: (B, V, 2) width, height, pixels.
-        valid_radius: (B, V) largest undistorted radius at which the distortion model holds.
+        fisheye: (B, V) 1 where the lens is an equidistant fisheye, 0 where it is a pinhole.
+        valid_radius: (B, V) largest radius at which the lens model holds: of a pinhole the tangent
+            of the angle off the axis, of a fisheye the angle in radians.
         to_heatmap: (B, V, 2, 3) affine from image pixels to heatmap pixels.
         present: (B, V) 1 where the view has a frame, 0 where it is absent.
     """
 
     K: torch.Tensor
     distortion: torch.Tensor
+    fisheye: torch.Tensor
     R: torch.Tensor
     C: torch.Tensor
     image_size: torch.Tensor
@@ -59,7 +63,8 @@ class Views:
 
         return cls(
             K=stack(c.K for c in cameras),
-            distortion=stack(c.distortion for c in cameras),
+            distortion=stack(np.pad(c.distortion, (0, 8 - len(c.distortion))) for c in cameras),
+            fisheye=stack(float(c.fisheye) for c in cameras),
             R=stack(c.R for c in cameras),
             C=stack(c.C for c in cameras),
             image_size=stack(c.image_size for c in cameras),
@@ -133,12 +138,37 @@ def _distort(points, views):
     # A point in the plane of the lens has no pixel: keep it finite, it is not seen anyway.
     safe = torch.where(depth.abs() < 1e-3, torch.full_like(depth, 1e-3), depth)
     x, y = local[..., 0] / safe, local[..., 1] / safe
-    k1, k2, p1, p2, k3 = (c[:, None] for c in views.distortion.unbind(-1))
     r2 = x * x + y * y
-    radial = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
+    radial, tangential, radius = _lens(r2, views)
+    p1, p2 = tangential.unbind(-1)
     xd = x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x)
     yd = y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y
     K = views.K[:, None]
     u = K[..., 0, 0] * xd + K[..., 0, 1] * yd + K[..., 0, 2]
     v = K[..., 1, 1] * yd + K[..., 1, 2]
-    return torch.stack([u, v], dim=-1), depth, r2.sqrt()
+    return torch.stack([u, v], dim=-1), depth, radius
+
+
+def _lens(
+    r2: torch.Tensor, views: Views
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Radial factors (N, M) at squared radii (N, M), tangential coefficients p1, p2 (N, 1, 2),
+    and the radii (N, M) that the valid radius limits."""
+    distortion = views.distortion[:, None]
+    k1, k2, _, _, k3, k4, k5, k6 = distortion.unbind(-1)
+    tangential, radius = distortion[..., 2:4], r2.sqrt()
+    radial = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
+    fisheye = views.fisheye[:, None] > 0
+    # Most lenses are neither rational nor fisheyes: they are spared the arithmetic.
+    if not ((views.distortion[..., 5:] != 0).any(dim=-1, keepdim=True) | fisheye).any():
+        return radial, tangential, radius
+    radial = radial / (1 + r2 * (k4 + r2 * (k5 + r2 * k6)))
+    angle = radius.atan()
+    a2 = angle * angle
+    equidistant = 1 + a2 * (k1 + a2 * (k2 + a2 * (distortion[..., 2] + a2 * distortion[..., 3])))
+    equidistant = equidistant * angle / radius.clamp(min=1e-6)
+    return (
+        torch.where(fisheye, equidistant, radial),
+        torch.where(fisheye[..., None], torch.zeros_like(tangential), tangential),
+        torch.where(fisheye, angle, radius),
+    )
