@@ -18,9 +18,9 @@ from voxelpose_core.datasets.panoptic import CAMERAS, Panoptic
 from voxelpose_core.datasets.predictions import load_pickle, read_predictions
 from voxelpose_core.datasets.shelf import Shelf
 from voxelpose_core.errors import InputError
-from voxelpose_core.metrics import campus14_from_coco17, evaluate_pcp
+from voxelpose_core.evaluation import triangulate_actors
+from voxelpose_core.metrics import evaluate_pcp
 from voxelpose_core.skeletons import CAMPUS14, COCO17, PANOPTIC15
-from voxelpose_core.triangulation import associate, triangulate
 
 STANDING_M = np.random.default_rng(0).uniform([-0.3, -0.3, 0], [0.3, 0.3, 1.7], (14, 3))
 CENTER_M = np.array([3.0, 4.5, 0.0])
@@ -448,16 +448,7 @@ def test_real_panoptic_joints_lie_where_the_paper_looks_for_them(shared_dir):
 def test_figure_of_triangulation_on_shelf(shared_dir):
     """PCP of actors 0 and 2 in frames 300..449, real detections, ideal association: about 95."""
     data = Shelf(shared_dir / "data/shelf", frames=range(300, 450))
-    body = [COCO17.index(name) for name in CAMPUS14.joint_names[:12]]
-    predictions = []
-    for sample in data.samples():
-        poses = np.full((len(sample.poses), 17, 3), np.nan)
-        for person, truth in enumerate(sample.poses):
-            known = np.full((17, 3), np.nan)
-            known[body] = truth[:12]
-            views = associate(sample.rig.cameras, sample.keypoints, known)
-            poses[person] = triangulate(sample.rig.cameras, views)
-        predictions.append(campus14_from_coco17(poses, "shelf"))
+    predictions = [triangulate_actors(sample, data) for sample in data.samples()]
     result = evaluate_pcp(predictions, data.actors)
     assert result.frames[0] == 150
     assert result.average == pytest.approx(0.953, abs=0.005)

@@ -68,7 +68,7 @@ def test_proposals_mark_the_roots():
     picture = draw_proposals(make_scene())
     assert middle_of(picture, PREDICTION)[0] - middle_of(picture, TRUTH)[0] > 200
     # The volume's peak lies where it is: x at 12 / 15 and y in the middle.
-    assert picture[28 + 10 + 640 * 7 // 16, 10 + int(640 * 12.5 / 16)].min() > 200
+    assert picture[2 * 28 + 10 + 640 * 7 // 16, 10 + int(640 * 12.5 / 16)].min() > 200
 
 
 def test_views_show_who_is_asked_for():
@@ -91,9 +91,17 @@ def test_heatmaps_over_images():
     images = np.full((4, 3, 96, 128), 0, np.uint8)
     images[:, 0] = 250  # red
     empty = np.zeros((4, 15, 24, 32), np.float32)
-    picture = draw_heatmaps({"input": empty, "truth": empty}, images)
+    picture = draw_heatmaps(make_scene(images=images), {"input": empty, "truth": empty})
     blue, green, red = picture[200, 200]
     assert red > 240 and max(blue, green) < 10
+
+
+def test_views_stand_in_two_columns():
+    scene = make_scene()
+    one = draw_heatmaps(scene, {"input": scene.heatmaps})
+    two = draw_heatmaps(scene, {"input": scene.heatmaps, "truth": scene.heatmaps})
+    assert one.shape[1] == two.shape[1] and one.shape[0] < 0.6 * two.shape[0]
+    assert draw_views(scene).shape == one.shape
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Frames become batches: what is seen where, who shares what, and what cannot be served."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -16,6 +17,7 @@ from voxelpose_core.datasets.loading import (
     open_configured,
     set_epoch,
 )
+from voxelpose_core.datasets.simulated_detections import coco17_from_campus14, join_keypoints
 from voxelpose_core.engine import TrainedNetwork
 from voxelpose_core.errors import InputError
 from voxelpose_core.evaluation import FrameResult, evaluate, joint_conversion
@@ -176,6 +178,44 @@ def test_predictions_of_campus(tmp_path):
     assert batch.views.present.tolist() == [[1.0, 1.0]]
 
 
+def test_simulated_detections_of_campus(tmp_path):
+    truth = write_campus(tmp_path / "CampusSeq1")
+    config = campus_config(tmp_path, TEST_HEATMAP_SRC="simulated", TEST_SUBSET="350-350")
+    (first,), (second,) = (loader_of(config, train=False) for _ in range(2))
+    torch.testing.assert_close(first.keypoints, second.keypoints, rtol=0, atol=0)
+    assert first.keypoints.shape[:2] == (1, 3) and first.keypoints.shape[3:] == (17, 3)
+    (sample,) = first.samples
+    assert sample.poses.shape == (1, 14, 3)
+    hips = [CAMPUS14.index("left_hip"), COCO17.index("left_hip")]
+    near = []
+    for view, people in enumerate(sample.keypoints):
+        pixels, _ = sample.project(view)
+        size = np.ptp(pixels[0], axis=0).max()
+        x, y, score = people[0, hips[1]]
+        near.append(score > 0 and np.hypot(*(pixels[0, hips[0]] - [x, y])) < 0.2 * size)
+    assert sum(near) >= 2
+    assert not np.isclose(sample.keypoints[0][0, hips[1], :2], sample.project(0)[0][0, hips[0]]).any()
+
+
+def test_faces_of_campus_people():
+    """Somebody upright who looks along x: ears amid the head, the nose in front."""
+    pose = np.zeros((14, 3))
+    pose[:, 2] = 1000.0
+    for name, place in (
+        ("left_shoulder", (0, 200, 1400)),
+        ("right_shoulder", (0, -200, 1400)),
+        ("head_bottom", (0, 0, 1500)),
+        ("head_top", (0, 0, 1800)),
+        ("left_wrist", (300, 250, 1000)),
+    ):
+        pose[CAMPUS14.index(name)] = place
+    coco = dict(zip(COCO17.joint_names, coco17_from_campus14(pose), strict=True))
+    assert coco["left_wrist"].tolist() == [300, 250, 1000]
+    np.testing.assert_allclose((coco["left_ear"] + coco["right_ear"]) / 2, [0, 0, 1650], atol=1e-9)
+    assert coco["left_ear"][1] > 50 and coco["nose"][0] > 80 and abs(coco["nose"][1]) < 1e-9
+    assert coco["left_eye"][1] > 0 > coco["right_eye"][1] and coco["left_eye"][2] > 1650
+
+
 @pytest.mark.parametrize(
     "changes, words",
     [
@@ -187,6 +227,7 @@ def test_predictions_of_campus(tmp_path):
         ({"TEST_DATASET": "campus", "TEST_SUBSET": "test"}, "subset 'test'"),
         ({"TEST_DATASET": "campus", "CAMERA_NUM": 5}, "at least 5"),
         ({"TRAIN_HEATMAP_SRC": "image"}, "has no images"),
+        ({"TEST_HEATMAP_SRC": "simulated"}, "for campus and shelf only"),
     ],
 )
 def test_what_cannot_be_served(tmp_path, changes, words):
@@ -249,6 +290,24 @@ def test_pcp_of_campus(tmp_path):
         without.values["unreadable_frames"] == 2 and "2 frames could not be read" in without.table
     )
     assert np.isnan(without.precision)
+
+
+def test_plain_triangulation_stands_beside_pcp(tmp_path):
+    """Of exact 2D people it is exact; of none it misses all, whatever the network finds."""
+    truth = write_campus(tmp_path / "CampusSeq1", {"0_350": []})
+    dataset = Campus(tmp_path / "CampusSeq1", subset="350-350")
+    (sample,) = dataset.samples()
+    poses = coco17_from_campus14(truth[None])
+    people = dataclasses.replace(sample, poses=poses, visible=np.ones((1, 17), bool))
+    exact = tuple(
+        join_keypoints(*map(np.asarray, people.project(view))) for view in range(len(sample.rig))
+    )
+    for keypoints, share in ((exact, 1.0), ((None,) * 3, 0.0)):
+        frame = dataclasses.replace(sample, keypoints=keypoints)
+        evaluation = evaluate([FrameResult(0, frame, poses, np.ones(1))], dataset, COCO17)
+        assert evaluation.values["dlt_ideal_association"]["groups"]["upper_legs"] == [share]
+        assert evaluation.values["groups"]["upper_legs"] == [1.0]
+        assert "PCP of DLT" in evaluation.table
 
 
 def test_joints_of_networks_and_data_sets(tmp_path):

@@ -12,12 +12,19 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny_experiment import tiny_config, tiny_rig, write_config
 
 import voxelpose_core
 from voxelpose_core.config import load_config
 from voxelpose_core.datasets.loading import make_loader, open_configured, set_epoch
-from voxelpose_core.engine import DivergedError, TrainedNetwork, train_3d, validate_3d
+from voxelpose_core.engine import (
+    DivergedError,
+    TrainedNetwork,
+    set_learning_rate,
+    train_3d,
+    validate_3d,
+)
 from voxelpose_core.experiment import Experiment, Process
 from voxelpose_core.geometry.calibration_formats import PANOPTIC_TO_Z_UP
 from voxelpose_core.models.voxelpose import VoxelPose
@@ -242,6 +249,20 @@ def test_mixed_precision_is_close(tmp_path):
     assert losses[1] != losses[0]
 
 
+def test_learning_rate_over_time(tmp_path):
+    optimizer = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+
+    def rates(**settings):
+        config = tiny_config(tmp_path, TRAIN={"LR": 0.01, "END_EPOCH": 4, **settings})
+        for epochs in (0.0, 1.0, 2.0, 4.0, 5.0):
+            set_learning_rate(optimizer, config.train, epochs)
+            yield optimizer.param_groups[0]["lr"]
+
+    assert list(rates()) == [0.01] * 5
+    expected = [0.01, 0.01 * (2 + 2**0.5) / 4, 0.005, 0.0, 0.0]
+    assert list(rates(LR_DECAY="cosine")) == pytest.approx(expected)
+
+
 # --- when something is wrong --------------------------------------------------------------------
 
 
@@ -452,7 +473,11 @@ def test_what_a_run_leaves(unbroken):
     for kind in ("heatmaps", "proposals", "poses", "views"):
         assert f"train_002_000002_{kind}.png" in pictures
         assert f"validation_000000_{kind}.png" in pictures
-    assert list((config_file.parent / "log").rglob("events.out.tfevents*"))
+    (events,) = (config_file.parent / "log").rglob("events.out.tfevents*")
+    curves = EventAccumulator(str(events)).Reload()
+    # Four steps an epoch, of which every second and the last are told.
+    assert [e.step for e in curves.Scalars("train/loss_cord")] == [0, 2, 3, 4, 6, 7, 8, 10, 11]
+    assert [e.step for e in curves.Scalars("epoch/precision")] == [0, 1, 2]
     assert not list(folder.glob("*.partial"))
 
 
@@ -494,6 +519,19 @@ def test_a_run_killed_while_it_writes_goes_on_as_if_nothing_was(unbroken, tmp_pa
         for stdout in (unbroken[1].stdout, resumed.stdout)
     ]
     assert lines[0] == lines[1] and len(lines[0]) == 1
+
+
+def test_a_run_that_diverges_keeps_its_checkpoint(unbroken):
+    """Also: a resumed run has the learning rate of its configuration."""
+    config_file, _ = unbroken
+    checkpoint = output_of(config_file) / "checkpoint.pth.tar"
+    before = checkpoint.read_bytes()
+    overrides = ("TRAIN.RESUME=true", "TRAIN.END_EPOCH=4", "TRAIN.LR=1e30", "DEBUG.DEBUG=false")
+    result = run(SCRIPTS / "train_3d.py", "--cfg", config_file, *overrides)
+    assert result.returncode == 2
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert "epoch 3, batch 1 (synthetic/3/" in line
+    assert checkpoint.read_bytes() == before
 
 
 _TWO_PROCESSES = """

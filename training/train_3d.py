@@ -107,7 +107,7 @@ def main() -> None:
     if process.is_main:
         save_state(model, experiment.folder / "final_state.pth.tar")
         logger.info("done: best precision %s, %s", progress.precision, experiment.folder)
-    process.close()
+    experiment.close()
 
 
 def _millions(network: torch.nn.Module) -> float:

@@ -69,7 +69,7 @@ def main() -> None:
         path = experiment.folder / "validation.json"
         path.write_text(json.dumps(without_nan(result), indent=2) + "\n")
         logger.info("written: %s", path)
-    process.close()
+    experiment.close()
 
 
 def load_model(checkpoint: str, config: Config) -> VoxelPose:

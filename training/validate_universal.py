@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Measure universal weights on real recordings that they never saw, without retraining.
 
-    python training/validate_universal.py --shelf DIR --pose2sim DIR --panoptic DIR
+    python training/validate_universal.py --shelf DIR --campus DIR --pose2sim DIR --panoptic DIR
 
-Each argument is optional. DIR of Shelf is in the original's layout (calibration, actorsGT.mat, 2D
-predictions); of pose2sim it holds SinglePerson/ (with the reference .trc) and MultiPerson/, each
-with four videos and the Qualisys file; of panoptic it holds camera_parameters.json and one folder
-of images a camera. Prints what it finds and writes JSON with --out.
+Each argument is optional. DIR of Shelf and Campus is in the original's layout (calibration,
+actorsGT.mat, 2D predictions, which for Campus are simulated); of pose2sim it holds SinglePerson/
+(with the reference .trc) and MultiPerson/, each with four videos and the Qualisys file; of panoptic
+it holds camera_parameters.json and one folder of images a camera. Prints what it finds and writes
+JSON with --out.
 """
 
 from __future__ import annotations
@@ -21,18 +22,21 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from voxelpose_core.datasets import open_dataset
+from voxelpose_core.datasets.actors import ActorsDataset
+from voxelpose_core.datasets.campus import Campus
 from voxelpose_core.datasets.pose2sim import LIMB_JOINTS, open_recording, read_reference
+from voxelpose_core.datasets.shelf import Shelf
 from voxelpose_core.errors import InputError
 from voxelpose_core.estimator import Estimate, PoseEstimator
+from voxelpose_core.evaluation import triangulate_actors
 from voxelpose_core.geometry.rig import load_rig
 from voxelpose_core.memory import keep_freed_memory
 from voxelpose_core.metrics.pcp import campus14_from_coco17, evaluate_pcp
 from voxelpose_core.results import ReprojectionError
-from voxelpose_core.skeletons import CAMPUS14, COCO17
-from voxelpose_core.triangulation import associate, triangulate
+from voxelpose_core.skeletons import COCO17
 
 SHELF_FRAMES = range(300, 450)
+CAMPUS_FRAMES = range(751, 901)
 
 
 def main() -> int:
@@ -40,14 +44,18 @@ def main() -> int:
     keep_freed_memory()
     report = {}
     if args.shelf:
-        report["shelf"] = measure_shelf(args)
+        frames = SHELF_FRAMES[:: args.step]
+        report["shelf"] = measure_actors(args, Shelf(args.shelf, frames=frames))
+    if args.campus:
+        frames = CAMPUS_FRAMES[:: args.step]
+        report["campus"] = measure_actors(args, Campus(args.campus, frames=frames, simulated=True))
     if args.pose2sim:
         report["single_person"] = measure_single_person(args)
         report["two_people"] = measure_two_people(args)
     if args.panoptic:
         report["panoptic"] = measure_panoptic(args)
     if not report:
-        raise InputError("nothing to measure: give --shelf, --pose2sim or --panoptic")
+        raise InputError("nothing to measure: give --shelf, --campus, --pose2sim or --panoptic")
     text = json.dumps(report, indent=2)
     print(text)
     if args.out:
@@ -58,6 +66,7 @@ def main() -> int:
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--shelf", help="folder of the Shelf data set")
+    parser.add_argument("--campus", help="folder of the Campus data set: simulated detections of it")
     parser.add_argument("--pose2sim", help="folder with SinglePerson and MultiPerson")
     parser.add_argument("--panoptic", help="folder with camera_parameters.json and images")
     parser.add_argument("--weights", default="universal")
@@ -67,35 +76,20 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def measure_shelf(args) -> dict:
-    """Ten-part PCP per actor with the data set's 2D predictions, beside plain triangulation."""
-    frames = SHELF_FRAMES[:: args.step]
-    dataset = open_dataset("shelf", args.shelf, frames=frames)
+def measure_actors(args, dataset: ActorsDataset) -> dict:
+    """Ten-part PCP per actor from 2D predictions, beside plain triangulation of the same."""
     estimator = PoseEstimator(dataset.rig, args.weights, args.device, detector=None)
     ours, dlt = [], []
-    for index in tqdm(range(len(dataset)), desc="shelf", disable=None):
-        sample = dataset[index]
+    for sample in tqdm(dataset.samples(), dataset.name, len(dataset), disable=None):
         found = estimator.estimate_keypoints(sample.keypoints).skeletons
         poses = np.array([s.joints for s in found]).reshape(-1, 17, 3)
-        ours.append(campus14_from_coco17(poses, "shelf"))
-        dlt.append(_triangulated(sample))
+        ours.append(campus14_from_coco17(poses, dataset.name))
+        dlt.append(triangulate_actors(sample, dataset))
     return {
-        "frames": len(frames),
+        "frames": len(dataset),
         "voxelpose": evaluate_pcp(ours, dataset.actors).to_dict(),
         "dlt_ideal_association": evaluate_pcp(dlt, dataset.actors).to_dict(),
     }
-
-
-def _triangulated(sample) -> np.ndarray:
-    """Every labelled actor from the detections that fit its true pose best."""
-    poses = []
-    for actor in sample.poses:
-        joints = np.full((17, 3), np.nan)
-        for name in LIMB_JOINTS:
-            joints[COCO17.index(name)] = actor[CAMPUS14.index(name)]
-        keypoints = associate(sample.rig.cameras, sample.keypoints, joints)
-        poses.append(triangulate(sample.rig.cameras, keypoints))
-    return campus14_from_coco17(np.array(poses).reshape(-1, 17, 3), "shelf")
 
 
 def measure_single_person(args) -> dict:

@@ -28,7 +28,7 @@ def _square(value: Any) -> Any:
 Size2D = Annotated[tuple[int, int], BeforeValidator(_square)]
 Size3D = tuple[float, float, float]
 Voxels = tuple[int, int, int]
-HeatmapSource = Literal["auto", "image", "pred", "gt"]
+HeatmapSource = Literal["auto", "image", "pred", "gt", "simulated"]
 
 
 class Section(BaseModel):
@@ -88,8 +88,9 @@ class DatasetConfig(Section):
     camera_num: int = Field(5, ge=2)
     # Name of the joint set; by default the one with NETWORK.NUM_JOINTS joints.
     joint_set: str | None = None
-    # Where heatmaps come from: the backbone's answer to images, 2D predictions, or projected ground
-    # truth. "auto": images where there is a BACKBONE_MODEL, predictions elsewhere.
+    # Where heatmaps come from: the backbone's answer to images, 2D predictions, projected ground
+    # truth, or (campus, shelf) simulated detections of it, with a detector's errors. "auto": images
+    # where there is a BACKBONE_MODEL, predictions elsewhere.
     train_heatmap_src: HeatmapSource = "auto"
     test_heatmap_src: HeatmapSource = "auto"
 
@@ -192,6 +193,8 @@ class TrainConfig(Section):
 
     optimizer: Literal["adam"] = "adam"
     lr: float = Field(1e-4, gt=0)
+    # "cosine": the learning rate falls to zero by END_EPOCH; the paper's stays as it is.
+    lr_decay: Literal["none", "cosine"] = "none"
     begin_epoch: int = Field(0, ge=0)
     end_epoch: int = Field(10, ge=0)
     # Go on from the output folder's checkpoint, where there is one.

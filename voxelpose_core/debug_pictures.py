@@ -12,6 +12,7 @@ import numpy as np
 from voxelpose_core.config import DebugConfig
 from voxelpose_core.datasets.base import Sample
 from voxelpose_core.geometry.image_transform import image_to_network
+from voxelpose_core.metrics import pose_distances
 from voxelpose_core.models.voxelpose import ProposalGrid
 from voxelpose_core.skeletons import JointSet
 from voxelpose_core.visualization import GRID, INK, WHITE, write_image, write_text
@@ -65,7 +66,7 @@ def save_pictures(path: Path, scene: Scene, settings: DebugConfig) -> None:
     if settings.save_heatmaps_gt and scene.true_heatmaps is not None:
         columns["truth"] = scene.true_heatmaps
     if columns:
-        pictures["heatmaps"] = draw_heatmaps(columns, scene.images)
+        pictures["heatmaps"] = draw_heatmaps(scene, columns)
     predictions, truth = settings.save_batch_images_pred, settings.save_batch_images_gt
     if predictions or truth:
         pictures["views"] = draw_views(scene, predictions, truth)
@@ -76,25 +77,26 @@ def save_pictures(path: Path, scene: Scene, settings: DebugConfig) -> None:
 # --- in the views -------------------------------------------------------------------------------
 
 
-def draw_heatmaps(columns: dict[str, np.ndarray], images: np.ndarray | None) -> np.ndarray:
-    """One row a view, one column a kind of heatmaps: the strongest joint at each pixel.
+def draw_heatmaps(scene: Scene, columns: dict[str, np.ndarray]) -> np.ndarray:
+    """Heatmaps over the images, if there are any: the strongest joint at each pixel.
 
     Args:
-        columns: title -> heatmaps (V, J, H, W).
-        images: (V, 3, H', W') RGB uint8 to show beneath, or None.
+        scene: the frame.
+        columns: title -> heatmaps (V, J, H, W). One kind fills two columns, several have one each.
 
     Returns:
         (height, width, 3) BGR.
     """
-    stacked = []
+    drawn = {}
     for title, heatmaps in columns.items():
-        height, width = heatmaps.shape[-2:]
-        cell = (_VIEW_WIDTH, _VIEW_WIDTH * height // width)
-        backgrounds = _backgrounds(images, len(heatmaps), cell)
-        cells = [_glow(maps, beneath) for maps, beneath in zip(heatmaps, backgrounds, strict=True)]
-        _name_views(cells)
-        stacked.append(_column(title, cells))
-    return _framed(np.concatenate(stacked, axis=1))
+        cells = _backgrounds(scene)
+        drawn[title] = [_glow(maps, cell) for maps, cell in zip(heatmaps, cells, strict=True)]
+        _name_views(drawn[title], scene)
+    if len(drawn) == 1:
+        ((title, cells),) = drawn.items()
+        return _framed(scene, _two_columns(title, cells))
+    stacked = [_column(title, cells) for title, cells in drawn.items()]
+    return _framed(scene, np.concatenate(stacked, axis=1))
 
 
 def _glow(maps: np.ndarray, beneath: np.ndarray) -> np.ndarray:
@@ -116,42 +118,42 @@ def draw_views(scene: Scene, predictions: bool = True, truth: bool = True) -> np
     Returns:
         (height, width, 3) BGR.
     """
-    height, width = scene.heatmaps.shape[-2:]
-    cell = (_VIEW_WIDTH, _VIEW_WIDTH * height // width)
-    cells = _backgrounds(scene.images, len(scene.sample.rig), cell)
+    cells = _backgrounds(scene)
     for picture, camera in zip(cells, scene.sample.rig.cameras, strict=True):
         # The network's input has the cell's shape, so that its map is the cell's.
-        affine = image_to_network(camera.image_size, cell)
+        affine = image_to_network(camera.image_size, picture.shape[1::-1])
 
         def to_cell(joints: np.ndarray, camera=camera, affine=affine) -> np.ndarray:
             pixels = camera.project(joints)[0] @ affine[:, :2].T + affine[:, 2]
             return np.where(camera.sees(joints)[:, None], pixels, np.nan)
 
         _draw_people(picture, scene, to_cell, predictions, truth)
-    _name_views(cells)
-    return _framed(_column("truth green, predictions orange", cells))
+    _name_views(cells, scene)
+    return _framed(scene, _two_columns("truth green, predictions orange", cells))
 
 
-def _backgrounds(images: np.ndarray | None, count: int, cell: tuple[int, int]) -> list[np.ndarray]:
+def _backgrounds(scene: Scene) -> list[np.ndarray]:
     """(height, width, 3) BGR of each view's input in the size of a cell; dark without images."""
-    if images is None:
-        return [np.full((*cell[::-1], 3), _DARK, np.uint8) for _ in range(count)]
+    height, width = scene.heatmaps.shape[-2:]
+    cell = (_VIEW_WIDTH, _VIEW_WIDTH * height // width)
+    if scene.images is None:
+        return [np.full((*cell[::-1], 3), _DARK, np.uint8) for _ in scene.sample.rig.cameras]
     return [
         cv2.resize(np.ascontiguousarray(image.transpose(1, 2, 0)[..., ::-1]), cell)
-        for image in images
+        for image in scene.images
     ]
 
 
-def _name_views(cells: Sequence[np.ndarray]) -> None:
-    for view, cell in enumerate(cells):
-        write_text(cell, f"view {view}", (8, 8), 12, WHITE)
+def _name_views(cells: Sequence[np.ndarray], scene: Scene) -> None:
+    for cell, name in zip(cells, scene.sample.rig.names, strict=True):
+        write_text(cell, name, (8, 8), 12, WHITE)
 
 
 # --- in the world -------------------------------------------------------------------------------
 
 
 def draw_proposals(scene: Scene) -> np.ndarray:
-    """The root volume from above and from the side, with true and predicted roots.
+    """The root volume from above and from the front, with true and predicted roots.
 
     Returns:
         (height, width, 3) BGR: x to the right, y up above, z up below.
@@ -161,25 +163,26 @@ def draw_proposals(scene: Scene) -> np.ndarray:
     low = np.array(scene.grid.center) - np.array(scene.grid.size) / 2
     high = low + np.array(scene.grid.size)
     parts = []
-    for title, axes, hidden in (("from above", [0, 1], 2), ("from the side", [0, 2], 1)):
+    for title, axes, hidden in (("from above", [0, 1], 2), ("from the front", [0, 2], 1)):
         plan = _Plan(low[axes], high[axes], _VOLUME_WIDTH)
-        strongest = np.clip(255 * scene.root_volume.max(axis=hidden).T[::-1], 0, 255)
-        enlarged = cv2.resize(
-            strongest.astype(np.uint8), plan.size, interpolation=cv2.INTER_NEAREST
-        )
+        strongest = np.clip(scene.root_volume.max(axis=hidden).T[::-1], 0.0, 1.0)
+        # The root shows weak answers too, which are all that a young network gives.
+        brightness = (255 * np.sqrt(strongest)).astype(np.uint8)
+        enlarged = cv2.resize(brightness, plan.size, interpolation=cv2.INTER_NEAREST)
         picture = cv2.applyColorMap(enlarged, cv2.COLORMAP_BONE)
         for points, color, radius in ((truth, TRUTH, 9), (found, PREDICTION, 5)):
             for x, y in plan.pixels(points[:, axes]):
                 cv2.circle(picture, (round(x), round(y)), radius, color, 2, cv2.LINE_AA)
-        parts.append(_column(title, [picture]))
+        width, height = (high - low)[axes] / 1000.0
+        parts.append(_column(f"root volume {title}, {width:.1f} x {height:.1f} m", [picture]))
     listed = " ".join(f"{score:.2f}" for score in scene.scores[:8]) or "none"
     lines = (
-        f"{len(truth)} true people: green; scores of the predictions, orange: {listed}",
+        f"{len(truth)} true roots green; {len(found)} predicted orange, scores {listed}",
         f"volume from {scene.root_volume.min():.2f} to {scene.root_volume.max():.2f}; "
-        "0 is black, 1 white",
+        "0 is black, 0.25 grey, 1 white",
     )
     notes = [_line_of_text(line, _VOLUME_WIDTH + _MARGIN) for line in lines]
-    return _framed(np.concatenate([*parts, *notes]))
+    return _framed(scene, np.concatenate([*parts, *notes]))
 
 
 def draw_poses(scene: Scene) -> np.ndarray:
@@ -196,7 +199,18 @@ def draw_poses(scene: Scene) -> np.ndarray:
         _draw_people(picture, scene, lambda joints, p=plan, a=axes: p.pixels(joints[:, a]))
         title = f"{title}, lines 1 m apart: truth green, predictions orange"
         parts.append(_column(title, [picture]))
-    return _framed(np.concatenate(parts))
+    note = _line_of_text(_distances(scene), _POSES_WIDTH + _MARGIN)
+    return _framed(scene, np.concatenate([*parts, note]))
+
+
+def _distances(scene: Scene) -> str:
+    """How many people there are, and how far each prediction is from the person nearest to it."""
+    counts = f"{len(scene.sample.poses)} true people, {len(scene.poses)} predicted"
+    if scene.true_joint_set != scene.joint_set or not len(scene.sample.poses):
+        return counts
+    distances = pose_distances(scene.poses, scene.sample.poses, scene.sample.visible)
+    listed = " ".join(f"{nearest:.0f}" for nearest in distances.min(axis=1)[:8])
+    return f"{counts}; mean joint errors, mm: {listed}" if listed else counts
 
 
 class _Plan:
@@ -283,12 +297,22 @@ def _column(title: str, cells: Sequence[np.ndarray]) -> np.ndarray:
     return np.concatenate([stacked, gap], axis=1)
 
 
+def _two_columns(title: str, cells: Sequence[np.ndarray]) -> np.ndarray:
+    """Pictures of one size under a title, from left to right and down."""
+    empty = [np.full_like(cells[0], WHITE)] * (len(cells) % 2)
+    left, right = cells[::2], [*cells[1::2], *empty]
+    return np.concatenate([_column(title, left), _column("", right)], axis=1)
+
+
 def _line_of_text(text: str, width: int) -> np.ndarray:
     line = np.full((_TITLE, width, 3), WHITE, np.uint8)
     write_text(line, text, (2, 7), 14, INK)
     return line
 
 
-def _framed(picture: np.ndarray) -> np.ndarray:
+def _framed(scene: Scene, picture: np.ndarray) -> np.ndarray:
+    """The picture under the frame's name, with a border."""
+    headline = _line_of_text(f"frame {scene.sample.key}", picture.shape[1])
     border = (_MARGIN, _MARGIN, _MARGIN, 0)
-    return cv2.copyMakeBorder(picture, *border, cv2.BORDER_CONSTANT, value=WHITE)
+    stacked = np.concatenate([headline, picture])
+    return cv2.copyMakeBorder(stacked, *border, cv2.BORDER_CONSTANT, value=WHITE)

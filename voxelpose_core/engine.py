@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from voxelpose_core.config import Config
+from voxelpose_core.config import Config, TrainConfig
 from voxelpose_core.datasets.loading import Batch
 from voxelpose_core.debug_pictures import Scene, save_pictures
 from voxelpose_core.evaluation import Evaluation, FrameResult, evaluate
@@ -316,6 +316,7 @@ def train_3d(
                 _require_finite(losses, where)
                 (outcome.loss / len(group)).backward()
             if step == group.stop - 1:
+                set_learning_rate(optimizer, config.train, epoch + step / len(loader))
                 _step(network, optimizer, config.train.clip_grad_norm, where)
             meters.stepped(losses, batch, _frames_in_batch(loader, step))
             if step % config.print_freq == 0 or step == len(loader) - 1:
@@ -332,6 +333,17 @@ def train_3d(
 def plain(network: nn.Module) -> TrainedNetwork:
     """The network without DDP around it."""
     return network.module if isinstance(network, DistributedDataParallel) else network
+
+
+def set_learning_rate(
+    optimizer: torch.optim.Optimizer, settings: TrainConfig, epochs: float
+) -> None:
+    """Set the learning rate for a moment, `epochs` since the start; a resumed run has the same."""
+    rate = settings.lr
+    if settings.lr_decay == "cosine":
+        rate *= 0.5 + 0.5 * math.cos(math.pi * min(epochs / settings.end_epoch, 1.0))
+    for group in optimizer.param_groups:
+        group["lr"] = rate
 
 
 def _group(step: int, steps: int, size: int) -> range:

@@ -126,6 +126,12 @@ class Experiment:
             for name, value in values.items():
                 self.writer.add_scalar(f"{prefix}/{name}", value, step)
 
+    def close(self) -> None:
+        """Write the last of the curves and leave the group of processes."""
+        if self.writer is not None:
+            self.writer.close()
+        self.process.close()
+
 
 def open_experiment(config: Config, name: str, phase: str, process: Process) -> Experiment:
     """Make the folders, start the log, write the effective configuration.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import re
 import struct
@@ -20,6 +21,7 @@ from voxelpose_core.datasets.base import (
     require_folders,
 )
 from voxelpose_core.datasets.predictions import read_predictions
+from voxelpose_core.datasets.simulated_detections import simulate_detections
 from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.rig import Rig, load_rig
 from voxelpose_core.geometry.space import Space
@@ -41,6 +43,8 @@ class ActorsDataset(FrameDataset):
         images: whether samples carry images.
         frames: frame numbers in place of a subset.
         predictions: file of 2D predictions; by default the one in the folder, if there is one.
+        simulated: in place of predictions, the labelled actors as datasets/detection_noise.py
+            thinks that a detector sees them; the same ones every time.
         camera_count: take the first so many cameras only.
 
     Raises:
@@ -61,6 +65,7 @@ class ActorsDataset(FrameDataset):
         frames: Iterable[int] | None = None,
         predictions: Path | str | None = None,
         camera_count: int | None = None,
+        simulated: bool = False,
     ):
         super().__init__()
         self.root = Path(root)
@@ -72,15 +77,18 @@ class ActorsDataset(FrameDataset):
         self._images = images
         if images and self.frames:
             require_folders(self.image_paths(self.frames[0]))
-        self._predictions = self._read_predictions(predictions, len(whole_rig))
+        self._simulated = simulated
+        self._predictions = None
+        if not simulated:
+            self._predictions = self._read_predictions(predictions, len(whole_rig))
 
     def __len__(self) -> int:
         return len(self.frames)
 
     @property
     def has_keypoints(self) -> bool:
-        """Whether there is a file of 2D predictions."""
-        return self._predictions is not None
+        """Whether there is a file of 2D predictions, or they are simulated."""
+        return self._simulated or self._predictions is not None
 
     @property
     def actors(self) -> np.ndarray:
@@ -101,7 +109,7 @@ class ActorsDataset(FrameDataset):
         if self._predictions is not None:
             views = self._predictions.get(frame, [None] * len(self.rig))
             keypoints = tuple(views[: len(self.rig)])
-        return Sample(
+        sample = Sample(
             key=f"{self.name}/{frame:05d}",
             rig=self.rig,
             poses=self._labels[frame][labelled],
@@ -110,6 +118,9 @@ class ActorsDataset(FrameDataset):
             images=read_images(self.image_paths(frame), self.rig) if self._images else None,
             keypoints=keypoints,
         )
+        if self._simulated:
+            sample = dataclasses.replace(sample, keypoints=simulate_detections(sample, frame))
+        return sample
 
     def _load_rig(self) -> Rig:
         path = self._file(f"calibration_{self.name}.json", f"calibration_{self.name}.json")

@@ -19,7 +19,8 @@ from voxelpose_core.datasets import DATASETS, open_dataset
 from voxelpose_core.datasets.actors import ActorsDataset
 from voxelpose_core.datasets.base import FrameDataset, Sample
 from voxelpose_core.datasets.panoptic import CAMERAS, Panoptic
-from voxelpose_core.datasets.synthetic import Synthetic, join_keypoints
+from voxelpose_core.datasets.simulated_detections import join_keypoints
+from voxelpose_core.datasets.synthetic import Synthetic
 from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.rig import Space
@@ -111,7 +112,7 @@ def open_configured(config: Config, train: bool) -> FrameDataset:
 
 
 def heatmap_source(config: Config, train: bool) -> str:
-    """Where heatmaps come from: "image", "pred" or "gt"."""
+    """Where heatmaps come from: "image", "pred", "gt" or "simulated"."""
     settings = config.dataset
     source = settings.train_heatmap_src if train else settings.test_heatmap_src
     if source == "auto":
@@ -167,7 +168,12 @@ def _options(config: Config, train: bool, kind: type[FrameDataset]) -> dict[str,
     if issubclass(kind, Panoptic):
         return {"subset": subset, "images": images, "cameras": CAMERAS[: settings.camera_num]}
     if issubclass(kind, ActorsDataset):
-        return {"subset": subset, "images": images, "camera_count": settings.camera_num}
+        return {
+            "subset": subset,
+            "images": images,
+            "camera_count": settings.camera_num,
+            "simulated": heatmap_source(config, train) == "simulated",
+        }
     synthetic = config.synthetic
     return {
         "joint_set": get_joint_set(config.joint_set_name),
@@ -206,6 +212,11 @@ def _check_source(config: Config, dataset: FrameDataset, train: bool) -> None:
         raise InputError(
             f"data set '{dataset.name}' has no 2D predictions here, expected a file of them, or "
             f"{key} image or gt"
+        )
+    if source == "simulated" and not isinstance(dataset, ActorsDataset):
+        raise InputError(
+            f"data set '{dataset.name}': detections are simulated for campus and shelf only, "
+            f"expected another {key}"
         )
     if source == "image" and isinstance(dataset, Synthetic):
         raise InputError(f"data set '{dataset.name}' has no images, expected {key} pred")

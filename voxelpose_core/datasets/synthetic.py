@@ -20,11 +20,11 @@ import torch
 
 from voxelpose_core.datasets.base import FrameDataset, Sample, first_cameras
 from voxelpose_core.datasets.campus import Campus
-from voxelpose_core.datasets.detection_noise import detect
 from voxelpose_core.datasets.panoptic import read_people
 from voxelpose_core.datasets.people import sample_people
 from voxelpose_core.datasets.predictions import load_pickle
 from voxelpose_core.datasets.shelf import Shelf
+from voxelpose_core.datasets.simulated_detections import DetectorNoise, HeatmapNoise, Noise
 from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.calibration_formats import numbers
 from voxelpose_core.geometry.camera import Camera
@@ -32,7 +32,6 @@ from voxelpose_core.geometry.rig import Rig, load_rig, propose_space
 from voxelpose_core.geometry.space import Space
 from voxelpose_core.resources import find_resource
 from voxelpose_core.skeletons import COCO17, PANOPTIC15, JointSet, panoptic15_from_coco17
-from voxelpose_core.voxel import Views
 
 # The original looks so often for a free place before it gives up on a scene's further people.
 _TRIES = 100
@@ -66,13 +65,6 @@ class People(Protocol):
 
     def draw(self, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Poses (P, J, 3), mm, somewhere above the ground z = 0, and their labelled joints."""
-
-
-class Noise(Protocol):
-    """What a 2D detector makes of the projected people."""
-
-    def keypoints(self, sample: Sample, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-        """Per camera 2D people (P, J, 3): x px, y px, score; 0 for a joint that is not detected."""
 
 
 class Synthetic(FrameDataset):
@@ -333,77 +325,6 @@ def read_training_poses(path: Path | str) -> tuple[np.ndarray, np.ndarray]:
         seen = numbers(entry["vis"], (len(COCO17), 3), f"{where}, 'vis'")
         visible[index] = seen[:, 0] > 0
     return poses, visible
-
-
-# --- what detectors make of them ---------------------------------------------------------------
-
-
-class HeatmapNoise:
-    """The original's noise: joints are where they are, but some have low peaks.
-
-    Args:
-        joint_set: names the joints.
-        weak_legs: knees and ankles are as often weak as elbows and wrists.
-        missed: probability that a view misses a person.
-    """
-
-    def __init__(self, joint_set: JointSet, weak_legs: bool = False, missed: float = 0.0):
-        middle = ("elbow", "knee") if weak_legs else ("elbow",)
-        end = ("wrist", "ankle") if weak_legs else ("wrist",)
-        names = joint_set.joint_names
-        is_middle = np.array([name.endswith(middle) for name in names])
-        is_end = np.array([name.endswith(end) for name in names])
-        self._weak = np.where(is_middle | is_end, 0.10, 0.05)
-        self._weakness = np.where(is_end, 0.2, 0.5)
-        self._missed = missed
-
-    def keypoints(self, sample: Sample, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-        """See `Noise`."""
-        views = []
-        for index in range(len(sample.rig)):
-            pixels, seen = sample.project(index)
-            peak = self._peaks(seen.shape, rng)
-            seen &= rng.random((len(seen), 1)) >= self._missed
-            views.append(join_keypoints(pixels, peak * seen))
-        return tuple(views)
-
-    def _peaks(self, shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-        usual = np.where(rng.random(shape) < 0.6, rng.normal(0.9, 0.03, shape), 1.0)
-        weak = rng.random(shape) < self._weak
-        return np.clip(np.where(weak, usual * self._weakness, usual), 0.0, 1.0)
-
-
-class DetectorNoise:
-    """The noise of datasets/detection_noise.py: jitter, misses, swaps, false people."""
-
-    def __init__(self, cameras: tuple[Camera, ...], joint_set: JointSet):
-        if joint_set != COCO17:
-            raise InputError(f"noise 'detector' is for coco17, the joint set is {joint_set.name}")
-        # Only pixels of the images are asked for: the sizes of network and heatmap do not matter.
-        self._views = Views.from_cameras(cameras, (4, 4), (1, 1))
-
-    def keypoints(self, sample: Sample, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-        """See `Noise`."""
-        if len(sample.poses) == 0:
-            return (np.zeros((0, len(COCO17), 3), dtype=np.float32),) * len(sample.rig)
-        generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
-        joints = torch.as_tensor(sample.poses, dtype=torch.float32)[None]
-        detections = detect(
-            joints,
-            torch.ones(joints.shape[:2], dtype=torch.bool),
-            self._views,
-            torch.rand(1, generator=generator),
-            generator,
-        )
-        xy, scores = detections.xy[0].numpy(), detections.scores[0].numpy()
-        scores[:, : len(sample.poses)] *= sample.visible
-        return tuple(join_keypoints(*view) for view in zip(xy, scores, strict=True))
-
-
-def join_keypoints(pixels: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """(P, J, 3) float32 of pixels (P, J, 2) and scores (P, J); all zero where the score is."""
-    joined = np.concatenate([pixels, scores[..., None]], axis=-1)
-    return np.where(scores[..., None] > 0, joined, 0.0).astype(np.float32)
 
 
 # --- geometry ----------------------------------------------------------------------------------
