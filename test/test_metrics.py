@@ -7,6 +7,7 @@ import pytest
 
 from voxelpose_core.errors import InputError
 from voxelpose_core.metrics import (
+    TrackingEvaluation,
     campus14_from_coco17,
     evaluate_detections,
     evaluate_pcp,
@@ -278,3 +279,74 @@ def test_ap_of_empty_frames():
     assert math.isnan(no_truth.ap[25]) and no_truth.people == 0
     with pytest.raises(InputError, match="equally many"):
         evaluate([[]], [[]], [])
+
+
+def people_at(*places):
+    """(P, 2, 3) people of two joints."""
+    return np.array([[[x, 0.0, 0.0], [x, 0.0, 1000.0]] for x in places]).reshape(-1, 2, 3)
+
+
+def evaluate_tracks(*moments, limit=500.0):
+    """Moments of (true ids and places, track ids and places)."""
+    evaluation = TrackingEvaluation(limit)
+    for truths, tracks in moments:
+        evaluation.add(
+            list(truths), people_at(*truths.values()), list(tracks), people_at(*tracks.values())
+        )
+    return evaluation.result()
+
+
+def test_perfect_tracking():
+    found = evaluate_tracks(*[({7: 0, 8: 2000}, {1: 2010, 0: 10})] * 5)
+    assert (found.truths, found.misses, found.false_positives, found.switches) == (10, 0, 0, 0)
+    assert found.mota == found.idf1 == 1.0
+
+
+def test_a_switch_a_miss_and_a_phantom_by_hand():
+    found = evaluate_tracks(
+        ({0: 0, 1: 2000}, {10: 0, 11: 2000}),
+        ({0: 0, 1: 2000}, {10: 0}),  # 1 is missed
+        ({0: 0, 1: 2000}, {10: 0, 12: 2000}),  # and comes back with another number
+        ({0: 0, 1: 2000}, {10: 0, 12: 2000, 13: 5000}),  # and a phantom
+    )
+    assert (found.truths, found.misses, found.false_positives, found.switches) == (8, 1, 1, 1)
+    assert found.mota == pytest.approx(1 - 3 / 8)
+    # 10 agrees with 0 four times, 12 with 1 twice: 6 of 8 people and of 8 tracks.
+    assert found.idf1 == pytest.approx(2 * 6 / (8 + 8))
+
+
+def test_two_people_who_exchange_their_numbers_by_hand():
+    found = evaluate_tracks(
+        *[({0: 0, 1: 2000}, {10: 0, 11: 2000})] * 3, *[({0: 0, 1: 2000}, {10: 2000, 11: 0})] * 2
+    )
+    assert found.switches == 2
+    assert found.mota == pytest.approx(1 - 2 / 10)
+    assert found.idf1 == pytest.approx(2 * 6 / 20)
+
+
+def test_a_track_that_was_right_stays_while_it_is_near():
+    """CLEAR MOT: the nearer newcomer is a false positive, not a switch."""
+    found = evaluate_tracks(({0: 0}, {10: 0}), ({0: 0}, {10: 300, 11: 0}))
+    assert (found.misses, found.false_positives, found.switches) == (0, 1, 0)
+    found = evaluate_tracks(({0: 0}, {10: 0}), ({0: 0}, {10: 600, 11: 0}))
+    assert (found.misses, found.false_positives, found.switches) == (0, 1, 1)
+
+
+def test_a_gap_does_not_hide_a_switch():
+    found = evaluate_tracks(({0: 0}, {10: 0}), ({}, {}), ({0: 0}, {}), ({0: 0}, {11: 0}))
+    assert (found.truths, found.misses, found.switches) == (3, 1, 1)
+
+
+def test_tracks_without_people_and_people_without_tracks():
+    nobody = evaluate_tracks(({}, {3: 0}), ({}, {3: 0}))
+    assert nobody.false_positives == 2 and math.isnan(nobody.mota) and nobody.idf1 == 0.0
+    unseen = evaluate_tracks(({0: 0, 1: 900}, {}))
+    assert (unseen.misses, unseen.mota, unseen.idf1) == (2, 0.0, 0.0)
+    assert math.isnan(evaluate_tracks().idf1)
+
+
+def test_numbers_that_come_twice_are_refused():
+    with pytest.raises(InputError, match=r"2 tracks of one moment have the numbers \[4, 4\]"):
+        TrackingEvaluation().add([], people_at(), [4, 4], people_at(0, 1))
+    with pytest.raises(InputError, match="1 people"):
+        TrackingEvaluation().add([1, 2], people_at(0), [], people_at())

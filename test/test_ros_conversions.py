@@ -264,7 +264,8 @@ def skeleton(joint_set=COCO17, track_id=4, seed=0):
     random = np.random.default_rng(seed)
     joints = random.uniform(-3000, 3000, (len(joint_set), 3))
     scores = random.uniform(0, 1, len(joint_set))
-    return Skeleton(joints, scores, scores > 0.3, 0.75, track_id)
+    velocities = random.uniform(-2000, 2000, joints.shape)
+    return Skeleton(joints, scores, scores > 0.3, 0.75, track_id, velocities)
 
 
 @pytest.mark.parametrize("joint_set", [COCO17, PANOPTIC15])
@@ -286,6 +287,19 @@ def test_skeletons_cross_in_metres(joint_set):
     np.testing.assert_allclose(back.joint_scores, person.joint_scores, atol=1e-6)
     np.testing.assert_array_equal(back.joint_valid, person.joint_valid)
     assert (back.score, back.track_id) == (0.75, 4)
+    np.testing.assert_allclose(back.joint_velocities, person.joint_velocities)
+    fastest = found.joint_velocities[0]
+    np.testing.assert_allclose(
+        [fastest.x, fastest.y, fastest.z], person.joint_velocities[0] / 1000
+    )
+
+
+def test_without_a_tracker_there_are_no_velocities():
+    person = dataclasses.replace(skeleton(), joint_velocities=None)
+    message = conversions.skeletons_to_message([person], COCO17, [], HEADER)
+    assert message.skeletons[0].joint_velocities == []
+    (back,) = conversions.skeletons_from_message(message)
+    assert back.joint_velocities is None
 
 
 def test_a_skeleton_of_another_joint_count_is_refused():

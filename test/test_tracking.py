@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from voxelpose_core.tracking import Tracker, TrackerSettings, mean_joint_distance
+from voxelpose_core.metrics import TrackingEvaluation
+from voxelpose_core.skeletons import COCO17
+from voxelpose_core.tracking import NO_ID, MovingPoints, Tracker, TrackerSettings
+from voxelpose_core.walks import Flaws, flawed, random_walks, walking_pose
 
 BODY = np.random.default_rng(1).uniform([-250, -250, 0], [250, 250, 1700], (17, 3))
 
@@ -18,6 +21,7 @@ class Skeleton:
     joint_valid: np.ndarray
     score: float = 1.0
     track_id: int = -1
+    joint_velocities: np.ndarray | None = None
 
 
 def person(x, y=0.0, noise=0.0, seed=0, valid=None):
@@ -62,7 +66,7 @@ def test_two_people_who_cross_keep_their_numbers(rate):
 
 def test_two_walkers_on_one_line_are_told_apart_by_their_motion():
     """They pass through each other; only the motion model can tell."""
-    tracker = Tracker(TrackerSettings(gate_growth_mm_s=0))
+    tracker = Tracker()
     for step in range(40):
         t = step / 10
         answer = ids(tracker, [person(-2000 + 1000 * t), person(2000 - 1000 * t)], t)
@@ -78,12 +82,23 @@ def test_short_loss_keeps_the_number_while_walking():
     assert ids(tracker, [person(150 * 27)], 2.7) == [0]
 
 
-def test_long_loss_is_a_new_person():
-    tracker = Tracker(TrackerSettings(max_age_s=0.5))
-    assert ids(tracker, [person(0)], 0.0) == [0]
-    assert ids(tracker, [], 0.3) == []
-    assert ids(tracker, [person(0)], 0.9) == [-1]
-    assert ids(tracker, [person(0)], 1.0) == [1]
+@pytest.mark.parametrize("rate", [0.5, 2, 25])
+def test_who_is_forgotten_was_missed_often_and_for_long(rate):
+    """At slow rates the missed moments count, at fast ones the seconds."""
+    settings = TrackerSettings(max_age_s=1.0, max_missed=3, confirm_after=1)
+    for missed in range(1, 60):
+        tracker = Tracker(settings)
+        assert ids(tracker, [person(0)], 0.0) == [0]
+        for step in range(1, missed + 1):
+            assert ids(tracker, [], step / rate) == []
+        forgotten = missed > 3 and missed / rate > 1.0
+        assert ids(tracker, [person(0)], (missed + 1) / rate) == [1 if forgotten else 0]
+
+
+def test_one_moment_in_five_seconds_is_enough_for_a_number():
+    tracker = Tracker()
+    for step in range(10):
+        assert ids(tracker, [person(100 * step), person(3000)], 5.0 * step) == [0, 1]
 
 
 def test_newcomer_is_confirmed_after_a_while_and_a_flicker_never():
@@ -96,16 +111,19 @@ def test_newcomer_is_confirmed_after_a_while_and_a_flicker_never():
 
 
 def test_jump_farther_than_the_gate_is_another_person():
-    tracker = Tracker(TrackerSettings(gate_mm=300, gate_growth_mm_s=0, confirm_after=1))
-    assert ids(tracker, [person(0)], 0.0) == [0]
-    assert ids(tracker, [person(400)], 0.1) == [1]
+    tracker = Tracker(TrackerSettings(gate_mm=300, confirm_after=1))
+    for step in range(5):
+        assert ids(tracker, [person(0)], step / 10) == [0]
+    assert ids(tracker, [person(800)], 0.5) == [1]
 
 
 def test_time_that_jumps_back_starts_anew_and_no_number_returns():
     tracker = Tracker()
     assert ids(tracker, [person(0)], 10.0) == [0]
-    assert ids(tracker, [person(0)], 2.0) == [1]
-    assert ids(tracker, [person(0)], 2.1) == [1]
+    (again,) = tracker.update([person(900)], 2.0)
+    assert again.track_id == 1
+    assert not again.joint_velocities.any()
+    assert ids(tracker, [person(900)], 2.1) == [1]
 
 
 def test_the_same_stamp_twice_is_survived():
@@ -116,17 +134,149 @@ def test_the_same_stamp_twice_is_survived():
 
 
 def test_invalid_joints_do_not_count():
-    first, second = person(0), person(0)
-    second.joints = second.joints.copy()
-    second.joints[:8] += 5000
-    valid = np.arange(17) >= 8
-    all_valid = np.ones(17, bool)
-    assert mean_joint_distance(first.joints, all_valid, second.joints, valid) == 0.0
-    assert mean_joint_distance(first.joints, valid, second.joints, ~valid) > 1000
+    """Neither for who it is, nor for where it goes."""
     tracker = Tracker()
-    ids(tracker, [first], 0.0)
-    second.joint_valid = valid
-    assert ids(tracker, [second], 0.1) == [0]
+    upper, lower = np.arange(17) < 11, np.arange(17) >= 7
+    for step in range(30):
+        half = person(100 * step, valid=upper if step % 2 else lower)
+        half.joints = np.where(half.joint_valid[:, None], half.joints, 1e5)
+        (tracked,) = tracker.update([half], step / 10)
+        assert tracked.track_id == 0
+        np.testing.assert_array_equal(tracked.joints, half.joints)
+    np.testing.assert_allclose(tracked.joint_velocities[upper], [[1000, 0, 0]] * 11, atol=50)
+
+
+def test_a_skeleton_without_valid_joints_is_nobody_known():
+    tracker = Tracker(TrackerSettings(confirm_after=1))
+    ids(tracker, [person(0)], 0.0)
+    assert ids(tracker, [person(0, valid=np.zeros(17, bool)), person(0)], 0.1) == [1, 0]
+
+
+def test_a_newcomer_takes_nobodys_number():
+    """Two skeletons beside somebody who has a number: the nearer gets it, whoever came first."""
+    tracker = Tracker(TrackerSettings(confirm_after=5))
+    for step in range(10):
+        assert ids(tracker, [person(0)], step / 10) == [0]
+    assert ids(tracker, [person(250), person(20)], 1.0) == [-1, 0]
+    assert ids(tracker, [person(20), person(250)], 1.1) == [0, -1]
+
+
+@pytest.mark.parametrize("rate", [5, 10, 25])
+def test_velocities_of_a_walker(rate):
+    tracker = Tracker()
+    for step in range(3 * rate):
+        (tracked,) = tracker.update([person(1200 * step / rate, 0, 5, seed=step)], step / rate)
+    assert tracked.joint_velocities.shape == (17, 3)
+    np.testing.assert_allclose(tracked.joint_velocities.mean(axis=0), [1200, 0, 0], atol=50)
+
+
+def test_smoothing_takes_noise_away_and_keeps_up():
+    raw, smooth = Tracker(), Tracker(TrackerSettings(smooth=True))
+    errors = []
+    for step in range(200):
+        x = 48 * step
+        noisy = person(x, 0, 40, seed=step)
+        (a,), (b,) = raw.update([noisy], step / 25), smooth.update([noisy], step / 25)
+        np.testing.assert_array_equal(a.joints, noisy.joints)
+        errors.append([a.joints - person(x).joints, b.joints - person(x).joints])
+    raw_error, smooth_error = np.array(errors[50:]).std(axis=(0, 2, 3))
+    assert smooth_error < 0.8 * raw_error
+    behind_mm = np.array(errors[50:])[:, 1, :, 0].mean()
+    assert abs(behind_mm) < 0.010 * 1200  # 10 ms of walking
+
+
+def test_filters_agree_with_each_other_at_any_rate():
+    """Two short predictions are one long one."""
+    one, two = (MovingPoints(np.zeros((2, 3)), motion()) for _ in range(2))
+    for filters in (one, two):
+        filters.correct(np.array([[1.0, 2, 3], [np.nan] * 3]), 20.0)
+        filters.advance(0.5)
+        filters.correct(np.array([[100.0, 2, 3], [4, 5, 6]]), 20.0)
+    one.advance(0.3)
+    two.advance(0.1)
+    two.advance(0.2)
+    np.testing.assert_allclose(one.position, two.position)
+    np.testing.assert_allclose(one.velocity, two.velocity)
+    np.testing.assert_allclose(one.deviation_mm, two.deviation_mm)
+
+
+def test_the_filter_is_the_kalman_filter_of_its_process():
+    """Against the textbook's matrices, with the noise integrated numerically."""
+    elapsed, speed, lasting, noise = 0.4, 800.0, 0.7, 25.0
+    filters = MovingPoints(np.zeros((1, 3)), motion(speed, lasting))
+    state, covariance = np.zeros(2), np.diag([1000.0**2, speed**2])
+    for measured in (10.0, 300.0, 350.0):
+        drift = np.array([[0.0, 1.0], [0.0, -1.0 / lasting]])
+        noise_rate = np.diag([0.0, 2.0 * speed**2 / lasting])
+        steps = 4000
+        for _ in range(steps):
+            change = drift @ covariance + covariance @ drift.T + noise_rate
+            covariance = covariance + change * elapsed / steps
+            state = state + drift @ state * elapsed / steps
+        gain = covariance[:, 0] / (covariance[0, 0] + noise**2)
+        state = state + gain * (measured - state[0])
+        covariance = covariance - np.outer(gain, covariance[0])
+        filters.advance(elapsed)
+        filters.correct(np.array([[measured, 0.0, 0.0]]), noise)
+    np.testing.assert_allclose(filters.position[0, 0], state[0], rtol=1e-3)
+    np.testing.assert_allclose(filters.velocity[0, 0], state[1], atol=0.5)
+    np.testing.assert_allclose(filters.deviation_mm[0] ** 2, covariance[0, 0], rtol=2e-3)
+
+
+def motion(speed=1000.0, lasting=1.0):
+    from voxelpose_core.tracking import _Motion
+
+    return _Motion(speed, lasting)
+
+
+def track_walks(rate, seed):
+    """Metrics of the tracker on four people who cross, are lost and come back, among phantoms."""
+    evaluation, tracker = TrackingEvaluation(), Tracker()
+    walks = random_walks(4, rate, 20.0, seed)
+    for step, (truth, (joints, valid)) in enumerate(zip(walks, flawed(walks, rate, seed))):
+        found = [Skeleton(j, v.astype(float), v) for j, v in zip(joints, valid)]
+        named = [s for s in tracker.update(found, step / rate) if s.track_id != NO_ID]
+        poses = np.array([s.joints for s in named]).reshape(-1, 17, 3)
+        evaluation.add(range(4), truth, [s.track_id for s in named], poses)
+    return evaluation.result()
+
+
+def test_ids_hold_on_random_walks():
+    metrics = [track_walks(25, seed) for seed in range(2)]
+    assert sum(m.switches for m in metrics) <= 3
+    assert all(m.idf1 > 0.8 for m in metrics)
+
+
+def test_walks_are_the_same_at_every_rate_and_keep_people_apart():
+    slow, fast = random_walks(3, 5, 20.0, seed=1), random_walks(3, 25, 20.0, seed=1)
+    assert slow.shape == (100, 3, 17, 3)
+    np.testing.assert_array_equal(slow, fast[::5])
+    roots = COCO17.root_of(fast)[..., :2]
+    speed = np.linalg.norm(np.diff(roots, axis=0), axis=-1) * 25
+    assert 500 < np.median(speed) < 1700
+    apart = np.linalg.norm(roots[:, [0, 0, 1]] - roots[:, [1, 2, 2]], axis=-1)
+    assert apart.min() > 100 and apart.min() < 600
+    assert np.abs(fast[..., 2].min(axis=-1) - 70).max() < 10  # ankles walk on the floor
+
+
+def test_flaws_are_as_ordered():
+    walks = random_walks(3, 25, 30.0, seed=2)
+    perfect = Flaws(0, 0, 0, 0, 0, (0.2, 1.0), 0, 0, 0)
+    for truth, (joints, valid) in zip(walks, flawed(walks, 25, 0, perfect)):
+        assert valid.all()
+        assert np.allclose(np.sort(joints, axis=0), np.sort(truth, axis=0))
+    counts = np.array([len(joints) for joints, _ in flawed(walks, 25, 0)])
+    assert counts.min() < 3 < counts.max()
+    invalid = np.concatenate([valid for _, valid in flawed(walks, 25, 0)])
+    assert abs((~invalid).mean() - Flaws().invalid) < 0.01
+
+
+def test_a_stride_faces_where_it_goes():
+    pose = walking_pose(1700.0, 0.3, np.array([100.0, 200.0, 0.0]), np.pi / 2)
+    np.testing.assert_allclose(COCO17.root_of(pose)[:2], [100, 200], atol=1e-6)
+    nose, hips = pose[COCO17.index("nose")], COCO17.root_of(pose)
+    assert nose[1] > hips[1] + 50
+    assert pose[COCO17.index("left_hip"), 0] < pose[COCO17.index("right_hip"), 0]
 
 
 def test_unknown_settings_are_refused():

@@ -83,6 +83,7 @@ class Skeleton:
         joint_valid: (J,) bool.
         score: root score of the proposal, 0 to 1.
         track_id: identity over time, -1 while nobody tracks.
+        joint_velocities: (J, 3), mm/s; None while nobody tracks.
     """
 
     joints: np.ndarray
@@ -90,6 +91,7 @@ class Skeleton:
     joint_valid: np.ndarray
     score: float
     track_id: int = -1
+    joint_velocities: np.ndarray | None = None
 
     def root(self, joint_set: JointSet) -> np.ndarray:
         """(3,) mid-hip, mm."""

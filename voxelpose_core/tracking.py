@@ -1,53 +1,89 @@
-"""Identities over time: the same person keeps the same number."""
+"""Identities, velocities and smoothing over time: the same person keeps the same number."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import TYPE_CHECKING, Sequence
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field
 from scipy.optimize import linear_sum_assignment
+
+from voxelpose_core.metrics.mpjpe import pose_distances
 
 if TYPE_CHECKING:
     from voxelpose_core.estimator import Skeleton
 
 NO_ID = -1
-FORBIDDEN = 1e9
+_FORBIDDEN = 1e9
+# A gate that no uncertainty widens further: who moved that far unseen may be anybody.
+_WIDEST_GATE_MM = 2000.0
+# Standard deviation of a position before its first measurement.
+_UNKNOWN_MM = 1000.0
+
+
+@dataclasses.dataclass(frozen=True)
+class _Motion:
+    """How something moves: `MovingPoints` says what the numbers mean."""
+
+    speed_mm_s: float
+    persistence_s: float
+
+
+# Of a whole body: people walk at about 1 m/s and keep their way for a second.
+_BODY = _Motion(speed_mm_s=1000.0, persistence_s=1.0)
+# Standard deviation of a body's measured coordinates: that of a mean over its joints.
+_BODY_NOISE_MM = 30.0
+# Of one joint, whose swing turns within a tenth of a second: what counts is how fast a velocity
+# changes. It hardly fades by itself, or a steady walker's would come out too small.
+_JOINTS = _Motion(speed_mm_s=6000.0, persistence_s=5.0)
 
 
 class TrackerSettings(BaseModel):
-    """What counts as the same person.
-
-    Attributes:
-        gate_mm: largest mean joint distance between a track's prediction and its next skeleton.
-        gate_growth_mm_s: how much the gate widens per second since the track was last seen.
-        max_age_s: a person unseen for longer is forgotten.
-        confirm_after: a newcomer gets its number when it has been seen this many times in a row,
-            so that a flicker gets none. Whoever is there at the start gets one at once.
-        velocity_time_s: time constant of the velocity's low-pass filter.
-    """
+    """What counts as the same person, and what is smoothed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    gate_mm: PositiveFloat = 500.0
-    gate_growth_mm_s: NonNegativeFloat = 1000.0
-    max_age_s: PositiveFloat = 1.0
-    confirm_after: PositiveInt = 2
-    velocity_time_s: PositiveFloat = 0.2
+    gate_mm: float = Field(
+        500.0,
+        gt=0,
+        description="Largest mean joint distance between where a person is expected and the next "
+        "skeleton, mm; it widens while the person is unseen.",
+    )
+    max_age_s: float = Field(
+        2.0, gt=0, description="A person unseen for longer, and for max_missed moments, gets a new id."
+    )
+    max_missed: int = Field(
+        3, ge=0, description="A person missing in more moments, and for max_age_s, gets a new id."
+    )
+    confirm_after: int = Field(
+        3, ge=1, description="A newcomer gets its id when it was seen this often in a row."
+    )
+    smooth: bool = Field(False, description="Joints go out smoothed instead of as measured.")
+    joint_noise_mm: float = Field(
+        60.0,
+        gt=0,
+        description="Noise expected of a joint's coordinates, mm: more makes velocities and smoothed "
+        "joints calmer and later.",
+    )
 
 
 class Tracker:
     """Assigns skeletons to people over time.
 
-    Each track predicts its joints with the constant velocity of the whole body; the skeletons of a
-    moment are assigned to the predictions with the smallest sum of mean joint distances (Hungarian
-    algorithm), none farther than the gate. Numbers count up from 0 and are never used again.
+    Every person has a Kalman filter of its body's motion, which predicts where the pose last seen
+    is now. The skeletons of a moment are assigned to the predictions with the smallest sum of mean
+    joint distances (Hungarian algorithm), none farther than the gate: first to those who have a
+    number, then to newcomers. Numbers count up from 0 and are never used again.
+
+    A second filter for every joint gives its velocity and, with `smooth`, its position.
+
+    Attributes:
+        settings: may be replaced between two moments.
     """
 
     def __init__(self, settings: TrackerSettings = TrackerSettings()):
-        self._settings = settings
+        self.settings = settings
         self._tracks: list[_Track] = []
         self._next_id = 0
         self._last_stamp: float | None = None
@@ -58,7 +94,7 @@ class Tracker:
         self._last_stamp = None
 
     def update(self, skeletons: Sequence[Skeleton], stamp_s: float) -> list[Skeleton]:
-        """The same skeletons, in the same order, with their track_id.
+        """The same skeletons, in the same order, with identity and velocities.
 
         Args:
             skeletons: the people of one moment.
@@ -66,99 +102,188 @@ class Tracker:
                 that was set back) starts anew.
 
         Returns:
-            copies of the skeletons; track_id is -1 for who is not confirmed yet.
+            copies of the skeletons with `track_id` and `joint_velocities`; track_id is -1 for who
+            is not confirmed yet. Whoever is there at the start gets a number at once. Valid joints
+            are smoothed where the settings say so.
         """
         if self._last_stamp is not None and stamp_s < self._last_stamp:
             self.reset()
         at_start = self._last_stamp is None
+        elapsed = 0.0 if at_start else stamp_s - self._last_stamp
         self._last_stamp = stamp_s
-        self._forget_the_lost(stamp_s)
-        matches = self._assign(skeletons, stamp_s)
+        for track in self._tracks:
+            track.advance(elapsed)
+        matches = self._assign(skeletons)
         tracked = []
         for index, skeleton in enumerate(skeletons):
             track = matches.get(index)
             if track is None:
-                track = _Track(skeleton, stamp_s)
+                track = _Track(skeleton)
                 self._tracks.append(track)
-            else:
-                track.observe(skeleton, stamp_s, self._settings.velocity_time_s)
-            if track.id == NO_ID and (at_start or track.seen >= self._settings.confirm_after):
+            track.observe(skeleton, self.settings.joint_noise_mm)
+            if track.id == NO_ID and (at_start or track.seen >= self.settings.confirm_after):
                 track.id, self._next_id = self._next_id, self._next_id + 1
-            tracked.append(dataclasses.replace(skeleton, track_id=track.id))
-        self._drop_flickers(stamp_s)
+            tracked.append(self._answer(skeleton, track))
+        self._tracks = [track for track in self._tracks if self._remembered(track)]
         return tracked
 
-    def _assign(self, skeletons: Sequence[Skeleton], stamp_s: float) -> dict[int, _Track]:
+    def _assign(self, skeletons: Sequence[Skeleton]) -> dict[int, _Track]:
         """The track of each skeleton (by index) that has one."""
-        costs = np.full((len(self._tracks), len(skeletons)), FORBIDDEN)
-        for row, track in enumerate(self._tracks):
-            predicted = track.predict(stamp_s)
-            gate = self._settings.gate_mm + self._settings.gate_growth_mm_s * track.age(stamp_s)
-            for column, skeleton in enumerate(skeletons):
-                distance = mean_joint_distance(
-                    predicted, track.joint_valid, skeleton.joints, skeleton.joint_valid
-                )
-                if distance <= gate:
-                    costs[row, column] = distance
-        rows, columns = linear_sum_assignment(costs)
-        return {
-            int(column): self._tracks[row]
-            for row, column in zip(rows, columns)
-            if costs[row, column] < FORBIDDEN
-        }
+        matches: dict[int, _Track] = {}
+        for numbered in (True, False):
+            tracks = [track for track in self._tracks if (track.id != NO_ID) == numbered]
+            left = [index for index in range(len(skeletons)) if index not in matches]
+            if not tracks or not left:
+                continue
+            costs = pose_distances(
+                np.array([_measured(skeletons[index]) for index in left]),
+                np.array([track.joints for track in tracks]),
+                np.array([track.known for track in tracks]),
+            )
+            gates = np.array([track.gate_mm(self.settings.gate_mm) for track in tracks])
+            costs = np.where(costs <= gates, costs, _FORBIDDEN)
+            for row, column in zip(*linear_sum_assignment(costs)):
+                if costs[row, column] < _FORBIDDEN:
+                    matches[left[row]] = tracks[column]
+        return matches
 
-    def _forget_the_lost(self, stamp_s: float) -> None:
-        self._tracks = [t for t in self._tracks if t.age(stamp_s) <= self._settings.max_age_s]
+    def _answer(self, skeleton: Skeleton, track: _Track) -> Skeleton:
+        joints = skeleton.joints
+        if self.settings.smooth:
+            valid = np.asarray(skeleton.joint_valid, bool)
+            joints = np.where(valid[:, None], track.joint_motion.position, joints)
+        return dataclasses.replace(
+            skeleton,
+            joints=joints,
+            track_id=track.id,
+            joint_velocities=track.joint_motion.velocity.copy(),
+        )
 
-    def _drop_flickers(self, stamp_s: float) -> None:
-        """Who is not confirmed must be seen every time."""
-        self._tracks = [t for t in self._tracks if t.id != NO_ID or t.last_stamp == stamp_s]
+    def _remembered(self, track: _Track) -> bool:
+        if track.id == NO_ID:
+            # Who has no number must be seen every time: that is what tells people from flickers.
+            return track.missed == 0
+        return track.missed <= self.settings.max_missed or track.age_s <= self.settings.max_age_s
 
 
 class _Track:
-    """One person: where it was last seen, and how it moves."""
+    """One person: the pose last seen, carried along by the body's motion.
 
-    def __init__(self, skeleton: Skeleton, stamp_s: float):
-        self.id = NO_ID
-        self.seen = 1
-        self.last_stamp = stamp_s
-        self.joints = skeleton.joints
-        self.joint_valid = skeleton.joint_valid
-        self.velocity = np.zeros(3)  # mm/s, of the whole body
-
-    def age(self, stamp_s: float) -> float:
-        """Seconds since the person was last seen."""
-        return stamp_s - self.last_stamp
-
-    def predict(self, stamp_s: float) -> np.ndarray:
-        """Joints (J, 3) in mm at that time."""
-        return self.joints + self.velocity * self.age(stamp_s)
-
-    def observe(self, skeleton: Skeleton, stamp_s: float, velocity_time_s: float) -> None:
-        """Take the person's next skeleton."""
-        elapsed = self.age(stamp_s)
-        if elapsed > 0:
-            moved = _common_joints(self.joint_valid, skeleton.joint_valid)
-            velocity = (skeleton.joints - self.joints)[moved].mean(axis=0) / elapsed
-            weight = 1.0 - math.exp(-elapsed / velocity_time_s)
-            self.velocity = self.velocity + weight * (velocity - self.velocity)
-        self.joints = skeleton.joints
-        self.joint_valid = skeleton.joint_valid
-        self.last_stamp = stamp_s
-        self.seen += 1
-
-
-def mean_joint_distance(
-    first: np.ndarray, first_valid: np.ndarray, second: np.ndarray, second_valid: np.ndarray
-) -> float:
-    """Mean distance in mm of two skeletons (J, 3) over the joints that are valid (J,) in both.
-
-    Over all joints where they have no valid joint in common.
+    Attributes:
+        joints: (J, 3) mm, where the joints are expected now.
+        known: (J,) bool, joints that were ever seen.
+        seen: moments with this person.
+        missed: moments since then.
+        age_s: seconds since then.
     """
-    both = _common_joints(first_valid, second_valid)
-    return float(np.linalg.norm((first - second)[both], axis=1).mean())
+
+    def __init__(self, skeleton: Skeleton):
+        self.id = NO_ID
+        self.seen = 0
+        self.missed = 0
+        self.age_s = 0.0
+        self.joints = np.array(skeleton.joints, dtype=np.float64)
+        self.known = np.array(skeleton.joint_valid, dtype=bool)
+        # Only the body's displacement matters, so that it may start anywhere.
+        self._body = MovingPoints(np.zeros((1, 3)), _BODY)
+        self.joint_motion = MovingPoints(self.joints, _JOINTS)
+
+    def gate_mm(self, narrow_mm: float) -> float:
+        """Farthest mean joint distance of this person's next skeleton from `joints`."""
+        return min(
+            max(narrow_mm, _WIDEST_GATE_MM), narrow_mm + 2.0 * float(self._body.deviation_mm[0])
+        )
+
+    def advance(self, elapsed_s: float) -> None:
+        """Move on by some seconds, unseen."""
+        before = self._body.position
+        self._body.advance(elapsed_s)
+        self.joints = self.joints + (self._body.position - before)
+        self.joint_motion.advance(elapsed_s)
+        self.missed += 1
+        self.age_s += elapsed_s
+
+    def observe(self, skeleton: Skeleton, joint_noise_mm: float) -> None:
+        """Take this moment's skeleton."""
+        measured = _measured(skeleton)
+        valid = np.isfinite(measured).all(axis=1)
+        common = valid & self.known
+        if common.any():
+            before = self._body.position
+            shift = (measured - self.joints)[common].mean(axis=0)
+            self._body.correct(before + shift, _BODY_NOISE_MM)
+            # The filter takes part of the shift as the body's; the rest is noise of all joints
+            # together, which the pose must not keep.
+            moved = self._body.position - before
+            self.joints = np.where(valid[:, None], measured - shift, self.joints) + moved
+        else:
+            self.joints = np.where(valid[:, None], measured, self.joints)
+        self.joint_motion.correct(measured, joint_noise_mm)
+        self.known |= valid
+        self.seen += 1
+        self.missed = 0
+        self.age_s = 0.0
 
 
-def _common_joints(first_valid: np.ndarray, second_valid: np.ndarray) -> np.ndarray:
-    both = np.asarray(first_valid, bool) & np.asarray(second_valid, bool)
-    return both if both.any() else np.ones_like(both)
+class MovingPoints:
+    """Kalman filters of N points whose velocities fade: an Ornstein-Uhlenbeck process.
+
+    Between two measurements a point goes on with its velocity, which forgets itself over
+    `persistence_s` and is `speed_mm_s` large where nothing is known (Singer's model of 1970, one
+    order lower). The three axes share one covariance.
+
+    Args:
+        position: (N, 3) first guess, mm, to be corrected by a first measurement.
+        motion: speed_mm_s is the standard deviation of a coordinate's velocity, persistence_s how
+            long a velocity lasts.
+
+    Attributes:
+        position: (N, 3) mm.
+        velocity: (N, 3) mm/s.
+    """
+
+    def __init__(self, position: np.ndarray, motion: _Motion):
+        self._motion = motion
+        self.position = np.array(position, dtype=np.float64)
+        self.velocity = np.zeros_like(self.position)
+        # Of position, of both, of velocity; each (N,).
+        count = len(self.position)
+        self._pp = np.full(count, _UNKNOWN_MM**2)
+        self._pv = np.zeros(count)
+        self._vv = np.full(count, motion.speed_mm_s**2)
+
+    @property
+    def deviation_mm(self) -> np.ndarray:
+        """(N,) standard deviation of a coordinate."""
+        return np.sqrt(self._pp)
+
+    def advance(self, elapsed_s: float) -> None:
+        """Predict the state some seconds later."""
+        variance, lasting = self._motion.speed_mm_s**2, self._motion.persistence_s
+        left = np.exp(-elapsed_s / lasting)
+        reach = lasting * (1.0 - left)
+        self.position = self.position + reach * self.velocity
+        self.velocity = left * self.velocity
+        grown = variance * lasting * (2.0 * elapsed_s - lasting * (3.0 - left) * (1.0 - left))
+        self._pp = self._pp + 2.0 * reach * self._pv + reach**2 * self._vv + grown
+        self._pv = left * (self._pv + reach * self._vv) + variance * reach**2 / lasting
+        self._vv = left**2 * self._vv + variance * (1.0 - left**2)
+
+    def correct(self, measured: np.ndarray, noise_mm: float) -> None:
+        """Take measured positions (N, 3), of that standard deviation; NaN where none was seen."""
+        innovation = np.asarray(measured) - self.position
+        seen = np.isfinite(innovation).all(axis=1)
+        total = self._pp + noise_mm**2
+        gain, gain_v = (np.where(seen, share / total, 0.0) for share in (self._pp, self._pv))
+        innovation = np.where(seen[:, None], innovation, 0.0)
+        self.position = self.position + gain[:, None] * innovation
+        self.velocity = self.velocity + gain_v[:, None] * innovation
+        self._vv = self._vv - gain_v * self._pv
+        self._pv = (1.0 - gain) * self._pv
+        self._pp = (1.0 - gain) * self._pp
+
+
+def _measured(skeleton: Skeleton) -> np.ndarray:
+    """(J, 3) its valid joints, mm; the others NaN."""
+    valid = np.asarray(skeleton.joint_valid, bool)
+    return np.where(valid[:, None], skeleton.joints, np.nan)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 from builtin_interfaces.msg import Time
-from geometry_msgs.msg import Point, TransformStamped
+from geometry_msgs.msg import Point, TransformStamped, Vector3
 from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
@@ -260,7 +260,14 @@ def _skeleton_to_message(skeleton: Skeleton, joint_set: JointSet) -> SkeletonMes
         joints=[_point(joint) for joint in skeleton.joints],
         joint_scores=[float(score) for score in skeleton.joint_scores],
         joint_valid=[bool(valid) for valid in skeleton.joint_valid],
+        joint_velocities=_velocities(skeleton.joint_velocities),
     )
+
+
+def _velocities(mm_per_s: np.ndarray | None) -> list[Vector3]:
+    if mm_per_s is None:
+        return []
+    return [Vector3(x=x, y=y, z=z) for x, y, z in (np.asarray(mm_per_s) / MM_PER_M).tolist()]
 
 
 def _point(position: np.ndarray) -> Point:
@@ -279,7 +286,9 @@ def skeletons_from_message(message: SkeletonArray) -> list[Skeleton]:
     joints = len(get_joint_set(message.joint_set))
     skeletons = []
     for person in message.skeletons:
-        lengths = {len(person.joints), len(person.joint_scores), len(person.joint_valid)}
+        velocities = person.joint_velocities or None
+        arrays = (person.joints, person.joint_scores, person.joint_valid, velocities)
+        lengths = {len(values) for values in arrays if values is not None}
         if lengths != {joints}:
             raise InputError(
                 f"skeleton {person.track_id} has {sorted(lengths)} joint values, expected "
@@ -292,6 +301,8 @@ def skeletons_from_message(message: SkeletonArray) -> list[Skeleton]:
                 joint_valid=np.array(person.joint_valid, dtype=bool),
                 score=person.score,
                 track_id=person.track_id,
+                joint_velocities=velocities
+                and MM_PER_M * np.array([[v.x, v.y, v.z] for v in velocities]),
             )
         )
     return skeletons

@@ -18,6 +18,7 @@ from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.rig import Rig, load_rig, propose_space
 from voxelpose_core.geometry.space import Space
 from voxelpose_core.skeletons import COCO17
+from voxelpose_core.walks import walking_pose
 from voxelpose_ros import conversions, process, topics
 from voxelpose_ros.msg import Keypoints2DArray, SkeletonArray
 from voxelpose_ros.pacing import Handshake, Pace, flush, spin_beside
@@ -27,17 +28,6 @@ _MIN_SEEN_JOINTS = 5
 _SPEED_MM_S = 1000.0
 _STRIDES_PER_S = 0.9
 _PERSONAL_SPACE_MM = 900.0
-
-# Segment lengths as shares of stature (Drillis and Contini, 1966).
-_HIP, _SHOULDER, _TRUNK = 0.058, 0.104, 0.288
-_UPPER_ARM, _FOREARM, _THIGH, _SHANK, _ANKLE = 0.176, 0.146, 0.245, 0.246, 0.039
-_HEAD = {
-    "nose": (0.068, 0.0, 0.095),
-    "left_eye": (0.052, 0.019, 0.117),
-    "right_eye": (0.052, -0.019, 0.117),
-    "left_ear": (0.0, 0.043, 0.107),
-    "right_ear": (0.0, -0.043, 0.107),
-}
 
 
 class WalkingPeople:
@@ -73,41 +63,10 @@ class WalkingPeople:
         return np.array(people).reshape(-1, len(COCO17), 3)
 
     def _person(self, stature: float, angle: float, phase: float) -> np.ndarray:
-        local = stature * _stride(phase)
-        ankles = local[[COCO17.index("left_ankle"), COCO17.index("right_ankle")], 2]
-        local[:, 2] += _ANKLE * stature - ankles.min()
         outward = np.array([np.cos(angle), np.sin(angle), 0.0])
-        forward = np.array([-np.sin(angle), np.cos(angle), 0.0])
         floor = np.array([*self._space.center[:2], self._space.low[2]])
         # Counter-clockwise, so that the left hand points to the centre.
-        axes = np.array([forward, -outward, [0.0, 0.0, 1.0]])
-        return floor + self._radius * outward + local @ axes
-
-
-def _stride(phase: float) -> np.ndarray:
-    """(17, 3) a walker of stature 1: x forward, y left, z up, mid-hip at the origin."""
-    joints = np.zeros((len(COCO17), 3))
-    for side, sign in (("left", 1.0), ("right", -1.0)):
-        swing = sign * np.sin(phase)
-        hip = np.array([0.0, sign * _HIP, 0.0])
-        knee = hip + _THIGH * _hanging(0.42 * swing + 0.08)
-        bend = 0.25 + 0.45 * max(0.0, sign * np.cos(phase))
-        shoulder = np.array([0.0, sign * _SHOULDER, _TRUNK])
-        elbow = shoulder + _UPPER_ARM * _hanging(-0.35 * swing)
-        joints[COCO17.index(f"{side}_hip")] = hip
-        joints[COCO17.index(f"{side}_knee")] = knee
-        joints[COCO17.index(f"{side}_ankle")] = knee + _SHANK * _hanging(0.42 * swing - bend)
-        joints[COCO17.index(f"{side}_shoulder")] = shoulder
-        joints[COCO17.index(f"{side}_elbow")] = elbow
-        joints[COCO17.index(f"{side}_wrist")] = elbow + _FOREARM * _hanging(0.4 - 0.35 * swing)
-    for name, offset in _HEAD.items():
-        joints[COCO17.index(name)] = np.array([0.0, 0.0, _TRUNK]) + offset
-    return joints
-
-
-def _hanging(angle: float) -> np.ndarray:
-    """Unit vector that hangs down, swung forward by an angle in radians."""
-    return np.array([np.sin(angle), 0.0, -np.cos(angle)])
+        return walking_pose(stature, phase, floor + self._radius * outward, angle + np.pi / 2)
 
 
 def observe(

@@ -140,29 +140,24 @@ class NodeSettings:
 
 
 def _tracker_settings(p: Parameters) -> TrackerSettings:
-    default = TrackerSettings()
+    fields = TrackerSettings.model_fields
+
+    def number(name: str, low: float, high: float) -> float:
+        field = fields[name]
+        return p.number(f"track_{name}", field.default, field.description, low, high)
+
+    def integer(name: str, low: int, high: int) -> int:
+        field = fields[name]
+        return p.integer(f"track_{name}", field.default, field.description, low, high)
+
+    smooth = fields["smooth"]
     return TrackerSettings(
-        gate_mm=p.number(
-            "track_gate_mm",
-            default.gate_mm,
-            "Largest mean joint distance between two moments of one person.",
-            1.0,
-            10000.0,
-        ),
-        max_age_s=p.number(
-            "track_max_age_s",
-            default.max_age_s,
-            "A person unseen for longer gets a new id.",
-            0.01,
-            3600.0,
-        ),
-        confirm_after=p.integer(
-            "track_confirm_after",
-            default.confirm_after,
-            "A newcomer gets its id when it was seen this often in a row.",
-            1,
-            100,
-        ),
+        gate_mm=number("gate_mm", 1.0, 10000.0),
+        max_age_s=number("max_age_s", 0.01, 3600.0),
+        max_missed=integer("max_missed", 0, 10000),
+        confirm_after=integer("confirm_after", 1, 100),
+        smooth=p.flag("track_smooth", smooth.default, smooth.description),
+        joint_noise_mm=number("joint_noise_mm", 1.0, 1000.0),
     )
 
 
