@@ -8,14 +8,24 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
+import cv2
 import numpy as np
 import rclpy
+from coloured_dots_node import draw_person
+from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from sensor_msgs.msg import CameraInfo, CompressedImage
+from std_msgs.msg import Header
 
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.rig import Rig, Space, save_rig
+from voxelpose_core.skeletons import COCO17
+from voxelpose_ros import conversions
 from voxelpose_ros.bringup import image_transport
+from voxelpose_ros.msg import SkeletonArray
+from voxelpose_ros.rig_simulator import WalkingPeople
+from voxelpose_ros.topics import camera_info_topic
 
 TIMEOUT_S = 240.0
 
@@ -95,6 +105,15 @@ class Ros:
         )
         assert process.poll() is None, process.output()
 
+    def call(self, service_type, name, **request):
+        """The answer of a service."""
+        client = self.node.create_client(service_type, name)
+        self.spin_until(client.service_is_ready, f"service {name}")
+        answer = client.call_async(service_type.Request(**request))
+        self.spin_until(answer.done, f"an answer of {name}")
+        self.node.destroy_client(client)
+        return answer.result()
+
     def stop(self, process):
         """End a process as Ctrl-C does; returns its exit code."""
         if process.poll() is None:
@@ -112,6 +131,108 @@ class Ros:
         self._executor.shutdown()
         self.node.destroy_node()
         rclpy.shutdown(context=self._context)
+
+
+class Cameras:
+    """Publishes what the cameras of a rig see, good or bad, and reads what the node says of it.
+
+    Args:
+        ros: the domain.
+        rig: the cameras.
+        message_type: Image, CompressedImage or Keypoints2DArray.
+        topic: of the messages, with `{camera}`; the CameraInfo lies beside it.
+        node: full name of the node.
+    """
+
+    def __init__(self, ros, rig, message_type, topic, node_name="/voxelpose"):
+        self.ros, self.rig, self.problems = ros, rig, {}
+        self.node_name = node_name
+        self.skeletons = f"{node_name}/skeletons"
+        self.joints = WalkingPeople(rig.space, 1, seed=5).joints(0.0)[0]
+        node = ros.node
+        self.publishers = {
+            name: node.create_publisher(message_type, topic.format(camera=name), 10)
+            for name in rig.names
+        }
+        self.infos = {
+            name: node.create_publisher(
+                CameraInfo, camera_info_topic(topic.format(camera=name)), 10
+            )
+            for name in rig.names
+        }
+        ros.listen(SkeletonArray, self.skeletons)
+        ros.listen(DiagnosticArray, "/diagnostics")
+
+    def wait_for_node(self, process):
+        self.ros.wait_for_node(process, self.skeletons)
+        publishers = [*self.publishers.values(), *self.infos.values()]
+        self.ros.spin_until(
+            lambda: all(p.get_subscription_count() for p in publishers), "the subscriptions"
+        )
+        self.ros.spin_for(1.0)
+
+    def image(self, name, stamp):
+        camera = self.rig.camera(name)
+        width, height = camera.image_size
+        image = np.zeros((height, width, 3), np.uint8)
+        draw_person(image, camera.project(self.joints)[0], camera.sees(self.joints))
+        return conversions.bgr_to_image(image, Header(stamp=stamp))
+
+    def compressed(self, name, stamp):
+        image = conversions.image_to_bgr(self.image(name, stamp))
+        message = CompressedImage(header=Header(stamp=stamp), format="png")
+        message.data.frombytes(cv2.imencode(".png", image)[1].tobytes())
+        return message
+
+    def keypoints(self, name, stamp):
+        camera = self.rig.camera(name)
+        pixels, _ = camera.project(self.joints)
+        seen = camera.sees(self.joints)
+        person = np.column_stack([pixels, seen * 0.9])[None]
+        return conversions.keypoints_to_message(person, camera, COCO17, Header(stamp=stamp))
+
+    def publish(self, make, names=None):
+        """Publish one moment of all or some cameras."""
+        stamp = self.ros.node.get_clock().now().to_msg()
+        for name in names or self.rig.names:
+            self.publishers[name].publish(make(name, stamp))
+
+    def show(self, make, spoil=None, bad=()):
+        """Publish one moment and return the answer to it; `spoil` changes the bad cameras'."""
+        stamp = self.ros.node.get_clock().now().to_msg()
+        before = len(self.ros.heard[self.skeletons])
+        for name, publisher in self.publishers.items():
+            message = make(name, stamp)
+            if name in bad:
+                spoil(message)
+            publisher.publish(message)
+        self.ros.spin_until(lambda: len(self.ros.heard[self.skeletons]) > before, "an answer")
+        return self.ros.heard[self.skeletons][-1]
+
+    def problem(self, name):
+        """The next problem that the diagnostics tell of the camera, or of the estimator."""
+
+        def values():
+            status = self.status(name)
+            return {v.key: v.value for v in status.values} if status else {"problems": 0}
+
+        known = self.problems.get(name, 0)
+        self.ros.spin_until(lambda: int(values()["problems"]) > known, f"a problem of {name}")
+        self.problems[name] = int(values()["problems"])
+        return values()["last problem"]
+
+    def status(self, name):
+        """The last status of the camera, or of the estimator."""
+        for message in reversed(self.ros.heard["/diagnostics"]):
+            for status in message.status:
+                if status.name == f"{self.node_name.strip('/')}: {name}":
+                    return status
+        return None
+
+    def value(self, name, key):
+        """A value of the last status of the camera, or of the estimator; None without one."""
+        status = self.status(name)
+        return None if status is None else {v.key: v.value for v in status.values}.get(key)
 
 
 def python_command(module, **parameters):

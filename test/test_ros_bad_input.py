@@ -11,18 +11,13 @@ import pytest
 
 pytest.importorskip("voxelpose_ros.msg", reason="the package's messages are not built")
 
-from coloured_dots_node import draw_person  # noqa: E402
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus  # noqa: E402
-from ros_processes import Ros, python_command, room_rig  # noqa: E402
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image  # noqa: E402
-from std_msgs.msg import Header  # noqa: E402
+from diagnostic_msgs.msg import DiagnosticStatus  # noqa: E402
+from ros_processes import Cameras, Ros, python_command, room_rig  # noqa: E402
+from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
 
 from voxelpose_ros import camera_player, conversions, rig_simulator  # noqa: E402
 from voxelpose_ros import node as voxelpose_node  # noqa: E402
-from voxelpose_ros.msg import Keypoints2D, Keypoints2DArray, SkeletonArray  # noqa: E402
-from voxelpose_ros.rig_simulator import WalkingPeople  # noqa: E402
-
-SKELETONS = "/voxelpose/skeletons"
+from voxelpose_ros.msg import Keypoints2D, Keypoints2DArray  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +48,7 @@ BAD_STARTS = [
     (NODE, {"rig_file": "nowhere.yaml"}, "nowhere.yaml: does not exist"),
     (NODE, {"cameras": "[camera0, camera9]"}, "camera 'camera9' is not in rig 'room'"),
     (NODE, {"cameras": "[camera0]"}, "1 camera(s), expected at least 2"),
-    (NODE, {"topics": "[/a, /b]"}, "has calibrations of 3 cameras (camera0, camera1, camera2)"),
+    (NODE, {"topics": "[/a, /b]"}, "calibrations of 3 cameras (camera0, camera1, camera2)"),
     (NODE, {"topics": "[/a, /b, /a]"}, "topic '/a' serves two cameras"),
     (NODE, {"topics": "[/a, /b, '/9 c']"}, "topic '/9 c' is not a ROS name"),
     (NODE, {"image_topic": "/image"}, "topic '/image' has no '{camera}' in it"),
@@ -71,7 +66,7 @@ BAD_STARTS = [
     (PLAYER, {}, "'videos' and 'image_folders': expected one of them"),
     (PLAYER, {"videos": "[a.mp4, b.mp4]"}, "2 videos for 3 cameras"),
     (PLAYER, {"videos": "[a.mp4, b.mp4, c.mp4]"}, "a.mp4"),
-    (PLAYER, {"drop": "1.5"}, "'drop' is refused, expected a number from 0 to 1"),
+    (PLAYER, {"drop": "1.5"}, "'drop' is 1.5, expected a number from 0 to 1"),
     (SIMULATOR, {"rig_file": "nowhere.yaml"}, "nowhere.yaml: does not exist"),
     (SIMULATOR, {"people": "40"}, "40 people, expected at most"),
 ]
@@ -102,86 +97,6 @@ def test_unreadable_ros_arguments_are_told_in_one_line(capfd):
     lines = [x for x in capfd.readouterr().err.splitlines() if x.startswith("error: ")]
     assert len(lines) == 1
     assert "nonsense" in lines[0]
-
-
-class Cameras:
-    """Publishes what the cameras of a rig see, good or bad, and reads what the node says of it."""
-
-    def __init__(self, ros, rig, message_type, topic):
-        self.ros, self.rig, self.problems = ros, rig, {}
-        self.joints = WalkingPeople(rig.space, 1, seed=5).joints(0.0)[0]
-        node = ros.node
-        self.publishers = {
-            name: node.create_publisher(message_type, topic.format(camera=name), 10)
-            for name in rig.names
-        }
-        self.infos = {
-            name: node.create_publisher(CameraInfo, f"/{name}/camera_info", 10)
-            for name in rig.names
-        }
-        ros.listen(SkeletonArray, SKELETONS)
-        ros.listen(DiagnosticArray, "/diagnostics")
-
-    def wait_for_node(self, process):
-        self.ros.wait_for_node(process, SKELETONS)
-        publishers = [*self.publishers.values(), *self.infos.values()]
-        self.ros.spin_until(
-            lambda: all(p.get_subscription_count() for p in publishers), "the subscriptions"
-        )
-        self.ros.spin_for(1.0)
-
-    def image(self, name, stamp):
-        camera = self.rig.camera(name)
-        width, height = camera.image_size
-        image = np.zeros((height, width, 3), np.uint8)
-        draw_person(image, camera.project(self.joints)[0], camera.sees(self.joints))
-        return conversions.bgr_to_image(image, Header(stamp=stamp))
-
-    def compressed(self, name, stamp):
-        image = conversions.image_to_bgr(self.image(name, stamp))
-        message = CompressedImage(header=Header(stamp=stamp), format="png")
-        message.data.frombytes(cv2.imencode(".png", image)[1].tobytes())
-        return message
-
-    def keypoints(self, name, stamp):
-        camera = self.rig.camera(name)
-        pixels, _ = camera.project(self.joints)
-        seen = camera.sees(self.joints)
-        person = np.column_stack([pixels, seen * 0.9])[None]
-        joint_set = conversions.get_joint_set("coco17")
-        return conversions.keypoints_to_message(person, camera, joint_set, Header(stamp=stamp))
-
-    def show(self, make, spoil=None, bad=()):
-        """Publish one moment and return the answer to it; `spoil` changes the bad cameras'."""
-        stamp = self.ros.node.get_clock().now().to_msg()
-        before = len(self.ros.heard[SKELETONS])
-        for name, publisher in self.publishers.items():
-            message = make(name, stamp)
-            if name in bad:
-                spoil(message)
-            publisher.publish(message)
-        self.ros.spin_until(lambda: len(self.ros.heard[SKELETONS]) > before, "an answer")
-        return self.ros.heard[SKELETONS][-1]
-
-    def problem(self, name):
-        """The next problem that the diagnostics tell of the camera, or of the estimator."""
-
-        def values():
-            status = self.status(name)
-            return {v.key: v.value for v in status.values} if status else {"problems": 0}
-
-        known = self.problems.get(name, 0)
-        self.ros.spin_until(lambda: int(values()["problems"]) > known, f"a problem of {name}")
-        self.problems[name] = int(values()["problems"])
-        return values()["last problem"]
-
-    def status(self, name):
-        """The last status of the camera, or of the estimator."""
-        for message in reversed(self.ros.heard["/diagnostics"]):
-            for status in message.status:
-                if status.name == f"voxelpose: {name}":
-                    return status
-        return None
 
 
 @pytest.fixture(scope="module")

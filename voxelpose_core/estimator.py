@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -143,19 +144,42 @@ class PoseEstimator:
     ):
         if len(rig.cameras) < 2:
             raise InputError(f"rig '{rig.name}' has {len(rig.cameras)} camera, expected at least 2")
-        self.rig = rig
         self.settings = settings
         self.device = select_device(device)
         self.weights_path = find_weights(weights)
         self.model = load_weights(self.weights_path, self.device)
         self.joint_set = get_joint_set(self.model.config.joint_set_name)
+        self._place(rig, space)
+        self.detector = None if self._has_backbone else _make_detector(detector, self.joint_set)
+
+    def recalibrated(self, rig: Rig, space: Space | None = None) -> PoseEstimator:
+        """An estimator of the same cameras, newly calibrated; it shares model and detector.
+
+        Args:
+            rig: the cameras, in the order of before.
+            space: as for a new estimator.
+
+        Raises:
+            InputError: when these are other cameras.
+        """
+        if rig.names != self.rig.names:
+            raise InputError(
+                f"rig '{rig.name}' has the cameras {', '.join(rig.names)}, "
+                f"expected {', '.join(self.rig.names)}"
+            )
+        other = copy.copy(self)
+        other._place(rig, space)
+        return other
+
+    def _place(self, rig: Rig, space: Space | None) -> None:
+        """Everything that follows from the cameras."""
+        self.rig = rig
         self.space = space or self._own_space() or rig.space or propose_space(rig)
         self.grid = self.model.proposal_grid(self.space.center, self.space.size)
         self.network_size, self.heatmap_size = self._input_sizes()
         self.views = Views.from_cameras(
             rig.cameras, self.network_size, self.heatmap_size, self.device
         )
-        self.detector = None if self._has_backbone else _make_detector(detector, self.joint_set)
 
     def description(self) -> dict[str, Any]:
         """What runs: weights, device, kernel, grids, detector; plain values."""

@@ -45,6 +45,7 @@ class Health:
         self._topics = dict(topics)
         self._lock = threading.Lock()
         self._problems = {name: _Problem() for name in ("", *topics)}
+        self._notes: dict[str, str] = {}
         self._latency_ms: deque[float] = deque(maxlen=_WINDOW)
         self._timings_ms: dict[str, deque[float]] = {}
         self._moments = 0
@@ -52,6 +53,16 @@ class Health:
         self._started_s = now_s
         self._reported_s = now_s
         self._reported = Counter()
+
+    def begin(self, now_s: float) -> None:
+        """The node subscribes now: from here on cameras are expected to be heard."""
+        with self._lock:
+            self._started_s = now_s
+
+    def note(self, camera: str, text: str) -> None:
+        """What may be why nothing comes from a camera; shown until something does."""
+        with self._lock:
+            self._notes[camera] = text
 
     def problem(self, text: str, now_s: float, camera: str = "") -> bool:
         """Note what went wrong, with a camera or at large; whether it is worth a log line now."""
@@ -78,25 +89,29 @@ class Health:
         self,
         stamp: Time,
         now_s: float,
+        active: bool,
         statistics: Mapping[str, CameraStatistics],
         publishers: Mapping[str, int],
         description: Mapping[str, object],
     ) -> DiagnosticArray:
-        """One status for the estimator, one for each camera.
+        """One status for the estimator and, while the node is active, one for each camera.
 
         Args:
             stamp: the message's stamp.
             now_s: the clock of the other times.
+            active: whether the node subscribes.
             statistics: of the synchronizer, by camera.
             publishers: how many there are on each camera's topic.
             description: further values of the estimator's status.
         """
         with self._lock:
             interval = max(now_s - self._reported_s, 1e-6)
-            status = [self._estimator_status(now_s, interval, description)]
-            for camera, values in statistics.items():
+            status = [self._estimator_status(now_s, interval, active, description)]
+            for camera, values in statistics.items() if active else ():
                 rate = (values.received - self._reported[camera]) / interval
                 self._reported[camera] = values.received
+                if rate > 0:
+                    self._notes.pop(camera, None)
                 status.append(
                     self._camera_status(camera, now_s, values, rate, publishers[camera])
                 )
@@ -106,11 +121,12 @@ class Health:
         return message
 
     def _estimator_status(
-        self, now_s: float, interval: float, description: Mapping[str, object]
+        self, now_s: float, interval: float, active: bool, description: Mapping[str, object]
     ) -> DiagnosticStatus:
         rate = (self._moments - self._reported[""]) / interval
         self._reported[""] = self._moments
         values = {
+            "state": "active" if active else "inactive",
             "moments estimated": self._moments,
             "moments per second": f"{rate:.2f}",
             **_quantiles("latency", self._latency_ms),
@@ -123,6 +139,8 @@ class Health:
         level, text = DiagnosticStatus.OK, f"{rate:.1f} moments per second"
         if now_s - problem.time_s < _PROBLEM_LASTS_S:
             level, text = DiagnosticStatus.WARN, problem.text
+        elif not active:
+            text = "inactive"
         elif self._moments == 0:
             level, text = DiagnosticStatus.WARN, "no moment estimated yet"
         return self._status("estimator", level, text, values | _problem_values(problem))
@@ -136,9 +154,7 @@ class Health:
         publishers: int,
     ) -> DiagnosticStatus:
         topic = self._topics[camera]
-        heard_s = self._started_s
-        if statistics.last_heard_ns is not None:
-            heard_s = statistics.last_heard_ns / SECOND
+        heard_s = max(self._started_s, (statistics.last_heard_ns or 0) / SECOND)
         problem = self._problems[camera]
         level, text = DiagnosticStatus.OK, f"{rate:.1f} messages per second"
         if now_s - heard_s > _SILENT_AFTER_S:
@@ -147,6 +163,8 @@ class Health:
                 f"nothing on {topic} for {now_s - heard_s:.1f} s, "
                 f"expected a stream ({publishers} publishers there)"
             )
+            if camera in self._notes:
+                text += f": {self._notes[camera]}"
         if now_s - problem.time_s < _PROBLEM_LASTS_S:
             level, text = max(level, DiagnosticStatus.WARN), problem.text
         values = {

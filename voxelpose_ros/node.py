@@ -3,242 +3,332 @@
 from __future__ import annotations
 
 import sys
-import threading
 import time
-import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
+from typing import Any
 
-import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.node import Node
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
-from std_msgs.msg import Header
-from visualization_msgs.msg import MarkerArray
 
 from voxelpose_core.errors import InputError
-from voxelpose_core.estimator import Estimate, PoseEstimator
+from voxelpose_core.estimator import PoseEstimator
 from voxelpose_core.geometry.camera import Camera
-from voxelpose_core.tracking import Tracker
+from voxelpose_core.geometry.rig import Rig
 from voxelpose_ros import conversions, process, topics
+from voxelpose_ros.calibration import RigFile
 from voxelpose_ros.diagnostics import Health
-from voxelpose_ros.markers import SkeletonMarkers
-from voxelpose_ros.msg import Keypoints2DArray, SkeletonArray
+from voxelpose_ros.msg import Keypoints2DArray
+from voxelpose_ros.outputs import Outputs
+from voxelpose_ros.parameters import Parameters
 from voxelpose_ros.settings import NodeSettings
-from voxelpose_ros.synchronizer import LatestSlot, SynchronizedSet, Synchronizer
-
-try:
-    from rclpy.event_handler import SubscriptionEventCallbacks
-except ImportError:  # before ROS 2 Jazzy
-    from rclpy.qos_event import SubscriptionEventCallbacks
+from voxelpose_ros.synchronizer import Synchronizer
+from voxelpose_ros.worker import EstimationWorker, Received
 
 _MESSAGE_TYPES = {"image": Image, "compressed": CompressedImage, "keypoints": Keypoints2DArray}
-_POLL_PERIOD_S = 0.01
+_SYNCHRONIZER_PERIOD_S = 0.01
+_CALIBRATION_PERIOD_S = 0.5
 _DIAGNOSTICS_PERIOD_S = 1.0
+# A stamp this far ahead of the node's clock is no camera's.
+_MOST_AHEAD_NS = 3600 * conversions.SECOND
 
 
-class VoxelPoseNode(Node):
+class VoxelPoseNode(LifecycleNode):
     """Subscribes to N calibrated cameras and publishes the people that they see, in 3D.
 
+    A managed node: `configure` loads calibration and weights and advertises the output, `activate`
+    subscribes and starts to estimate, `deactivate` and `cleanup` undo the one and the other.
     Callbacks only sort messages into moments; a worker thread decodes, estimates and publishes the
     newest moment. A bad message ends in a diagnostic and costs that message.
 
     Raises:
-        InputError: when a parameter, the rig file or the weights are not as expected.
+        InputError: when a parameter is not as expected.
     """
 
     def __init__(self):
         super().__init__("voxelpose")
-        self._settings = settings = NodeSettings.declare(self)
-        self._rig = settings.load_rig()
-        self._topics = settings.camera_topics(self._rig)
-        self._frame = settings.frame_id or self._rig.frame
-        self._estimator = PoseEstimator(
-            self._rig,
+        self._declared = Parameters(self, fixed=False)
+        self._settings = NodeSettings.read(self._declared)
+        self.add_on_set_parameters_callback(self._on_parameters)
+        # What configure and activate acquired, and how to give it back.
+        self._configured: ExitStack | None = None
+        self._active: ExitStack | None = None
+        self._starting = False
+        self._failure: Exception | None = None
+
+    # Transitions ----------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Configure and activate, unless the parameter `autostart` leaves that to others.
+
+        Raises:
+            InputError: when the calibration, the weights or a parameter are not as expected.
+        """
+        if not self._settings.autostart:
+            return
+        self._starting = True
+        for trigger in (self.trigger_configure, self.trigger_activate):
+            if trigger() != TransitionCallbackReturn.SUCCESS:
+                raise self._failure
+        self._starting = False
+
+    def close(self) -> None:
+        """Give everything back, before the node is destroyed."""
+        self._deactivate()
+        self._clean_up()
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load calibration and weights, advertise the output."""
+        return self._attempt(self._configure)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Subscribe to the cameras and start to estimate."""
+        return self._attempt(self._activate)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Unsubscribe and stop to estimate."""
+        return self._attempt(self._deactivate)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Release weights and calibration, take the output back."""
+        return self._attempt(self._clean_up)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Release everything, from whatever state."""
+        return self._attempt(self.close)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Back to the beginning."""
+        return self._attempt(self.close)
+
+    def _attempt(self, work: Callable[[], None]) -> TransitionCallbackReturn:
+        try:
+            work()
+        except InputError as error:
+            self._failure = error
+            # A start by itself ends the process, with this line.
+            if not self._starting:
+                self.get_logger().error(str(error))
+            return TransitionCallbackReturn.FAILURE
+        # rclpy would swallow it.
+        except Exception as error:
+            self._failure = error
+            self.get_logger().error(f"{type(error).__name__}: {error}")
+            return TransitionCallbackReturn.ERROR
+        return TransitionCallbackReturn.SUCCESS
+
+    def _configure(self) -> None:
+        settings = self._settings
+        with ExitStack() as acquired:
+            self._calibration = RigFile(settings.rig_file, settings.load_rig)
+            acquired.callback(self._calibration.close)
+            rig = self._calibration.poll()
+            self._topics = settings.camera_topics(rig.names)
+            self._synchronizer = self._make_synchronizer(settings)
+            estimator = self._make_estimator(rig)
+            name = self.get_fully_qualified_name().strip("/")
+            self._health = Health(name, rig.name, self._topics, time.monotonic())
+            self._outputs = Outputs(
+                self,
+                rig.names,
+                settings.frame_id,
+                settings.output_reliability,
+                self._on_incompatible_subscriber,
+            )
+            acquired.callback(self._outputs.close)
+            self._calibration_faults: dict[str, str] = {}
+            self._worker = EstimationWorker(
+                settings,
+                estimator,
+                self._topics,
+                self._outputs,
+                self._health,
+                self._problem,
+                self._calibration_faults,
+                self._now_ns,
+            )
+            self._every(_CALIBRATION_PERIOD_S, self._recalibrate, acquired)
+            self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+            acquired.callback(self.destroy_publisher, self._diagnostics)
+            self._every(_DIAGNOSTICS_PERIOD_S, self._publish_diagnostics, acquired)
+            self._configured = acquired.pop_all()
+        self.get_logger().info(
+            f"rig '{rig.name}' with {len(rig)} cameras, space {estimator.space} mm, "
+            f"weights '{settings.weights}' on {estimator.device}"
+        )
+
+    def _activate(self) -> None:
+        with ExitStack() as acquired:
+            self._health.begin(time.monotonic())
+            # After the subscriptions are gone.
+            acquired.callback(self._worker.stop)
+            self._worker.start()
+            self._subscribe(acquired)
+            self._every(_SYNCHRONIZER_PERIOD_S, lambda: self._synchronizer.poll(), acquired)
+            self._active = acquired.pop_all()
+
+    def _deactivate(self) -> None:
+        if self._active is not None:
+            self._active.close()
+            self._active = None
+
+    def _clean_up(self) -> None:
+        if self._configured is not None:
+            self._configured.close()
+            self._configured = None
+            # Weights and heatmaps fill a device's memory.
+            del self._worker
+
+    def _every(self, period_s: float, work: Callable[[], None], acquired: ExitStack) -> None:
+        acquired.callback(self.destroy_timer, self.create_timer(period_s, work))
+
+    def _make_estimator(self, rig: Rig) -> PoseEstimator:
+        settings = self._settings
+        return PoseEstimator(
+            rig,
             weights=settings.weights,
             device=settings.device,
             detector=None if settings.input == "keypoints" else settings.detector,
             space=settings.space,
             settings=settings.estimator,
         )
-        self._tracker = Tracker(settings.tracker)
-        self._markers = SkeletonMarkers()
-        self._health = Health(self.get_name(), self._rig.name, self._topics, time.monotonic())
-        self._calibration_faults: dict[str, str] = {}
-        self._slot = LatestSlot()
-        self._synchronizer = Synchronizer(
-            self._rig.names,
+
+    def _make_synchronizer(self, settings: NodeSettings) -> Synchronizer:
+        synchronizer = Synchronizer(
+            tuple(self._topics),
             slop_s=settings.slop_ms / 1e3,
             max_wait_s=settings.max_wait_ms / 1e3,
             min_cameras=settings.min_cameras,
         )
-        self._synchronizer.registerCallback(self._slot.put)
-        self._advertise()
-        self._subscribe()
-        self.create_timer(_POLL_PERIOD_S, self._synchronizer.poll)
-        self.create_timer(_DIAGNOSTICS_PERIOD_S, self._publish_diagnostics)
-        self._worker = threading.Thread(target=self._work, name="estimator", daemon=True)
-        self._worker.start()
-        self.get_logger().info(
-            f"rig '{self._rig.name}' with {len(self._rig)} cameras, space {self._estimator.space} "
-            f"mm, weights '{settings.weights}' on {self._estimator.device}"
-        )
+        synchronizer.registerCallback(lambda moment: self._worker.put(moment))
+        return synchronizer
 
-    def close(self) -> None:
-        """Stop the worker, before the node is destroyed."""
-        self._slot.close()
-        self._worker.join(timeout=30.0)
+    # Parameters -----------------------------------------------------------------------------------
 
-    def _advertise(self) -> None:
-        self._skeleton_publisher = self.create_publisher(SkeletonArray, "~/skeletons", 10)
-        self._marker_publisher = self.create_publisher(MarkerArray, "~/markers", 10)
-        self._diagnostics_publisher = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self._keypoint_publishers = {
-            name: self.create_publisher(
-                Keypoints2DArray, f"~/keypoints/{topics.ros_name(name)}", 10
-            )
-            for name in self._rig.names
-        }
+    def _on_parameters(self, given: Sequence[Parameter]) -> SetParametersResult:
+        """Take new values, all or none."""
+        changes = {parameter.name: parameter.value for parameter in given}
+        try:
+            if self._configured is not None:
+                self._refuse_fixed(changes)
+            settings = NodeSettings.read(self._declared.changed(changes))
+            if self._configured is not None:
+                self._adopt(settings)
+        except InputError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        self._settings = settings
+        return SetParametersResult(successful=True)
 
-    def _subscribe(self) -> None:
-        qos = topics.sensor_qos(self._settings.reliability)
-        filters = []
-        for camera in self._rig.cameras:
-            topic = self._topics[camera.name]
-            filters.append(
-                topics.subscriber(
-                    self,
-                    _MESSAGE_TYPES[self._settings.input],
-                    topic,
-                    qos_profile=qos,
-                    event_callbacks=SubscriptionEventCallbacks(
-                        incompatible_qos=partial(self._on_incompatible_qos, camera.name)
-                    ),
+    def _refuse_fixed(self, changes: dict[str, Any]) -> None:
+        for name in changes:
+            if self._declared.needs_reconfigure(name):
+                raise InputError(
+                    f"parameter '{name}' needs a reconfigure: deactivate and clean up the node, "
+                    "set it, configure and activate the node again"
                 )
+
+    def _adopt(self, settings: NodeSettings) -> None:
+        if _synchronization(settings) != _synchronization(self._settings):
+            synchronizer = self._make_synchronizer(settings)
+            # Counts go on.
+            synchronizer.statistics.update(self._synchronizer.statistics)
+            self._synchronizer = synchronizer
+        self._worker.settings = settings
+
+    # Input ----------------------------------------------------------------------------------------
+
+    def _subscribe(self, acquired: ExitStack) -> None:
+        settings = self._settings
+        qos = topics.sensor_qos(settings.reliability, settings.queue_depth)
+        for camera, topic in self._topics.items():
+            subscription = self.create_subscription(
+                _MESSAGE_TYPES[settings.input],
+                topic,
+                partial(self._on_message, camera),
+                qos,
+                event_callbacks=topics.subscription_events(
+                    partial(self._on_incompatible_publisher, camera)
+                ),
             )
-            if self._settings.check_camera_info:
-                self.create_subscription(
+            acquired.callback(self.destroy_subscription, subscription)
+            if settings.check_camera_info:
+                subscription = self.create_subscription(
                     CameraInfo,
                     topics.camera_info_topic(topic),
                     partial(self._on_camera_info, camera),
                     topics.sensor_qos(),
                 )
-        self._filters = filters
-        self._synchronizer.connectInput(filters)
+                acquired.callback(self.destroy_subscription, subscription)
 
-    def _on_incompatible_qos(self, camera: str, event) -> None:
+    def _on_message(self, camera: str, message: Any) -> None:
+        stamp_ns = conversions.to_nanoseconds(message.header.stamp)
+        now_ns = self._now_ns()
+        # Simulated time is zero until its first message.
+        if stamp_ns <= 0 or 0 < now_ns < stamp_ns - _MOST_AHEAD_NS:
+            self._problem(
+                f"topic {self._topics[camera]}: stamp is {stamp_ns / 1e9:.3f} s, expected the time "
+                f"of the exposure (it is {now_ns / 1e9:.3f} s now)",
+                camera,
+            )
+            return
+        received = Received(message, stamp_ns, now_ns, time.monotonic_ns())
+        self._synchronizer.add(camera, stamp_ns, received)
+
+    def _on_camera_info(self, name: str, message: CameraInfo) -> None:
+        try:
+            conversions.check_camera_info(message, self._camera(name))
+            self._calibration_faults.pop(name, None)
+        except InputError as error:
+            topic = topics.camera_info_topic(self._topics[name])
+            self._calibration_faults[name] = f"topic {topic}: {error}"
+
+    def _camera(self, name: str) -> Camera:
+        return self._worker.rig.camera(name)
+
+    def _recalibrate(self) -> None:
+        try:
+            rig = self._calibration.poll()
+        except InputError as error:
+            self._problem(f"calibration: {error}")
+            return
+        if rig is not None:
+            self._worker.rig = rig
+            self.get_logger().info(f"calibration has changed: {rig.source}")
+
+    # Health ---------------------------------------------------------------------------------------
+
+    def _on_incompatible_publisher(self, camera: str, policy: str) -> None:
+        self._health.note(camera, f"a publisher there offers another {policy} than is asked for")
         self._problem(
-            f"topic {self._topics[camera]}: a publisher offers another quality of service than "
-            f"{self._settings.reliability} ({event.last_policy_kind}), expected one that fits",
+            f"topic {self._topics[camera]}: a publisher offers another {policy} than is asked for "
+            f"(parameter 'reliability' is {self._settings.reliability})",
             camera,
         )
 
-    def _on_camera_info(self, camera: Camera, message: CameraInfo) -> None:
-        try:
-            conversions.check_camera_info(message, camera)
-            self._calibration_faults.pop(camera.name, None)
-        except InputError as error:
-            topic = topics.camera_info_topic(self._topics[camera.name])
-            self._calibration_faults[camera.name] = f"topic {topic}: {error}"
-
-    def _work(self) -> None:
-        """The worker thread: the newest moment, again and again."""
-        while (moment := self._slot.take()) is not None:
-            try:
-                self._process(moment)
-            except InputError as error:
-                self._problem(str(error))
-            # Whatever a moment does to the estimator, the next one gets its chance.
-            except Exception as error:
-                if not self.context.ok():
-                    return
-                self._problem(f"estimation failed: {type(error).__name__}: {error}")
-                self.get_logger().error(traceback.format_exc(), throttle_duration_sec=10.0)
-
-    def _process(self, moment: SynchronizedSet) -> None:
-        start = time.perf_counter()
-        inputs = [
-            None if message is None else self._read(camera, message)
-            for camera, message in zip(self._rig.cameras, moment.messages)
-        ]
-        usable = sum(given is not None for given in inputs)
-        needed = self._settings.min_cameras
-        if usable < needed:
-            self._problem(f"moment dropped: {usable} cameras usable, expected at least {needed}")
-            return
-        decoded = time.perf_counter()
-        estimate = self._estimate(inputs)
-        estimate.skeletons = self._tracker.update(estimate.skeletons, moment.stamp_ns / 1e9)
-        estimated = time.perf_counter()
-        self._publish(moment, estimate)
-        published = time.perf_counter()
-        timings = {
-            "decode": 1e3 * (decoded - start),
-            **estimate.timings_ms,
-            "publish": 1e3 * (published - estimated),
-            "total": 1e3 * (published - start),
-        }
-        latency_ms = (self.get_clock().now().nanoseconds - moment.stamp_ns) / 1e6
-        self._health.moment(latency_ms, timings, len(estimate.skeletons))
-
-    def _read(self, camera: Camera, message) -> np.ndarray | None:
-        """The image or the keypoints in a message, or None, with a diagnostic, for a bad one."""
-        fault = self._calibration_faults.get(camera.name)
-        if fault is not None:
-            self._problem(fault, camera.name)
-            return None
-        try:
-            if isinstance(message, Keypoints2DArray):
-                joint_set = self._estimator.joint_set
-                return conversions.keypoints_from_message(message, camera, joint_set)
-            if isinstance(message, CompressedImage):
-                image = conversions.compressed_to_bgr(message)
-            else:
-                image = conversions.image_to_bgr(message)
-            conversions.check_image_size((image.shape[1], image.shape[0]), camera)
-            return image
-        except InputError as error:
-            self._problem(f"topic {self._topics[camera.name]}: {error}", camera.name)
-            return None
-
-    def _estimate(self, inputs: Sequence[np.ndarray | None]) -> Estimate:
-        if self._settings.input == "keypoints":
-            return self._estimator.estimate_keypoints(inputs)
-        return self._estimator.estimate_images(inputs)
-
-    def _publish(self, moment: SynchronizedSet, estimate: Estimate) -> None:
-        stamp = conversions.to_stamp(moment.stamp_ns)
-        joint_set = self._estimator.joint_set
-        skeletons = conversions.skeletons_to_message(
-            estimate.skeletons,
-            joint_set,
-            estimate.cameras,
-            Header(stamp=stamp, frame_id=self._frame),
+    def _on_incompatible_subscriber(self, topic: str, policy: str) -> None:
+        self._problem(
+            f"topic {topic}: a subscriber asks for another {policy} than is offered "
+            f"(parameter 'output_reliability' is {self._settings.output_reliability})"
         )
-        # Keypoints first: whoever waits for the skeletons of a moment has everything by then.
-        for camera, keypoints in zip(self._rig.cameras, estimate.keypoints):
-            publisher = self._keypoint_publishers[camera.name]
-            if keypoints is not None and publisher.get_subscription_count():
-                header = Header(stamp=stamp, frame_id=conversions.optical_frame(camera.name))
-                publisher.publish(
-                    conversions.keypoints_to_message(keypoints, camera, joint_set, header)
-                )
-        self._marker_publisher.publish(self._markers.update(skeletons))
-        self._skeleton_publisher.publish(skeletons)
 
     def _publish_diagnostics(self) -> None:
+        estimator = self._worker.estimator
+        description = {"moments skipped while busy": self._worker.skipped}
+        if estimator is not None:
+            description |= estimator.description()
         publishers = {
             name: self.count_publishers(topic) for name, topic in self._topics.items()
         }
-        description = {
-            "moments skipped while busy": self._slot.replaced,
-            **self._estimator.description(),
-        }
-        self._diagnostics_publisher.publish(
+        self._diagnostics.publish(
             self._health.report(
                 self.get_clock().now().to_msg(),
                 time.monotonic(),
+                self._active is not None,
                 self._synchronizer.statistics,
                 publishers,
                 description,
@@ -249,10 +339,23 @@ class VoxelPoseNode(Node):
         if self._health.problem(text, time.monotonic(), camera):
             self.get_logger().warning(text)
 
+    def _now_ns(self) -> int:
+        return self.get_clock().now().nanoseconds
+
+
+def _synchronization(settings: NodeSettings) -> tuple:
+    return settings.slop_ms, settings.max_wait_ms, settings.min_cameras
+
+
+def _start() -> VoxelPoseNode:
+    node = VoxelPoseNode()
+    node.start()
+    return node
+
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the node as a process."""
-    return process.run(VoxelPoseNode, rclpy.spin, args)
+    return process.run(_start, rclpy.spin, args)
 
 
 if __name__ == "__main__":

@@ -2,89 +2,188 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NoReturn
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
-from rclpy.exceptions import ParameterException
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 
 from voxelpose_core.errors import InputError
 
+Type = Parameter.Type
+
 
 class Parameters:
-    """The parameters of one node, read once at its start.
+    """The parameters of one node.
 
-    Every method declares a parameter and returns its value; InputError names the parameter, its
-    value and what was expected. They are read-only: rclpy refuses to change them later.
+    Every method returns the value of a parameter, which it declares when it is first asked for;
+    InputError names the parameter, its value and what was expected.
+
+    Args:
+        node: whose parameters they are.
+        fixed: rclpy refuses to change them after the start.
     """
 
-    def __init__(self, node: Node):
+    def __init__(self, node: Node, fixed: bool = True):
         self._node = node
+        self._fixed = fixed
+        self._changes: Mapping[str, Any] = {}
+        self._live: dict[str, bool] = {}
+
+    def changed(self, changes: Mapping[str, Any]) -> Parameters:
+        """The same parameters as if these values, by name, were set."""
+        other = Parameters(self._node, self._fixed)
+        other._changes, other._live = changes, self._live
+        return other
+
+    def needs_reconfigure(self, name: str) -> bool:
+        """Whether this is one of the parameters that do not change while the node runs."""
+        return not self._live.get(name, True)
 
     def text(
-        self, name: str, default: str, description: str, choices: Sequence[str] = ()
+        self,
+        name: str,
+        default: str,
+        description: str,
+        choices: Sequence[str] = (),
+        live: bool = False,
     ) -> str:
         """A string; one of `choices` where there are any."""
-        if choices:
-            description = f"{description} One of: {', '.join(choices)}."
-        # YAML reads a camera named 1 or a device named 0 as a number.
-        value = str(self._declare(name, default, description))
-        if choices and value not in choices:
-            self._refuse(name, value, f"one of {', '.join(choices)}")
-        return value
+        expected = f"one of {', '.join(choices)}" if choices else ""
+
+        def convert(value: Any) -> str:
+            # YAML reads a camera named 1 or a device named 0 as a number.
+            if choices and str(value) not in choices:
+                _refuse(name, value, expected)
+            return str(value)
+
+        return self._value(name, default, Type.STRING, convert, description, expected, live)
 
     def texts(self, name: str, description: str) -> list[str]:
-        """A list of strings, empty where it is not given."""
-        value = self._declare(name, [], description)
-        if isinstance(value, str):
-            value = [part.strip() for part in value.split(",") if part.strip()]
-        if not isinstance(value, (list, tuple)) or isinstance(value, (bytes, bytearray)):
-            self._refuse(name, value, "a list of strings")
-        return [str(part) for part in value if str(part)]
+        """A list of strings, empty where it is not given; one string is split at its commas."""
+
+        def convert(value: Any) -> list[str]:
+            if isinstance(value, str):
+                value = [part.strip() for part in value.split(",")]
+            if not isinstance(value, (list, tuple)):
+                _refuse(name, value, "a list of strings")
+            return [str(part) for part in value if str(part)]
+
+        return self._value(name, [], Type.STRING_ARRAY, convert, description)
+
+    def numbers(
+        self, name: str, description: str, low: float, high: float, live: bool = False
+    ) -> list[float]:
+        """A list of numbers from `low` to `high`, empty where it is not given."""
+        expected = f"a list of numbers from {low:g} to {high:g}"
+
+        def convert(value: Any) -> list[float]:
+            value = list(value) if isinstance(value, Sequence) else [value]
+            if not all(_is_number(part) and low <= part <= high for part in value):
+                _refuse(name, value, expected)
+            return [float(part) for part in value]
+
+        return self._value(name, [], Type.DOUBLE_ARRAY, convert, description, expected, live)
 
     def number(
-        self, name: str, default: float, description: str, low: float, high: float
+        self,
+        name: str,
+        default: float,
+        description: str,
+        low: float,
+        high: float,
+        live: bool = False,
     ) -> float:
         """A number from `low` to `high`; a whole number will do."""
-        limits = FloatingPointRange(from_value=low, to_value=high)
         expected = f"a number from {low:g} to {high:g}"
-        value = self._declare(name, default, description, expected, floating_point_range=[limits])
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            self._refuse(name, value, expected)
-        if not low <= value <= high:
-            self._refuse(name, value, expected)
-        return float(value)
 
-    def integer(self, name: str, default: int, description: str, low: int, high: int) -> int:
-        """A whole number from `low` to `high`."""
-        limits = IntegerRange(from_value=low, to_value=high, step=1)
-        expected = f"a whole number from {low} to {high}"
-        value = self._declare(name, default, description, expected, integer_range=[limits])
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            self._refuse(name, value, expected)
-        return value
+        def convert(value: Any) -> float:
+            if not _is_number(value) or not low <= value <= high:
+                _refuse(name, value, expected)
+            return float(value)
 
-    def flag(self, name: str, default: bool, description: str) -> bool:
-        """True or false."""
-        value = self._declare(name, default, description)
-        if not isinstance(value, bool):
-            self._refuse(name, value, "true or false")
-        return value
-
-    def _declare(
-        self, name: str, default: Any, description: str, expected: str = "", **limits: Any
-    ) -> Any:
-        # Typed declarations refuse `rate:=30` for a number and any list for an empty default, with
-        # a traceback; the methods above check, and say it in one line.
-        descriptor = ParameterDescriptor(
-            description=description, read_only=True, dynamic_typing=True, **limits
+        limits = [FloatingPointRange(from_value=low, to_value=high)]
+        return self._value(
+            name, default, Type.DOUBLE, convert, description, live=live, floating_point_range=limits
         )
-        try:
-            return self._node.declare_parameter(name, default, descriptor).value
-        except ParameterException:
-            raise InputError(f"parameter '{name}' is refused, expected {expected}") from None
 
-    @staticmethod
-    def _refuse(name: str, value: Any, expected: str) -> None:
-        raise InputError(f"parameter '{name}' is {value!r}, expected {expected}")
+    def integer(
+        self, name: str, default: int, description: str, low: int, high: int, live: bool = False
+    ) -> int:
+        """A whole number from `low` to `high`."""
+        expected = f"a whole number from {low} to {high}"
+
+        def convert(value: Any) -> int:
+            if not _is_number(value) or not isinstance(value, int) or not low <= value <= high:
+                _refuse(name, value, expected)
+            return value
+
+        limits = [IntegerRange(from_value=low, to_value=high, step=1)]
+        return self._value(
+            name, default, Type.INTEGER, convert, description, live=live, integer_range=limits
+        )
+
+    def flag(self, name: str, default: bool, description: str, live: bool = False) -> bool:
+        """True or false."""
+
+        def convert(value: Any) -> bool:
+            if not isinstance(value, bool):
+                _refuse(name, value, "true or false")
+            return value
+
+        return self._value(name, default, Type.BOOL, convert, description, live=live)
+
+    def _value(
+        self,
+        name: str,
+        default: Any,
+        kind: Parameter.Type,
+        convert: Callable[[Any], Any],
+        description: str,
+        expected: str = "",
+        live: bool = False,
+        **limits: Any,
+    ) -> Any:
+        if name in self._changes:
+            return convert(self._changes[name])
+        if self._node.has_parameter(name):
+            return convert(self._node.get_parameter(name).value)
+        value = convert(self._given(name, default))
+        if not self._fixed:
+            description += " Can change while the node runs." if live else " Needs a reconfigure."
+        descriptor = ParameterDescriptor(
+            name=name,
+            type=kind.value,
+            description=description,
+            additional_constraints=expected,
+            **limits,
+        )
+        self._node.declare_parameter(name, kind, descriptor, ignore_override=True)
+        # Set, not declared with: rclpy takes an empty list for one of bytes.
+        self._node.set_parameters([Parameter(name, kind, value)])
+        if self._fixed:
+            final = copy.deepcopy(descriptor)
+            final.read_only = True
+            self._node.set_descriptor(name, final)
+        self._live[name] = live
+        return value
+
+    def _given(self, name: str, default: Any) -> Any:
+        """What the command line or a parameter file says, of whatever type.
+
+        A typed declaration would refuse `rate:=30` for a number, and a list for an empty default.
+        """
+        anything = ParameterDescriptor(dynamic_typing=True)
+        value = self._node.declare_parameter(name, default, anything).value
+        self._node.undeclare_parameter(name)
+        return value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _refuse(name: str, value: Any, expected: str) -> NoReturn:
+    raise InputError(f"parameter '{name}' is {value!r}, expected {expected}")

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rclpy.node import Node
-
 from voxelpose_core.errors import InputError
 from voxelpose_core.estimator import EstimatorSettings
 from voxelpose_core.geometry.rig import Rig, load_rig
@@ -20,8 +18,9 @@ INPUTS = ("image", "compressed", "keypoints")
 
 @dataclass(frozen=True)
 class NodeSettings:
-    """What the parameters of the node say; `declare` tells what each means."""
+    """What the parameters of the node say; `read` tells what each means."""
 
+    autostart: bool
     rig_file: str
     cameras: Sequence[str]
     input: str
@@ -29,6 +28,8 @@ class NodeSettings:
     keypoints_topic: str
     topics: Sequence[str]
     reliability: str
+    queue_depth: int
+    output_reliability: str
     check_camera_info: bool
     frame_id: str
     weights: str
@@ -42,15 +43,14 @@ class NodeSettings:
     tracker: TrackerSettings
 
     @classmethod
-    def declare(cls, node: Node) -> NodeSettings:
-        """Declare and read the parameters of `node`.
+    def read(cls, p: Parameters) -> NodeSettings:
+        """Read the parameters, and declare those that are not declared yet.
 
         Raises:
             InputError: naming the parameter, its value and what was expected.
         """
-        p = Parameters(node)
         min_cameras = p.integer(
-            "min_cameras", 2, "Fewest cameras that make a moment.", 2, 1000
+            "min_cameras", 2, "Fewest cameras that make a moment.", 2, 1000, live=True
         )
         space = p.text(
             "space",
@@ -59,6 +59,11 @@ class NodeSettings:
             "cameras, where it is empty.",
         )
         return cls(
+            autostart=p.flag(
+                "autostart",
+                True,
+                "Configure and activate the node at its start; false: a lifecycle manager does.",
+            ),
             rig_file=p.text(
                 "rig_file", "", "Calibration of the cameras: the rig YAML or another tool's file."
             ),
@@ -80,6 +85,15 @@ class NodeSettings:
                 "Quality of service of the camera topics.",
                 topics.RELIABILITIES,
             ),
+            queue_depth=p.integer(
+                "queue_depth", 5, "Messages of a camera that wait to be taken.", 1, 1000
+            ),
+            output_reliability=p.text(
+                "output_reliability",
+                "reliable",
+                "Quality of service of what the node publishes.",
+                topics.RELIABILITIES,
+            ),
             check_camera_info=p.flag(
                 "check_camera_info",
                 True,
@@ -96,6 +110,7 @@ class NodeSettings:
                 "Largest difference between the stamps of one moment; less than the frame period.",
                 0.0,
                 1000.0,
+                live=True,
             ),
             max_wait_ms=p.number(
                 "max_wait_ms",
@@ -103,6 +118,7 @@ class NodeSettings:
                 "How long a moment waits for its missing cameras.",
                 0.0,
                 10000.0,
+                live=True,
             ),
             min_cameras=min_cameras,
             estimator=_estimator_settings(p, min_cameras),
@@ -116,8 +132,8 @@ class NodeSettings:
         rig = load_rig(self.rig_file)
         return rig.select(self.cameras) if self.cameras else rig
 
-    def camera_topics(self, rig: Rig) -> dict[str, str]:
-        """Each camera's topic.
+    def camera_topics(self, cameras: Sequence[str]) -> dict[str, str]:
+        """The topic of each of the cameras.
 
         Raises:
             InputError: when the topics do not fit the cameras.
@@ -127,16 +143,16 @@ class NodeSettings:
         else:
             template = self.keypoints_topic if self.input == "keypoints" else self.image_topic
             suffix = topics.COMPRESSED_SUFFIX if self.input == "compressed" else ""
-            found = [topics.expand(template, name) + suffix for name in rig.names]
-        if len(found) != len(rig):
+            found = [topics.expand(template, name) + suffix for name in cameras]
+        if len(found) != len(cameras):
             raise InputError(
-                f"parameter 'topics' has {len(found)} topics, rig '{rig.name}' has calibrations of "
-                f"{len(rig)} cameras ({', '.join(rig.names)}): expected one topic for each"
+                f"parameter 'topics' has {len(found)} topics, the rig has calibrations of "
+                f"{len(cameras)} cameras ({', '.join(cameras)}): expected one topic for each"
             )
         for topic in found:
             if found.count(topic) > 1:
                 raise InputError(f"topic '{topic}' serves two cameras, expected one for each")
-        return dict(zip(rig.names, found))
+        return dict(zip(cameras, found))
 
 
 def _tracker_settings(p: Parameters) -> TrackerSettings:
@@ -165,10 +181,11 @@ def _estimator_settings(p: Parameters, min_cameras: int) -> EstimatorSettings:
     fields = EstimatorSettings.model_fields
 
     def number(name: str, low: float, high: float) -> float:
-        return p.number(name, fields[name].default, fields[name].description, low, high)
+        field = fields[name]
+        return p.number(name, field.default, field.description, low, high, live=True)
 
     def flag(name: str) -> bool:
-        return p.flag(name, fields[name].default, fields[name].description)
+        return p.flag(name, fields[name].default, fields[name].description, live=True)
 
     # ROS parameters have no "none".
     threshold = p.number(
@@ -177,6 +194,7 @@ def _estimator_settings(p: Parameters, min_cameras: int) -> EstimatorSettings:
         "Root score that a person exceeds; -1: what the weights say.",
         -1.0,
         1.0,
+        live=True,
     )
     people = fields["max_people"]
     return EstimatorSettings(
@@ -186,7 +204,7 @@ def _estimator_settings(p: Parameters, min_cameras: int) -> EstimatorSettings:
         keypoint_threshold=number("keypoint_threshold", 0.0, 1.0),
         duplicate_distance=number("duplicate_distance", 0.0, 5000.0),
         floor_tolerance=number("floor_tolerance", 0.0, 10000.0),
-        max_people=p.integer("max_people", people.default, people.description, 1, 100),
+        max_people=p.integer("max_people", people.default, people.description, 1, 100, live=True),
         min_cameras=min_cameras,
         recenter=flag("recenter"),
         refine=flag("refine"),

@@ -7,11 +7,20 @@ from collections.abc import Callable
 from typing import Any
 
 from rclpy.exceptions import InvalidTopicNameException
-from rclpy.node import Node
-from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import (
+    HistoryPolicy,
+    QoSProfile,
+    ReliabilityPolicy,
+    qos_policy_name_from_kind,
+)
 from rclpy.validate_topic_name import validate_topic_name
 
 from voxelpose_core.errors import InputError
+
+try:
+    from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
+except ImportError:  # before ROS 2 Jazzy
+    from rclpy.qos_event import PublisherEventCallbacks, SubscriptionEventCallbacks
 
 IMAGE_TOPIC = "/{camera}/image_raw"
 KEYPOINTS_TOPIC = "/{camera}/keypoints"
@@ -61,28 +70,15 @@ def sensor_qos(reliability: str = "best_effort", depth: int = 5) -> QoSProfile:
     )
 
 
-class TopicFilter:
-    """message_filters.Subscriber, as far as a synchronizer needs it."""
-
-    def __init__(self, node: Node, message_type: type, topic: str, **options: Any):
-        self._callbacks: list[tuple[Callable, tuple]] = []
-        self._subscription = node.create_subscription(
-            message_type, topic, self._on_message, **options
-        )
-
-    def registerCallback(self, callback: Callable, *args: Any) -> None:  # noqa: N802
-        """Call `callback(message, *args)` for every message."""
-        self._callbacks.append((callback, args))
-
-    def _on_message(self, message: Any) -> None:
-        for callback, args in self._callbacks:
-            callback(message, *args)
+def subscription_events(incompatible: Callable[[str], None]) -> SubscriptionEventCallbacks:
+    """Calls back with the policy in which a publisher offers less than is asked for."""
+    return SubscriptionEventCallbacks(incompatible_qos=lambda event: incompatible(_policy(event)))
 
 
-def subscriber(node: Node, message_type: type, topic: str, **options: Any):
-    """A message_filters.Subscriber where that package is installed, else its like."""
-    try:
-        from message_filters import Subscriber
-    except ImportError:
-        Subscriber = TopicFilter
-    return Subscriber(node, message_type, topic, **options)
+def publisher_events(incompatible: Callable[[str], None]) -> PublisherEventCallbacks:
+    """Calls back with the policy in which a subscriber asks for more than is offered."""
+    return PublisherEventCallbacks(incompatible_qos=lambda event: incompatible(_policy(event)))
+
+
+def _policy(event: Any) -> str:
+    return qos_policy_name_from_kind(event.last_policy_kind).lower()

@@ -1,0 +1,163 @@
+"""Where the node's calibration comes from: a rig file, or CameraInfo and TF; read anew on change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from rclpy.node import Node
+from rclpy.time import Time
+from sensor_msgs.msg import CameraInfo
+
+from voxelpose_core.errors import InputError
+from voxelpose_core.geometry.camera import Camera
+from voxelpose_core.geometry.rig import Rig
+from voxelpose_ros import conversions, topics
+
+WORLD_FRAME = "world"
+
+# Less than this is noise of whoever publishes the transform.
+_MOVED_MM = 1.0
+_TURNED = 1e-3
+_INTRINSICS_PX = 0.1
+
+
+class Calibration(Protocol):
+    """Tells of a rig, again when it changes."""
+
+    def poll(self) -> Rig | None:
+        """The rig, where it is new since the last call.
+
+        Raises:
+            InputError: saying what is missing or wrong; the rig of before stays in use.
+        """
+        ...
+
+    def close(self) -> None:
+        """Stop to listen."""
+        ...
+
+
+class RigFile:
+    """A calibration file.
+
+    Args:
+        path: the file.
+        load: reads the rig; called again when the file has changed.
+    """
+
+    def __init__(self, path: str, load: Callable[[], Rig]):
+        self._path = Path(path)
+        self._load = load
+        self._names: tuple[str, ...] = ()
+        self._mark: tuple[int, ...] | None = ()
+
+    def poll(self) -> Rig | None:
+        """See `Calibration.poll`."""
+        mark = self._modified()
+        if mark == self._mark:
+            return None
+        self._mark = mark
+        rig = self._load()
+        if self._names and rig.names != self._names:
+            raise InputError(
+                f"{self._path}: has the cameras {', '.join(rig.names)} now, expected "
+                f"{', '.join(self._names)}: other cameras need a reconfigure"
+            )
+        self._names = rig.names
+        return rig
+
+    def close(self) -> None:
+        """See `Calibration.close`."""
+
+    def _modified(self) -> tuple[int, ...] | None:
+        try:
+            status = self._path.stat()
+        except OSError:
+            return None
+        return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+class TopicCalibration:
+    """Intrinsics from each camera's CameraInfo, extrinsics from TF.
+
+    Args:
+        node: which listens.
+        camera_topics: topic of each camera; its CameraInfo lies beside it.
+        frame_id: the world frame, z up.
+
+    Raises:
+        InputError: when tf2_ros is not installed.
+    """
+
+    def __init__(self, node: Node, camera_topics: Mapping[str, str], frame_id: str):
+        tf2_ros = _tf2_ros("calibration from topics")
+        self._node = node
+        self._frame_id = frame_id
+        self._buffer = tf2_ros.Buffer()
+        self._listener = tf2_ros.TransformListener(self._buffer, node)
+        self._unknown = tf2_ros.TransformException
+        self._info_topics = {
+            name: topics.camera_info_topic(topic) for name, topic in camera_topics.items()
+        }
+        self._infos: dict[str, CameraInfo] = {}
+        self._rig: Rig | None = None
+        self._subscriptions = [
+            node.create_subscription(
+                CameraInfo, topic, partial(self._infos.__setitem__, name), topics.sensor_qos()
+            )
+            for name, topic in self._info_topics.items()
+        ]
+
+    def poll(self) -> Rig | None:
+        """See `Calibration.poll`."""
+        cameras = tuple(self._camera(name) for name in self._info_topics)
+        if self._rig is not None and not any(map(_differs, cameras, self._rig.cameras)):
+            return None
+        self._rig = Rig(cameras, name="topics", frame=self._frame_id, source="CameraInfo and TF")
+        return self._rig
+
+    def close(self) -> None:
+        """See `Calibration.close`."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._listener.unregister()
+
+    def _camera(self, name: str) -> Camera:
+        topic, info = self._info_topics[name], self._infos.get(name)
+        if info is None:
+            raise InputError(f"topic {topic}: no CameraInfo has come yet, which calibration needs")
+        try:
+            transform = self._buffer.lookup_transform(
+                self._frame_id, info.header.frame_id, Time()
+            )
+        except self._unknown as error:
+            raise InputError(
+                f"camera '{name}': no transform from '{self._frame_id}' to "
+                f"'{info.header.frame_id}' ({' '.join(str(error).split())})"
+            ) from None
+        try:
+            return conversions.camera_from_messages(name, info, transform)
+        except InputError as error:
+            raise InputError(f"topic {topic}: {error}") from None
+
+
+def _differs(first: Camera, second: Camera) -> bool:
+    return (
+        first.image_size != second.image_size
+        or np.abs(first.K - second.K).max() > _INTRINSICS_PX
+        or not np.array_equal(first.distortion, second.distortion)
+        or np.abs(first.R - second.R).max() > _TURNED
+        or np.abs(first.C - second.C).max() > _MOVED_MM
+    )
+
+
+def _tf2_ros(purpose: str) -> Any:
+    try:
+        import tf2_ros
+    except ImportError:
+        raise InputError(f"{purpose} needs tf2_ros, which is not installed here") from None
+    return tf2_ros

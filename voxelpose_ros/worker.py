@@ -1,0 +1,208 @@
+"""The thread that turns moments into people: decode, estimate, track, publish."""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from sensor_msgs.msg import CompressedImage
+
+from voxelpose_core.errors import InputError
+from voxelpose_core.estimator import Estimate, PoseEstimator
+from voxelpose_core.geometry.camera import Camera
+from voxelpose_core.geometry.rig import Rig
+from voxelpose_core.tracking import Tracker
+from voxelpose_ros import conversions
+from voxelpose_ros.diagnostics import Health
+from voxelpose_ros.msg import Keypoints2DArray
+from voxelpose_ros.outputs import Outputs
+from voxelpose_ros.settings import NodeSettings
+from voxelpose_ros.synchronizer import LatestSlot, SynchronizedSet
+
+_JOIN_S = 30.0
+
+
+class Received(NamedTuple):
+    """A camera's message and when it came, by ROS's clock and by the one that never jumps."""
+
+    message: Any
+    stamp_ns: int
+    arrived_ns: int
+    arrived_monotonic_ns: int
+
+
+class EstimationWorker:
+    """Works on the newest moment, again and again, from `start` to `stop`.
+
+    A bad message costs that message, a bad moment that moment; `health` hears of both.
+
+    Args:
+        settings: of the node.
+        estimator: of the rig as it is known now.
+        topics: each camera's topic, in the rig's order.
+        outputs: publishes what comes of a moment.
+        health: collects problems and timings.
+        problem: says what went wrong with a camera, or at large.
+        faults: what is wrong with the calibration of a camera, whose messages are then dropped.
+        now_ns: ROS's clock.
+
+    Attributes:
+        settings: may be replaced at any time; the next moment follows them.
+        rig: the calibration; may be replaced likewise.
+        estimator: of the last moment.
+    """
+
+    def __init__(
+        self,
+        settings: NodeSettings,
+        estimator: PoseEstimator,
+        topics: Mapping[str, str],
+        outputs: Outputs,
+        health: Health,
+        problem: Callable[[str, str], None],
+        faults: Mapping[str, str],
+        now_ns: Callable[[], int],
+    ):
+        self.settings = settings
+        self.rig: Rig = estimator.rig
+        self.estimator = estimator
+        self._topics = topics
+        self._outputs = outputs
+        self._health = health
+        self._problem = problem
+        self._faults = faults
+        self._now_ns = now_ns
+        self._tracker = Tracker(settings.tracker)
+        self._slot: LatestSlot | None = None
+        self._thread: threading.Thread | None = None
+        self._skipped = 0
+
+    @property
+    def skipped(self) -> int:
+        """Moments that were replaced by newer ones while the worker was busy."""
+        return self._skipped + (self._slot.replaced if self._slot is not None else 0)
+
+    def start(self) -> None:
+        """Begin to work."""
+        self._slot = LatestSlot()
+        self._thread = threading.Thread(
+            target=self._work, args=(self._slot,), name="estimator", daemon=True
+        )
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Finish the moment at hand; does nothing where nothing works."""
+        slot, self._slot = self._slot, None
+        if slot is not None:
+            self._skipped += slot.replaced
+            slot.close()
+            self._thread.join(timeout=_JOIN_S)
+
+    def put(self, moment: SynchronizedSet) -> None:
+        """Give the next moment; never waits."""
+        if self._slot is not None:
+            self._slot.put((moment, time.monotonic_ns()))
+
+    def _work(self, slot: LatestSlot) -> None:
+        while (item := slot.take()) is not None:
+            try:
+                self._process(*item)
+            except InputError as error:
+                self._problem(str(error), "")
+            # Whatever a moment does to the estimator, the next one gets its chance.
+            except Exception as error:
+                if not self._outputs.alive:
+                    return
+                where = traceback.extract_tb(error.__traceback__)[-1]
+                self._problem(
+                    f"estimation failed: {type(error).__name__}: {' '.join(str(error).split())} "
+                    f"({where.filename}:{where.lineno})",
+                    "",
+                )
+
+    def _process(self, moment: SynchronizedSet, released_ns: int) -> None:
+        waits = self._waits_ms(moment, released_ns)
+        start = time.perf_counter()
+        settings = self.settings
+        estimator = self._calibrated(settings)
+        inputs = [
+            None if received is None else self._read(camera, received.message)
+            for camera, received in zip(estimator.rig.cameras, moment.messages)
+        ]
+        usable = sum(given is not None for given in inputs)
+        if usable < settings.min_cameras:
+            raise InputError(
+                f"moment dropped: {usable} cameras usable, expected at least {settings.min_cameras}"
+            )
+        decoded = time.perf_counter()
+        estimate = self._estimate(estimator, inputs)
+        tracked = time.perf_counter()
+        estimate.skeletons = self._tracker.update(estimate.skeletons, moment.stamp_ns / 1e9)
+        estimated = time.perf_counter()
+        self._outputs.publish(moment.stamp_ns, estimator, estimate, inputs)
+        published = time.perf_counter()
+        timings = {
+            **waits,
+            "decode": 1e3 * (decoded - start),
+            **estimate.timings_ms,
+            "tracking": 1e3 * (estimated - tracked),
+            "publish": 1e3 * (published - estimated),
+            "total": 1e3 * (published - start),
+        }
+        latency_ms = (self._now_ns() - moment.stamp_ns) / 1e6
+        self._health.moment(latency_ms, timings, len(estimate.skeletons))
+
+    def _calibrated(self, settings: NodeSettings) -> PoseEstimator:
+        """The estimator, for the calibration as it is known now."""
+        rig = self.rig
+        if self.estimator.rig is not rig:
+            self.estimator = self.estimator.recalibrated(rig, settings.space)
+        self.estimator.settings = settings.estimator
+        return self.estimator
+
+    @staticmethod
+    def _waits_ms(moment: SynchronizedSet, released_ns: int) -> dict[str, float]:
+        """Where the time went before this thread took the moment.
+
+        transport: from a camera's stamp to the arrival of its message, of the slowest camera;
+        waiting: from the first message to the set; queue: while the moment before was estimated.
+        """
+        received = [message for message in moment.messages if message is not None]
+        first = min(message.arrived_monotonic_ns for message in received)
+        transport = max(message.arrived_ns - message.stamp_ns for message in received)
+        return {
+            "transport": transport / 1e6,
+            "waiting": (released_ns - first) / 1e6,
+            "queue": (time.monotonic_ns() - released_ns) / 1e6,
+        }
+
+    def _read(self, camera: Camera, message: Any) -> np.ndarray | None:
+        """The image or the keypoints in a message, or None, with a diagnostic, for a bad one."""
+        fault = self._faults.get(camera.name)
+        if fault is not None:
+            self._problem(fault, camera.name)
+            return None
+        try:
+            if isinstance(message, Keypoints2DArray):
+                joint_set = self.estimator.joint_set
+                return conversions.keypoints_from_message(message, camera, joint_set)
+            if isinstance(message, CompressedImage):
+                image = conversions.compressed_to_bgr(message)
+            else:
+                image = conversions.image_to_bgr(message)
+            conversions.check_image_size((image.shape[1], image.shape[0]), camera)
+            return image
+        except InputError as error:
+            self._problem(f"topic {self._topics[camera.name]}: {error}", camera.name)
+            return None
+
+    def _estimate(
+        self, estimator: PoseEstimator, inputs: Sequence[np.ndarray | None]
+    ) -> Estimate:
+        if self.settings.input == "keypoints":
+            return estimator.estimate_keypoints(inputs)
+        return estimator.estimate_images(inputs)
