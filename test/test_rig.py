@@ -312,7 +312,7 @@ def test_files_that_are_no_calibration(tmp_path, text, words):
 def test_files_that_cannot_be_read(tmp_path):
     with pytest.raises(InputError, match="missing.yaml: does not exist"):
         load_rig(tmp_path / "missing.yaml")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="is a folder with 0 YAML files"):
         load_rig(tmp_path)
     (tmp_path / "image.png").write_bytes(b"\x89PNG\xff\xfe\x00")
     with pytest.raises(InputError, match="is not text"):

@@ -203,6 +203,9 @@ def _add_rig_options(parser: argparse.ArgumentParser, name: str) -> None:
         metavar="WxH",
         help="size of the images, where the calibration does not say it",
     )
+    parser.add_argument(
+        "--unit", choices=("mm", "cm", "m"), help="unit of another tool's calibration, if it errs"
+    )
 
 
 # --- estimate ---------------------------------------------------------------------------------
@@ -217,7 +220,7 @@ def estimate(arguments: argparse.Namespace) -> int:
     outputs = [p for p in (arguments.out, arguments.video_out, arguments.picture) if p]
     for path in outputs:
         _require_folder(Path(path))
-    rig = load_rig(arguments.rig, arguments.image_size)
+    rig = load_rig(arguments.rig, arguments.image_size, arguments.unit)
     if arguments.cameras:
         rig = rig.select(arguments.cameras)
     source = _open_source(arguments, rig)
@@ -369,13 +372,13 @@ class _Pictures:
 
 def rig_check(arguments: argparse.Namespace) -> int:
     """`voxelpose rig check`: 1 if something looks wrong."""
-    rig = load_rig(arguments.rig, arguments.image_size)
+    rig = load_rig(arguments.rig, arguments.image_size, arguments.unit)
     print(f"{rig.name}: {len(rig)} cameras, {rig.source}")
     for camera in rig.cameras:
         x, y, z = camera.C / 1000.0
         print(
             f"  {camera.name}: {camera.image_size[0]}x{camera.image_size[1]}, "
-            f"focal length {camera.K[0, 0]:.0f} px, at {x:.2f} {y:.2f} {z:.2f} m"
+            f"{camera.lens}, focal length {camera.K[0, 0]:.0f} px, at {x:.2f} {y:.2f} {z:.2f} m"
         )
     suspicions = check_rig(rig)
     for suspicion in suspicions:
@@ -387,13 +390,13 @@ def rig_check(arguments: argparse.Namespace) -> int:
 
 def rig_space(arguments: argparse.Namespace) -> int:
     """`voxelpose rig space`: in the form that --space takes."""
-    print(propose_space(load_rig(arguments.rig, arguments.image_size)))
+    print(propose_space(load_rig(arguments.rig, arguments.image_size, arguments.unit)))
     return 0
 
 
 def rig_convert(arguments: argparse.Namespace) -> int:
     """`voxelpose rig convert`."""
-    rig = load_rig(arguments.rig, arguments.image_size)
+    rig = load_rig(arguments.rig, arguments.image_size, arguments.unit)
     if arguments.space is not None:
         rig = rig.with_space(arguments.space)
     save_rig(rig, arguments.out)

@@ -13,9 +13,10 @@ import yaml
 
 from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.calibration_formats import (
+    UNITS_MM,
     numbers,
     parse_image_size,
-    read_cameras,
+    read_calibration,
     read_document,
     require,
 )
@@ -29,7 +30,6 @@ __all__ = ["Rig", "Space", "check_rig", "load_rig", "propose_space", "save_rig"]
 logger = logging.getLogger(__name__)
 
 _FORMAT = "voxelpose_rig/1"
-_UNITS_MM = {"mm": 1.0, "cm": 10.0, "m": 1000.0}
 _RIG_KEYS = {"format", "name", "frame", "unit", "cameras", "space"}
 _CAMERA_KEYS = {"name", "image_size", "K", "lens", "distortion", "R", "C"}
 _LENSES = ("pinhole", "fisheye")
@@ -103,12 +103,16 @@ class Rig:
         return dataclasses.replace(self, space=space)
 
 
-def load_rig(path: str | Path, image_size: tuple[int, int] | None = None) -> Rig:
+def load_rig(
+    path: str | Path, image_size: tuple[int, int] | None = None, unit: str | None = None
+) -> Rig:
     """Read a rig from our YAML or from another tool's calibration; the content tells which.
 
     Args:
-        path: the file. `Rig.source` says in words what it was taken for; so does the log.
+        path: the file, or a folder of YAML files (ROS, EasyMocap). `Rig.source` says in words what it was taken for; so does the log.
         image_size: (width, height) of every camera, pixels, where the file does not say it.
+        unit: mm, cm or m: the unit of another tool's file, where it is not what the tool writes or
+            what the distance of the cameras tells.
 
     Raises:
         InputError: one line that names the file, the camera and the key.
@@ -117,10 +121,11 @@ def load_rig(path: str | Path, image_size: tuple[int, int] | None = None) -> Rig
     document = read_document(path)
     try:
         if _is_rig(document):
-            rig = _rig_from(document, path.stem)
+            rig = _rig_from(document, path.stem, unit)
         else:
-            source, cameras = read_cameras(document, image_size)
-            rig = Rig(tuple(cameras), name=path.name.split(".")[0], source=source)
+            taken = read_calibration(document, image_size, unit)
+            name = path.resolve().name.split(".")[0]
+            rig = Rig(tuple(taken.cameras), None, name, taken.frame, source=taken.tool or "")
         _require_image_size(rig, image_size)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
@@ -176,14 +181,16 @@ def _is_rig(document: Any) -> bool:
     )
 
 
-def _rig_from(document: dict[str, Any], name: str) -> Rig:
+def _rig_from(document: dict[str, Any], name: str, given_unit: str | None) -> Rig:
     if document.get("format", _FORMAT) != _FORMAT:
         raise InputError(f"format is '{document['format']}', expected '{_FORMAT}'")
     _refuse_unknown(document, _RIG_KEYS, "the rig")
     unit = str(document.get("unit", "mm"))
-    if unit not in _UNITS_MM:
-        raise InputError(f"unit is '{unit}', expected one of {', '.join(_UNITS_MM)}")
-    scale = _UNITS_MM[unit]
+    if unit not in UNITS_MM:
+        raise InputError(f"unit is '{unit}', expected one of {', '.join(UNITS_MM)}")
+    if given_unit not in (None, unit):
+        raise InputError(f"unit is '{unit}', but '{given_unit}' was given")
+    scale = UNITS_MM[unit]
     entries = require(document, "cameras", "the rig")
     if not isinstance(entries, list):
         raise InputError("cameras: expected a list of cameras")

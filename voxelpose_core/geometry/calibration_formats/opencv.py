@@ -1,0 +1,133 @@
+"""OpenCV FileStorage YAML, as EasyMocap and OpenCV's own multi-camera calibration write it.
+
+EasyMocap: names, and K_NAME, dist_NAME, Rot_NAME (or the rotation vector R_NAME), T_NAME of
+x = R X + T in metres; in one file, or in a folder as intri.yml and extri.yml.
+OpenCV's multiview_calibration.py: Ks, distortions, Rs, Ts, models (1: fisheye), image_sizes and
+cam_ids, all cameras in one matrix each; the world is camera 0, the unit is the board's.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from voxelpose_core.errors import InputError
+from voxelpose_core.geometry.calibration_formats.values import (
+    Calibration,
+    ImageSize,
+    center_of,
+    coefficients,
+    image_size_or,
+    matrix,
+    number,
+    parse_image_size,
+    require,
+    rotation,
+    table,
+)
+from voxelpose_core.geometry.camera import Camera
+
+DESCRIPTION = "OpenCV FileStorage YAML (EasyMocap, or OpenCV's multi-camera calibration)"
+
+_MULTIVIEW_KEYS = ("Ks", "distortions", "Rs", "Ts")
+
+
+def matches(document: Any) -> bool:
+    if not isinstance(document, dict):
+        return False
+    return {"intri", "extri"} <= set(document) or _is_easymocap(document) or _is_multiview(document)
+
+
+def read(document: dict[str, Any], image_size: ImageSize | None) -> Calibration:
+    if _is_multiview(document):
+        cameras = _multiview_cameras(document, image_size)
+        return Calibration(cameras, None, tool="OpenCV multi-camera calibration YAML")
+    if "intri" in document:
+        document = {**table(document["intri"], "intri"), **table(document["extri"], "extri")}
+    names = require(document, "names", "the file")
+    if not isinstance(names, list):
+        raise InputError("names: expected a list of cameras")
+    cameras = [_easymocap_camera(str(name), document, image_size) for name in names]
+    return Calibration(cameras, "m", tool="EasyMocap YAML")
+
+
+def _is_easymocap(document: dict[str, Any]) -> bool:
+    names = document.get("names")
+    return isinstance(names, list) and any(
+        f"{key}_{name}" in document for name in names for key in ("K", "T")
+    )
+
+
+def _is_multiview(document: dict[str, Any]) -> bool:
+    return set(_MULTIVIEW_KEYS) <= set(document)
+
+
+def _easymocap_camera(name: str, document: dict[str, Any], given: ImageSize | None) -> Camera:
+    where = f"camera '{name}'"
+
+    def value(key: str) -> Any:
+        return require(document, f"{key}_{name}", where)
+
+    turn = f"Rot_{name}" if f"Rot_{name}" in document else f"R_{name}"
+    turned = matrix(require(document, turn, where), (-1,), f"{where}: {turn}")
+    R = rotation(turned, f"{where}: {turn}")
+    size = given
+    if f"W_{name}" in document and f"H_{name}" in document:
+        sides = [number(value(key), f"{where}: {key}") for key in ("W", "H")]
+        size = parse_image_size(sides, f"{where}: W and H")
+    return Camera(
+        name,
+        image_size_or(size, name),
+        matrix(value("K"), (3, 3), f"{where}: K"),
+        coefficients(value("dist"), False, f"{where}: dist"),
+        R,
+        center_of(R, matrix(value("T"), (3,), f"{where}: T")),
+    )
+
+
+def _multiview_cameras(document: dict[str, Any], given: ImageSize | None) -> list[Camera]:
+    Ks = matrix(document["Ks"], (-1, 3, 3), "Ks")
+    count = len(Ks)
+    Rs = matrix(document["Rs"], (-1,), "Rs")
+    if len(Rs) not in (3 * count, 9 * count):
+        raise InputError(f"Rs has {len(Rs)} numbers, expected a rotation of each of {count} cameras")
+    Ts = matrix(document["Ts"], (count, 3), "Ts")
+    fisheye = matrix(document.get("models", np.zeros(count)), (count,), "models") == 1
+    distortions = _split(matrix(document["distortions"], (-1,), "distortions"), fisheye)
+    names = [str(index) for index in range(count)]
+    if "cam_ids" in document:
+        names = str(document["cam_ids"]).split(",")
+        if len(names) != count:
+            raise InputError(f"cam_ids has {len(names)} names, expected {count} as in Ks")
+    sizes: Any = [given] * count
+    if "image_sizes" in document:
+        sizes = matrix(document["image_sizes"], (count, 2), "image_sizes")
+    cameras = []
+    for index, name in enumerate(names):
+        where = f"camera '{name}'"
+        R = rotation(Rs.reshape(count, -1)[index], f"{where}: Rs")
+        cameras.append(
+            Camera(
+                name,
+                parse_image_size(image_size_or(sizes[index], name), f"{where}: image_sizes"),
+                Ks[index],
+                coefficients(distortions[index], bool(fisheye[index]), f"{where}: distortions"),
+                R,
+                center_of(R, Ts[index]),
+                fisheye=bool(fisheye[index]),
+            )
+        )
+    return cameras
+
+
+def _split(values: np.ndarray, fisheye: np.ndarray) -> list[np.ndarray]:
+    """The coefficients of each camera, which follow each other: four of a fisheye, equally many
+    of every pinhole."""
+    pinholes = int((~fisheye).sum())
+    each, rest = divmod(len(values) - 4 * int(fisheye.sum()), max(pinholes, 1))
+    if rest or each < 0 or (pinholes and each == 0):
+        raise InputError(
+            f"distortions has {len(values)} numbers, which {len(fisheye)} cameras cannot share"
+        )
+    return np.split(values, np.cumsum(np.where(fisheye, 4, each))[:-1])

@@ -1,0 +1,71 @@
+"""Qualisys Track Manager's .qca.txt: sensor units of 1/64 px, world z up in mm.
+
+The rotation is camera to world by columns with the camera's y up and z backward, which is why
+OpenCV's rotation is diag(1, -1, -1) times the matrix as its rows are written.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+
+from voxelpose_core.errors import InputError
+from voxelpose_core.geometry.calibration_formats.values import Calibration, ImageSize, number
+from voxelpose_core.geometry.camera import Camera
+
+DESCRIPTION = "Qualisys .qca.txt (z up)"
+
+
+def matches(document: Any) -> bool:
+    return isinstance(document, ElementTree.Element) and document.tag == "calibration"
+
+
+def read(root: ElementTree.Element, image_size: ImageSize | None) -> Calibration:
+    entries = root.findall("./cameras/camera")
+    return Calibration([_camera(entry, i) for i, entry in enumerate(entries)], "mm")
+
+
+def _camera(entry: ElementTree.Element, index: int) -> Camera:
+    name = entry.get("serial") or f"camera{index}"
+    where = f"camera '{name}'"
+
+    def value(tag: str, attribute: str) -> float:
+        child = entry.find(tag)
+        if child is None or child.get(attribute) is None:
+            raise InputError(f"{where}: attribute '{attribute}' of <{tag}> is missing")
+        return number(child.get(attribute), f"{where}: {tag} {attribute}")
+
+    def extent(low: str, high: str) -> int:
+        pixels = value("fov_video", high) - value("fov_video", low) + 1
+        if not np.isfinite(pixels):
+            raise InputError(f"{where}: fov_video {high} is not finite, expected pixels")
+        return int(round(pixels))
+
+    pose = [[value("transform", f"r{row}{column}") for column in "123"] for row in "123"]
+    left, top = value("fov_video", "left"), value("fov_video", "top")
+    fu, fv, cu, cv = (
+        value("intrinsic", key) / 64
+        for key in ("focalLengthU", "focalLengthV", "centerPointU", "centerPointV")
+    )
+    skew = value("intrinsic", "skew") / 64
+    # The tool itself spells "tangental".
+    k1, k2, k3, p1, p2 = (
+        value("intrinsic", key)
+        for key in (
+            "radialDistortion1",
+            "radialDistortion2",
+            "radialDistortion3",
+            "tangentalDistortion1",
+            "tangentalDistortion2",
+        )
+    )
+    return Camera(
+        name,
+        (extent("left", "right"), extent("top", "bottom")),
+        [[fu, skew, cu - left], [0, fv, cv - top], [0, 0, 1]],
+        [k1, k2, p1, p2, k3],
+        np.diag([1.0, -1.0, -1.0]) @ np.array(pose),
+        [value("transform", axis) for axis in "xyz"],
+    )
