@@ -1,12 +1,13 @@
 # All targets use a sourced ROS installation; without one, .venv holds ROS 2 from PyPI.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup build test demo clean
+.PHONY: help setup build kernels test demo clean
 
 help:
 	@echo "make demo    3D skeletons of two people in a four-camera video, over ROS: demo_output/"
 	@echo "make test    build and run all tests"
 	@echo "make build   build the package (then: . install/setup.bash)"
+	@echo "make kernels build the voxel kernel for this processor; else it is built when first used"
 	@echo "make setup   make .venv with what is needed; demo, test and build do it themselves"
 	@echo "make clean   remove what build, test and demo made; .venv stays"
 
@@ -16,6 +17,9 @@ setup:
 build: setup
 	@. scripts/env.sh && colcon build --cmake-args \
 	  -DCMAKE_BUILD_TYPE=Release "-DPython3_EXECUTABLE=$$VIRTUAL_ENV/bin/python3"
+
+kernels:
+	@python3 voxelpose_core/voxel/kernels.py
 
 test: build
 	@scripts/test.sh

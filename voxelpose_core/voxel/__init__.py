@@ -1,7 +1,8 @@
 """The voxel op: 2D heatmaps of calibrated views -> 3D feature volumes."""
 
 from voxelpose_core.voxel.boxes import box_points, fit_voxels
-from voxelpose_core.voxel.torch_reference import feature_volumes
+from voxelpose_core.voxel.native import implementation
+from voxelpose_core.voxel.op import feature_volumes
 from voxelpose_core.voxel.views import Views
 
-__all__ = ["Views", "box_points", "feature_volumes", "fit_voxels"]
+__all__ = ["Views", "box_points", "feature_volumes", "fit_voxels", "implementation"]

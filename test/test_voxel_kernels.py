@@ -1,0 +1,263 @@
+"""The compiled voxel kernels give the reference's values and gradients, on every device here."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from voxelpose_core.datasets.random_rigs import sample_rigs, sample_spaces
+from voxelpose_core.voxel import Views, feature_volumes, implementation, native, torch_reference
+
+HEATMAP = (48, 32)
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+
+
+@pytest.fixture(params=DEVICES)
+def device(request):
+    if implementation(request.param) == native.REFERENCE:
+        pytest.skip(f"no compiler for the kernel of {request.param}")
+    return torch.device(request.param)
+
+
+def scenes(view_count, joints, batch=2, seed=0):
+    """Smooth heatmaps (B, V, J, H, W) that leave [0, 1], and rigs with distorted cameras."""
+    generator = torch.Generator().manual_seed(seed)
+    views = sample_rigs(sample_spaces(batch, generator), view_count, HEATMAP, generator)
+    shape = (batch * view_count, joints, HEATMAP[1] // 4, HEATMAP[0] // 4)
+    coarse = torch.rand(shape, generator=generator) * 1.6 - 0.2
+    heatmaps = F.interpolate(coarse, size=HEATMAP[::-1], mode="bilinear")
+    return heatmaps.unflatten(0, (batch, view_count)), views
+
+
+def boxes(count=5, batch=2, seed=0, reach=6000.0):
+    """Centres (N, 3) in and beside the space, and the scene of each."""
+    generator = torch.Generator().manual_seed(seed)
+    centers = (torch.rand(count, 3, generator=generator) - 0.5) * torch.tensor([reach, reach, 2000])
+    return centers, torch.arange(count) % batch
+
+
+def moved(views, change):
+    """The same views, some of whose tensors are replaced."""
+    return Views(**{**vars(views), **change})
+
+
+def both(device, heatmaps, views, centers, scene, size, voxels, **options):
+    """(kernel's values and gradient, reference's) for a gradient drawn at random."""
+    answers = []
+    for op in (feature_volumes, torch_reference.feature_volumes):
+        leaf = heatmaps.detach().to(device).requires_grad_()
+        extra = options if op is feature_volumes else {
+            key: options[key] for key in options if key == "count_points_behind"
+        }
+        volumes = op(
+            leaf, views.map(lambda t: t.to(device)), centers.to(device), scene.to(device),
+            size, voxels, **extra,
+        )
+        generator = torch.Generator().manual_seed(9)
+        gradient = torch.randn(volumes.shape, generator=generator).to(device)
+        volumes.float().backward(gradient)
+        answers.append((volumes.detach().cpu(), leaf.grad.cpu()))
+    return answers
+
+
+def assert_same(kernel, reference, tolerance=2e-3):
+    """Equal, but for voxels so near the border of an image that rounding decides on which side."""
+    (values, gradient), (expected, expected_gradient) = kernel, reference
+    assert values.shape == expected.shape and gradient.shape == expected_gradient.shape
+    assert expected.abs().max() > 0.1 and expected_gradient.abs().max() > 0.1
+    difference = (values.float() - expected).abs()
+    assert (difference > tolerance).float().mean() < 2e-3
+    wrong = (gradient - expected_gradient).abs() > tolerance * expected_gradient.abs().max()
+    assert wrong.float().mean() < 2e-3
+    assert (gradient - expected_gradient).norm() < 0.03 * expected_gradient.norm()
+
+
+SIZE, VOXELS = (2500.0, 2000.0, 1800.0), (12, 8, 20)
+
+
+@pytest.mark.parametrize("view_count, joints", [(1, 17), (2, 1), (3, 15), (5, 8), (16, 17), (2, 41)])
+def test_random_rigs(device, view_count, joints):
+    heatmaps, views = scenes(view_count, joints, seed=view_count)
+    assert views.distortion.abs().max() > 0 or view_count < 3
+    assert_same(*both(device, heatmaps, views, *boxes(), SIZE, VOXELS))
+
+
+def test_all_distortion_coefficients(device):
+    heatmaps, views = scenes(4, 5)
+    lens = torch.tensor([-0.21, 0.06, 2e-3, -3e-3, 0.011])
+    views = moved(views, {"distortion": lens.expand(2, 4, 5).clone()})
+    assert_same(*both(device, heatmaps, views, *boxes(), SIZE, VOXELS))
+
+
+@pytest.mark.parametrize("count_points_behind", [False, True])
+def test_cameras_inside_the_boxes(device, count_points_behind):
+    heatmaps, views = scenes(3, 6)
+    centers = views.C[:, 0] + torch.tensor([50.0, -80, 60])
+    assert_same(
+        *both(
+            device, heatmaps, views, centers, torch.arange(2), SIZE, VOXELS,
+            count_points_behind=count_points_behind,
+        )
+    )
+
+
+def test_boxes_that_reach_far_outside_every_image(device):
+    heatmaps, views = scenes(3, 6)
+    answers = both(device, heatmaps, views, *boxes(reach=9000.0), (30000.0, 30000.0, 9000.0), VOXELS)
+    assert_same(*answers)
+    assert (answers[1][0] == 0).float().mean() > 0.3
+
+
+def test_a_valid_radius_hides_the_rim(device):
+    heatmaps, views = scenes(3, 6)
+    arguments = (*boxes(), SIZE, VOXELS)
+    whole = both(device, heatmaps, views, *arguments)[0][0]
+    views = moved(views, {"valid_radius": torch.full_like(views.valid_radius, 0.2)})
+    kernel, reference = both(device, heatmaps, views, *arguments)
+    assert_same(kernel, reference)
+    assert (kernel[0] - whole).abs().max() > 0.1
+
+
+def test_absent_views(device):
+    heatmaps, views = scenes(3, 6)
+    present = torch.tensor([[1.0, 0, 1], [0, 1, 0]])
+    kernel, reference = both(
+        device, heatmaps, moved(views, {"present": present}), *boxes(), SIZE, VOXELS
+    )
+    assert_same(kernel, reference)
+    assert kernel[1][0, 1].abs().max() == 0 and kernel[1][1, 1].abs().max() > 0
+
+
+def test_no_boxes_and_boxes_that_nobody_sees(device):
+    heatmaps, views = scenes(2, 3)
+    for centers in (torch.zeros(0, 3), torch.full((2, 3), 1e6)):
+        scene = torch.zeros(len(centers), dtype=torch.long)
+        values, gradient = both(device, heatmaps, views, centers, scene, SIZE, VOXELS)[0]
+        assert values.shape == (len(centers), 3, *VOXELS)
+        assert not values.any() and not gradient.any()
+
+
+def test_values_and_views_that_are_not_finite_crash_nothing(device):
+    heatmaps, views = scenes(2, 3)
+    heatmaps[0, 0, 0, 0, 0] = float("nan")
+    lens = torch.full_like(views.distortion, 1e30)
+    values = both(device, heatmaps, moved(views, {"distortion": lens}), *boxes(), SIZE, VOXELS)[0][0]
+    assert values.shape == (5, 3, *VOXELS)
+
+
+@pytest.mark.parametrize("dtype, digits", [(torch.bfloat16, 2**-8), (torch.float16, 2**-11)])
+def test_half_precision_volumes_are_the_rounded_ones(device, dtype, digits):
+    heatmaps, views = scenes(3, 17)
+    arguments = (views, *boxes(), SIZE, VOXELS)
+    full = both(device, heatmaps, *arguments)[0]
+    half = both(device, heatmaps, *arguments, dtype=dtype)[0]
+    assert half[0].dtype == dtype
+    assert ((half[0].float() - full[0]).abs() <= digits * full[0] + 1e-7).all()
+    # The gradient of a rounded volume arrives rounded.
+    assert (half[1] - full[1]).norm() < 2 * digits * full[1].norm()
+
+
+@pytest.mark.parametrize("joints", [3, 17])
+def test_channels_last_is_the_same_in_another_order(device, joints):
+    heatmaps, views = scenes(3, joints)
+    plain = both(device, heatmaps, views, *boxes(), SIZE, VOXELS)[0]
+    last = both(device, heatmaps, views, *boxes(), SIZE, VOXELS, channels_last=True)[0]
+    torch.testing.assert_close(last[0], plain[0], rtol=0, atol=0)
+    torch.testing.assert_close(last[1], plain[1], rtol=1e-5, atol=1e-5)
+    volumes = feature_volumes(
+        heatmaps.to(device), views.map(lambda t: t.to(device)), *(t.to(device) for t in boxes()),
+        SIZE, VOXELS, channels_last=True,
+    )
+    assert volumes.is_contiguous(memory_format=torch.channels_last_3d)
+
+
+def test_heatmaps_in_any_memory_layout(device):
+    heatmaps, views = scenes(3, 5)
+    views, arguments = views.map(lambda t: t.to(device)), [t.to(device) for t in boxes()]
+    heatmaps = heatmaps.to(device)
+    last = heatmaps.permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3)
+    assert not last.is_contiguous()
+    ours = [feature_volumes(h, views, *arguments, SIZE, VOXELS) for h in (heatmaps, last)]
+    torch.testing.assert_close(*ours, rtol=0, atol=0)
+
+
+def test_threads_do_not_change_the_answer():
+    if implementation("cpu") == native.REFERENCE:
+        pytest.skip("no compiler")
+    heatmaps, views = scenes(3, 17)
+    answers, before = [], torch.get_num_threads()
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            answers.append(both("cpu", heatmaps, views, *boxes(), SIZE, VOXELS)[0])
+    finally:
+        torch.set_num_threads(before)
+    for one, three in zip(*answers, strict=True):
+        torch.testing.assert_close(one, three, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"scene": torch.tensor([0, 2])}, "scene is in 0..2, expected 0..1"),
+        ({"scene": torch.tensor([-1, 0])}, "scene is in -1..0"),
+        ({"scene": torch.tensor([0])}, "expected"),
+        ({"centers": torch.zeros(2, 2)}, "expected"),
+        ({"voxels": (4, 0, 4)}, "three positive numbers"),
+        ({"heatmaps": torch.zeros(2, 3, 1, 8, 8)}, "expected"),
+    ],
+)
+def test_arguments_that_do_not_go_together(change, words):
+    heatmaps, views = scenes(2, 1)
+    arguments = {
+        "heatmaps": heatmaps, "views": views, "centers": torch.zeros(2, 3),
+        "scene": torch.tensor([0, 1]), "size": SIZE, "voxels": VOXELS,
+    }
+    with pytest.raises(ValueError, match=words):
+        feature_volumes(**{**arguments, **change})
+
+
+def in_process(script, **environment):
+    return subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+    )
+
+
+ASK = """
+from voxelpose_core.voxel import implementation
+print(implementation("cpu"))
+print(implementation("cpu"))
+"""
+
+
+@pytest.mark.parametrize(
+    "compiler, words", [("/no/such/compiler", "cannot run"), ("false", "failed")]
+)
+def test_without_a_compiler_the_reference_runs_and_one_line_says_so(tmp_path, compiler, words):
+    done = in_process(ASK, CXX=compiler, VOXELPOSE_KERNELS=str(tmp_path))
+    assert done.stdout.split() == ["torch_reference"] * 2
+    (line,) = done.stderr.strip().splitlines()
+    assert "plain PyTorch" in line and words in line
+
+
+def test_a_kernel_is_built_once(tmp_path):
+    if implementation("cpu") == native.REFERENCE:
+        pytest.skip("no compiler")
+    made = []
+    for compiler in ("", "/no/such/compiler"):  # the second process needs none
+        done = in_process(ASK, CXX=compiler, VOXELPOSE_KERNELS=str(tmp_path))
+        assert done.stdout.split() == ["cpp"] * 2 and done.stderr == ""
+        (library,) = tmp_path.iterdir()
+        made.append(library.stat().st_mtime_ns)
+    assert library.suffix == ".so" and made[0] == made[1]
+
+
+def test_the_reference_can_be_asked_for():
+    done = in_process(ASK, VOXELPOSE_KERNEL="torch_reference")
+    assert done.stdout.split() == ["torch_reference"] * 2 and done.stderr == ""

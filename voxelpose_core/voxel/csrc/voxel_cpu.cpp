@@ -1,0 +1,289 @@
+// The voxel op on CPUs. Voxels are projected many at a time, one a vector lane; then the joints of
+// a voxel are sampled and averaged together, one a lane. No per-view volume is ever stored.
+// Plain C interface: no header of torch, so that it compiles in seconds and serves any version.
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "voxel_math.h"
+
+namespace {
+
+// Voxels that are projected together: their taps stay in the first-level cache.
+constexpr int kBlock = 64;
+// Joints that are averaged together: their sums stay in registers.
+constexpr int kMostJoints = 32;
+
+// The taps of a block of voxels in every view, structure of arrays.
+struct Taps {
+  struct View {
+    alignas(64) int32_t pixel[kBlock];
+    alignas(64) float weight[4][kBlock];
+    alignas(64) float seen[kBlock];
+  };
+  std::vector<View> views;
+  alignas(64) float x[kBlock], y[kBlock], z[kBlock];
+  alignas(64) float inverse_weight[kBlock];
+
+  explicit Taps(const VoxelProblem& problem) : views(problem.view_count) {}
+};
+
+template <bool kFisheye>
+void look(const VoxelView& view, const VoxelProblem& problem, int count, Taps& taps,
+          Taps::View& out) {
+  const bool behind = problem.count_points_behind != 0;
+  const int height = problem.heatmap_height, width = problem.heatmap_width;
+#pragma omp simd
+  for (int i = 0; i < count; ++i) {
+    float u, v;
+    const bool seen =
+        voxel_project<kFisheye>(view, taps.x[i], taps.y[i], taps.z[i], behind, u, v);
+    const VoxelTap tap = voxel_tap(u, v, seen, height, width);
+    out.pixel[i] = tap.pixel;
+    for (int corner = 0; corner < 4; ++corner) out.weight[corner][i] = tap.weight[corner];
+    out.seen[i] = tap.seen;
+  }
+}
+
+// Taps of voxels first .. first + count of a box, in all views.
+void look_everywhere(const VoxelProblem& problem, int64_t box, int64_t first, int count,
+                     Taps& taps) {
+  for (int i = 0; i < count; ++i)
+    voxel_position(problem, box, first + i, taps.x[i], taps.y[i], taps.z[i]);
+  const VoxelView* views = problem.views + problem.scene[box] * problem.view_count;
+  for (int i = 0; i < count; ++i) taps.inverse_weight[i] = VOXEL_WEIGHT_EPSILON;
+  for (int index = 0; index < problem.view_count; ++index) {
+    Taps::View& out = taps.views[index];
+    if (views[index].fisheye > 0)
+      look<true>(views[index], problem, count, taps, out);
+    else
+      look<false>(views[index], problem, count, taps, out);
+    for (int i = 0; i < count; ++i) taps.inverse_weight[i] += out.seen[i];
+  }
+  for (int i = 0; i < count; ++i) taps.inverse_weight[i] = 1.0f / taps.inverse_weight[i];
+}
+
+// Mean over the views, not clamped, of kJoints joints from `joint` on, for voxel i of a block.
+template <int kJoints>
+inline void mean_of(const VoxelProblem& problem, const float* scene_heatmaps, const Taps& taps,
+                    int i, float* mean) {
+  const int64_t image = voxel_image_size(problem), right = problem.padded_joints;
+  const int64_t below = right * (problem.heatmap_width + 2);
+  for (int j = 0; j < kJoints; ++j) mean[j] = 0.0f;
+  for (int index = 0; index < problem.view_count; ++index) {
+    const Taps::View& view = taps.views[index];
+    if (view.seen[i] == 0.0f) continue;
+    const float* at = scene_heatmaps + index * image + view.pixel[i] * right;
+    const float a = view.weight[0][i], b = view.weight[1][i];
+    const float c = view.weight[2][i], d = view.weight[3][i];
+    for (int j = 0; j < kJoints; ++j)
+      mean[j] += a * at[j] + b * at[right + j] + c * at[below + j] + d * at[below + right + j];
+  }
+  for (int j = 0; j < kJoints; ++j) mean[j] *= taps.inverse_weight[i];
+}
+
+inline uint16_t to_bfloat16(float value) {  // to nearest even; values are in [0, 1]
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  return static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+
+inline void store(float value, float* place) { *place = value; }
+inline void store(float value, uint16_t* place) { *place = to_bfloat16(value); }
+
+// Averages kJoints joints from `joint` on, of which `used` are real, and writes them.
+template <int kJoints, typename Element>
+void average(const VoxelProblem& problem, const Taps& taps, int64_t box, int64_t first, int count,
+             int joint, int used, Element* volume) {
+  const float* heatmaps = problem.heatmaps + joint +
+                          problem.scene[box] * problem.view_count * voxel_image_size(problem);
+  alignas(64) Element transposed[kJoints][kBlock];
+  for (int i = 0; i < count; ++i) {
+    alignas(64) float mean[kJoints];
+    alignas(64) Element rounded[kJoints];
+    mean_of<kJoints>(problem, heatmaps, taps, i, mean);
+    for (int j = 0; j < kJoints; ++j)
+      store(std::min(std::max(mean[j], 0.0f), 1.0f), &rounded[j]);
+    if (problem.channels_last)
+      std::memcpy(volume + voxel_place(problem, box, first + i, joint), rounded,
+                  used * sizeof(Element));
+    else
+      for (int j = 0; j < kJoints; ++j) transposed[j][i] = rounded[j];
+  }
+  if (problem.channels_last) return;
+  for (int j = 0; j < used; ++j)
+    std::memcpy(volume + voxel_place(problem, box, first, joint + j), transposed[j],
+                count * sizeof(Element));
+}
+
+// Calls f<width>(first joint, real joints) for pieces of at most kMostJoints joints.
+template <typename F>
+void for_joints(const VoxelProblem& problem, F f) {
+  for (int joint = 0; joint < problem.joints; joint += kMostJoints) {
+    const int used = std::min(kMostJoints, problem.joints - joint);
+    switch ((used + 7) / 8) {
+      case 1: f(std::integral_constant<int, 8>(), joint, used); break;
+      case 2: f(std::integral_constant<int, 16>(), joint, used); break;
+      case 3: f(std::integral_constant<int, 24>(), joint, used); break;
+      default: f(std::integral_constant<int, 32>(), joint, used);
+    }
+  }
+}
+
+template <typename Element>
+void forward(const VoxelProblem& problem, Element* volume, int threads) {
+  const int64_t count = voxel_count(problem), blocks = (count + kBlock - 1) / kBlock;
+#pragma omp parallel num_threads(threads)
+  {
+    Taps taps(problem);
+#pragma omp for schedule(dynamic, 16)
+    for (int64_t item = 0; item < problem.boxes * blocks; ++item) {
+      const int64_t box = item / blocks, first = item % blocks * kBlock;
+      const int size = static_cast<int>(std::min<int64_t>(kBlock, count - first));
+      look_everywhere(problem, box, first, size, taps);
+      for_joints(problem, [&](auto width, int joint, int used) {
+        average<width()>(problem, taps, box, first, size, joint, used, volume);
+      });
+    }
+  }
+}
+
+// Gradient of the sum over views: zero where the clamp was active, else divided by the weight.
+template <int kJoints>
+void scale_gradient(const VoxelProblem& problem, const Taps& taps, int64_t box, int64_t first,
+                    int count, int joint, int used, const float* gradient, float* scaled) {
+  const float* heatmaps = problem.heatmaps + joint +
+                          problem.scene[box] * problem.view_count * voxel_image_size(problem);
+  const int64_t stride = problem.channels_last ? 1 : voxel_count(problem);
+  for (int i = 0; i < count; ++i) {
+    alignas(64) float mean[kJoints];
+    mean_of<kJoints>(problem, heatmaps, taps, i, mean);
+    const float* from = gradient + voxel_place(problem, box, first + i, joint);
+    float* to = scaled + (box * voxel_count(problem) + first + i) * problem.padded_joints + joint;
+    for (int j = 0; j < kJoints; ++j) {
+      const bool passes = j < used && mean[j] >= 0.0f && mean[j] <= 1.0f;
+      to[j] = passes ? from[j * stride] * taps.inverse_weight[i] : 0.0f;
+    }
+  }
+}
+
+// Adds what one view of one scene gets of a block of voxels.
+template <int kJoints>
+void scatter(const VoxelProblem& problem, const Taps::View& view, int count, const float* scaled,
+             float* image) {
+  const int64_t right = problem.padded_joints, below = right * (problem.heatmap_width + 2);
+  for (int i = 0; i < count; ++i) {
+    if (view.seen[i] == 0.0f) continue;
+    float* at = image + view.pixel[i] * right;
+    const float* from = scaled + i * right;
+    const float a = view.weight[0][i], b = view.weight[1][i];
+    const float c = view.weight[2][i], d = view.weight[3][i];
+#pragma omp simd
+    for (int j = 0; j < kJoints; ++j) {
+      const float value = from[j];
+      at[j] += a * value;
+      at[right + j] += b * value;
+      at[below + j] += c * value;
+      at[below + right + j] += d * value;
+    }
+  }
+}
+
+// Adds what one view of one scene gets of a box.
+void scatter_box(const VoxelProblem& problem, int64_t box, int index, const float* scaled,
+                 float* image, Taps& taps) {
+  const VoxelView& view = problem.views[problem.scene[box] * problem.view_count + index];
+  const int64_t count = voxel_count(problem);
+  for (int64_t first = 0; first < count; first += kBlock) {
+    const int size = static_cast<int>(std::min<int64_t>(kBlock, count - first));
+    for (int i = 0; i < size; ++i)
+      voxel_position(problem, box, first + i, taps.x[i], taps.y[i], taps.z[i]);
+    if (view.fisheye > 0)
+      look<true>(view, problem, size, taps, taps.views[0]);
+    else
+      look<false>(view, problem, size, taps, taps.views[0]);
+    const float* from = scaled + (box * count + first) * problem.padded_joints;
+    for_joints(problem, [&](auto width, int joint, int) {
+      scatter<width()>(problem, taps.views[0], size, from + joint, image + joint);
+    });
+  }
+}
+
+}  // namespace
+
+extern "C" {
+
+// Heatmap pixel (b, v, j, y, x) lies at heatmaps[b * strides[0] + ... + x * strides[4]].
+void voxel_pack(const VoxelProblem* problem, const float* heatmaps, const int64_t* strides,
+                float* packed, int threads) {
+  const VoxelProblem& p = *problem;
+  const int64_t rows = p.heatmap_height + 2, row_size = int64_t(p.heatmap_width + 2) * p.padded_joints;
+#pragma omp parallel for num_threads(threads)
+  for (int64_t item = 0; item < p.scenes * p.view_count * rows; ++item) {
+    const int64_t y = item % rows - 1, view = item / rows % p.view_count;
+    const int64_t scene = item / rows / p.view_count;
+    float* row = packed + item * row_size;
+    std::memset(row, 0, row_size * sizeof(float));
+    if (y < 0 || y >= p.heatmap_height) continue;
+    for (int j = 0; j < p.joints; ++j) {
+      const float* from =
+          heatmaps + scene * strides[0] + view * strides[1] + j * strides[2] + y * strides[3];
+      float* to = row + p.padded_joints + j;
+      for (int x = 0; x < p.heatmap_width; ++x) to[x * p.padded_joints] = from[x * strides[4]];
+    }
+  }
+}
+
+// Packed (B, V, H + 2, W + 2, padded joints) -> (B, V, J, H, W).
+void voxel_unpack(const VoxelProblem* problem, const float* packed, float* heatmaps, int threads) {
+  const VoxelProblem& p = *problem;
+  const int64_t image = voxel_image_size(p);
+#pragma omp parallel for num_threads(threads)
+  for (int64_t item = 0; item < p.scenes * p.view_count * p.joints; ++item) {
+    const float* from = packed + item / p.joints * image + item % p.joints;
+    float* to = heatmaps + item * p.heatmap_height * p.heatmap_width;
+    for (int y = 0; y < p.heatmap_height; ++y)
+      for (int x = 0; x < p.heatmap_width; ++x)
+        *to++ = from[(int64_t(y + 1) * (p.heatmap_width + 2) + x + 1) * p.padded_joints];
+  }
+}
+
+void voxel_forward(const VoxelProblem* problem, void* volume, int threads) {
+  if (problem->element == 0)
+    forward(*problem, static_cast<float*>(volume), threads);
+  else
+    forward(*problem, static_cast<uint16_t*>(volume), threads);
+}
+
+// Gradient (float32, the volume's layout) -> gradient of the packed heatmaps, which starts as zeros.
+// `scaled` holds (N, X, Y, Z, padded joints) floats. A view of a scene belongs to one thread, so
+// nothing is added atomically and the same input gives the same gradient.
+void voxel_backward(const VoxelProblem* problem, const float* gradient, float* scaled,
+                    float* packed_gradient, int threads) {
+  const VoxelProblem& p = *problem;
+  const int64_t count = voxel_count(p), blocks = (count + kBlock - 1) / kBlock;
+#pragma omp parallel num_threads(threads)
+  {
+    Taps taps(p);
+#pragma omp for schedule(dynamic, 16)
+    for (int64_t item = 0; item < p.boxes * blocks; ++item) {
+      const int64_t box = item / blocks, first = item % blocks * kBlock;
+      const int size = static_cast<int>(std::min<int64_t>(kBlock, count - first));
+      look_everywhere(p, box, first, size, taps);
+      for_joints(p, [&](auto width, int joint, int used) {
+        scale_gradient<width()>(p, taps, box, first, size, joint, used, gradient, scaled);
+      });
+    }
+#pragma omp for schedule(dynamic, 1)
+    for (int64_t item = 0; item < p.scenes * p.view_count; ++item) {
+      const int64_t scene = item / p.view_count;
+      for (int64_t box = 0; box < p.boxes; ++box)
+        if (p.scene[box] == scene)
+          scatter_box(p, box, static_cast<int>(item % p.view_count), scaled,
+                      packed_gradient + item * voxel_image_size(p), taps);
+    }
+  }
+}
+
+}  // extern "C"
