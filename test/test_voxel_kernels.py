@@ -87,9 +87,26 @@ def test_random_rigs(device, view_count, joints):
 
 def test_all_distortion_coefficients(device):
     heatmaps, views = scenes(4, 5)
-    lens = torch.tensor([-0.21, 0.06, 2e-3, -3e-3, 0.011])
-    views = moved(views, {"distortion": lens.expand(2, 4, 5).clone()})
+    lens = torch.tensor([-0.21, 0.06, 2e-3, -3e-3, 0.011, 0.05, -0.02, 0.004])
+    views = moved(views, {"distortion": lens.expand(2, 4, 8).clone()})
     assert_same(*both(device, heatmaps, views, *boxes(), SIZE, VOXELS))
+
+
+def test_fisheyes_beside_pinholes(device):
+    heatmaps, views = scenes(4, 5)
+    lens = torch.tensor([0.05, -0.01, 3e-3, -1e-3, 0, 0, 0, 0]).expand(2, 4, 8)
+    fisheye = torch.tensor([[1.0, 0, 1, 0], [0, 0, 1, 1]])
+    change = {
+        "fisheye": fisheye,
+        "distortion": torch.where(fisheye[..., None] > 0, lens, views.distortion),
+        "valid_radius": torch.where(fisheye > 0, 0.9, views.valid_radius),
+    }
+    # Wide boxes: the valid angle cuts some of their voxels off.
+    arguments = (*boxes(), (6000.0, 6000.0, 2000.0), VOXELS)
+    kernel, reference = both(device, heatmaps, moved(views, change), *arguments)
+    assert_same(kernel, reference)
+    pinhole = both(device, heatmaps, views, *arguments)[0]
+    assert (kernel[0] - pinhole[0]).abs().max() > 0.1
 
 
 @pytest.mark.parametrize("count_points_behind", [False, True])

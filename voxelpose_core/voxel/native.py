@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 
 from voxelpose_core.voxel import kernels
 from voxelpose_core.voxel.views import Views
@@ -225,13 +224,13 @@ def _table(views: Views) -> torch.Tensor:
     """(B, V, 36) float32: VoxelView of csrc/voxel_math.h."""
     columns = [
         views.K.flatten(-2)[..., [0, 1, 2, 4, 5]],
-        F.pad(views.distortion, (0, 8 - views.distortion.shape[-1])),
+        views.distortion,
         views.R.flatten(-2),
         views.C,
         views.image_size,
         views.valid_radius[..., None],
         views.to_heatmap.flatten(-2),
         views.present[..., None],
-        torch.zeros_like(views.present)[..., None],
+        views.fisheye[..., None],
     ]
     return torch.cat([column.to(torch.float32) for column in columns], dim=-1)
