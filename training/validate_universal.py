@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
-"""Measure universal weights on real recordings that they never saw, without retraining.
+"""Measure universal weights on recordings and rigs that they never saw, without retraining.
 
     python training/validate_universal.py --shelf DIR --campus DIR --pose2sim DIR --panoptic DIR
+    python training/validate_universal.py --generated
 
 Each argument is optional. DIR of Shelf and Campus is in the original's layout (calibration,
 actorsGT.mat, 2D predictions, which for Campus are simulated); of pose2sim it holds SinglePerson/
 (with the reference .trc) and MultiPerson/, each with four videos and the Qualisys file; of panoptic
-it holds camera_parameters.json and one folder of images a camera. Prints what it finds and writes
-JSON with --out.
+it holds camera_parameters.json and one folder of images a camera. --generated needs no data: rigs
+of 2 to 8 cameras on fixed seeds (voxelpose_core/datasets/generated_rigs.py). Prints what it finds
+and writes JSON with --out.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from tqdm import tqdm
 
 from voxelpose_core.datasets.actors import ActorsDataset
 from voxelpose_core.datasets.campus import Campus
+from voxelpose_core.datasets.generated_rigs import LEVELS, VIEW_COUNTS, generate_rig
 from voxelpose_core.datasets.pose2sim import LIMB_JOINTS, open_recording, read_reference
 from voxelpose_core.datasets.shelf import Shelf
 from voxelpose_core.errors import InputError
@@ -31,6 +34,8 @@ from voxelpose_core.estimator import Estimate, PoseEstimator
 from voxelpose_core.evaluation import triangulate_actors
 from voxelpose_core.geometry.rig import load_rig
 from voxelpose_core.memory import keep_freed_memory
+from voxelpose_core.metrics.average_precision import evaluate_detections
+from voxelpose_core.metrics.mpjpe import pose_distances
 from voxelpose_core.metrics.pcp import campus14_from_coco17, evaluate_pcp
 from voxelpose_core.results import ReprojectionError
 from voxelpose_core.skeletons import COCO17
@@ -54,8 +59,12 @@ def main() -> int:
         report["two_people"] = measure_two_people(args)
     if args.panoptic:
         report["panoptic"] = measure_panoptic(args)
+    if args.generated:
+        report["generated"] = measure_generated(args)
     if not report:
-        raise InputError("nothing to measure: give --shelf, --campus, --pose2sim or --panoptic")
+        raise InputError(
+            "nothing to measure: give --shelf, --campus, --pose2sim, --panoptic or --generated"
+        )
     text = json.dumps(report, indent=2)
     print(text)
     if args.out:
@@ -69,6 +78,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--campus", help="folder of the Campus data set: simulated detections of it")
     parser.add_argument("--pose2sim", help="folder with SinglePerson and MultiPerson")
     parser.add_argument("--panoptic", help="folder with camera_parameters.json and images")
+    parser.add_argument("--generated", action="store_true", help="measure on generated rigs")
+    parser.add_argument("--rigs", type=int, default=6, help="generated rigs a setting")
     parser.add_argument("--weights", default="universal")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--step", type=int, default=1, help="measure every N-th frame only")
@@ -139,6 +150,51 @@ def measure_panoptic(args) -> dict:
         (n, [cv2.imread(str(folder / v / f"{v}{n}.jpg")) for v in views]) for n in numbers
     )
     return _count_people(estimator, moments, "panoptic", per_frame=True)
+
+
+def measure_generated(args) -> dict:
+    """AP, MPJPE, recall and phantoms by number of cameras and by detector noise."""
+    result = {}
+    settings = [(views, name) for views in VIEW_COUNTS for name in LEVELS]
+    for views, name in tqdm(settings, desc="generated", disable=None):
+        result[f"{views} views, {name} detections"] = _measure_rigs(args, views, LEVELS[name])
+    return result
+
+
+def _measure_rigs(args, views: int, level: float) -> dict:
+    truths, whole, poses, scores = [], [], [], []
+    for number in range(args.rigs):
+        rig, moments = generate_rig(views, level, number)
+        estimator = PoseEstimator(rig, args.weights, args.device, detector=None)
+        for moment in moments:
+            found = estimator.estimate_keypoints(moment.keypoints).skeletons
+            poses.append(np.array([s.joints for s in found]).reshape(-1, 17, 3))
+            scores.append(np.array([s.score for s in found]))
+            truths.append(moment.poses)
+            whole.append(moment.whole_views)
+    # Whom no two cameras see whole, nobody can be asked for; finding such people is no phantom.
+    everybody = evaluate_detections(poses, scores, truths)
+    asked = [truth[views >= 2] for truth, views in zip(truths, whole, strict=True)]
+    metrics = evaluate_detections(poses, scores, asked)
+    return {
+        "people": metrics.people,
+        "recall_by_whole_views": _recall_by_views(poses, truths, whole),
+        "recall_500mm": round(metrics.recall_500, 3),
+        "mpjpe_mm": round(metrics.mpjpe, 1),
+        "ap": {str(mm): round(100 * ap, 1) for mm, ap in metrics.ap.items()},
+        "phantoms_per_moment": round(everybody.phantoms_per_frame, 3),
+    }
+
+
+def _recall_by_views(poses, truths, whole) -> dict[str, str]:
+    """Found (within 500 mm) of the people whom 2, 3, 4 and more cameras see whole."""
+    found, people = Counter(), Counter()
+    for pose, truth, views in zip(poses, truths, whole, strict=True):
+        nearest = pose_distances(pose, truth).min(axis=0, initial=np.inf)
+        for count, distance in zip(np.minimum(views, 4), nearest, strict=True):
+            people[int(count)] += 1
+            found[int(count)] += bool(distance < 500)
+    return {str(n): f"{found[n]} of {people[n]}" for n in sorted(people) if n >= 2}
 
 
 def _count_people(estimator: PoseEstimator, moments, title: str, per_frame=False) -> dict:

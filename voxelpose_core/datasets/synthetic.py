@@ -18,6 +18,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from voxelpose_core.datasets import random_scenes
 from voxelpose_core.datasets.base import FrameDataset, Sample, first_cameras
 from voxelpose_core.datasets.campus import Campus
 from voxelpose_core.datasets.panoptic import read_people
@@ -275,7 +276,14 @@ class RecordedPeople:
         kept = visible[:, list(joint_set.root)].all(axis=1) & np.isfinite(poses).all(axis=(1, 2))
         if not kept.any():
             raise InputError(f"{source}: nobody has a mid-hip, expected poses with labelled hips")
-        self._poses, self._visible = poses[kept], visible[kept]
+        self._poses, self._visible, self._source = poses[kept], visible[kept], source
+
+    def complete_poses(self) -> np.ndarray:
+        """(N, J, 3) of the people all of whose joints are labelled; InputError if there are none."""
+        complete = self._poses[self._visible.all(axis=1)]
+        if not len(complete):
+            raise InputError(f"{self._source}: nobody has all joints, expected complete poses")
+        return complete
 
     def draw(self, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """See `People`."""
@@ -302,6 +310,21 @@ def open_people(source: Path | str, joint_set: JointSet) -> People:
         # A middle is labelled where both sides are.
         visible = panoptic15_from_coco17(visible[..., None].astype(float))[..., 0] == 1.0
     return RecordedPeople(poses, visible, joint_set, str(source))
+
+
+def open_scene_people(source: Path | str) -> random_scenes.PeopleSource:
+    """People for random_scenes.py: procedural ones, and half recorded where `source` is given.
+
+    Args:
+        source: as for `open_people`. Of recorded people those with all 17 joints are taken.
+
+    Raises:
+        InputError: naming what is wrong.
+    """
+    if not str(source):
+        return sample_people
+    recorded = open_people(source, COCO17)
+    return random_scenes.RecordedPeople(torch.from_numpy(recorded.complete_poses()))
 
 
 def read_training_poses(path: Path | str) -> tuple[np.ndarray, np.ndarray]:

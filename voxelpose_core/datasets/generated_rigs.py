@@ -1,0 +1,101 @@
+"""Test sets without recordings: random rigs with people before them, the same on every machine.
+
+Rigs are drawn as for training, from seeds that no training uses.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from voxelpose_core.datasets.detection_noise import detect
+from voxelpose_core.datasets.random_rigs import (
+    HEATMAP_SIZES,
+    miscalibrate,
+    sample_rigs,
+    sample_spaces,
+)
+from voxelpose_core.datasets.random_scenes import place_people
+from voxelpose_core.geometry.camera import Camera
+from voxelpose_core.geometry.rig import Rig
+from voxelpose_core.geometry.space import Space
+from voxelpose_core.voxel import Views
+
+VIEW_COUNTS = (2, 3, 4, 5, 8)
+LEVELS = {"good": 0.15, "usual": 0.45, "poor": 0.85}
+# Training seeds its generators with less than 2^40.
+_FIRST_SEED = 2**42
+# People are 0.9 to 2.1 m tall; the space also holds raised arms.
+_SPACE_HEIGHT = 2300.0
+# Of 0.2 degrees and 8 mm a camera.
+_MISCALIBRATION = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class GeneratedMoment:
+    """One moment in front of a generated rig.
+
+    Attributes:
+        poses: (P, 17, 3) true people, COCO-17, mm.
+        whole_views: (P,) number of views whose image holds the whole person.
+        keypoints: per camera the detected people (Q, 17, 3): x px, y px, score.
+    """
+
+    poses: np.ndarray
+    whole_views: np.ndarray
+    keypoints: list[np.ndarray]
+
+
+def generate_rig(
+    view_count: int, level: float, number: int, moments: int = 4
+) -> tuple[Rig, list[GeneratedMoment]]:
+    """Rig `number` of `view_count` cameras, as its user knows it, and moments before it.
+
+    Args:
+        view_count: cameras.
+        level: how poor the 2D detector is, 0 to 1.
+        number: which of the rigs with these settings.
+        moments: how many moments to draw.
+    """
+    generator = torch.Generator()
+    generator.manual_seed(_FIRST_SEED + 10**6 * view_count + 10**3 * round(100 * level) + number)
+    spaces = sample_spaces(1, generator)
+    heatmap_size = HEATMAP_SIZES[number % len(HEATMAP_SIZES)]
+    views = sample_rigs(spaces, view_count, heatmap_size, generator)
+    joints, valid, _ = place_people(spaces.expand(moments, 2), generator)
+    all_views = views.map(lambda tensor: tensor.expand(moments, *tensor.shape[1:]))
+    found = detect(joints, valid, all_views, torch.full((moments,), level), generator)
+    known = miscalibrate(views, torch.full((1,), _MISCALIBRATION), generator)
+    rig = Rig(
+        cameras=_cameras(known),
+        space=Space([0.0, 0.0, _SPACE_HEIGHT / 2], [*spaces[0].tolist(), _SPACE_HEIGHT]),
+        name=f"generated_{view_count}_{number}",
+    )
+    people = torch.cat([found.xy, found.scores[..., None]], dim=-1).numpy()
+    poses = joints.double().numpy()
+    return rig, [
+        _moment(rig, poses[m][valid[m].numpy()], people[m]) for m in range(moments)
+    ]
+
+
+def _cameras(views: Views) -> list[Camera]:
+    return [
+        Camera(
+            name=f"camera_{index}",
+            image_size=tuple(views.image_size[0, index].ceil().int().tolist()),
+            K=views.K[0, index].numpy(),
+            distortion=views.distortion[0, index].numpy(),
+            R=views.R[0, index].numpy(),
+            C=views.C[0, index].numpy(),
+        )
+        for index in range(len(views))
+    ]
+
+
+def _moment(rig: Rig, poses: np.ndarray, people: np.ndarray) -> GeneratedMoment:
+    sees = np.array([camera.sees(poses.reshape(-1, 3)) for camera in rig.cameras])
+    whole = sees.reshape(len(rig), len(poses), -1).all(axis=-1).sum(axis=0)
+    keypoints = [view[(view[..., 2] > 0).any(axis=1)] for view in people]
+    return GeneratedMoment(poses, whole, keypoints)

@@ -1,0 +1,303 @@
+"""Training both nets on scenes that are drawn anew at every step; no recording is needed.
+
+The nets share nothing, so each trains in a process of its own: the pose net on one person of each
+scene, the root net on a window of the capture space. The learning rate follows a cosine over the
+steps, or over the minutes if those are over sooner. `training/train_universal.py` and
+`training/train_for_rig.py` are this with different scenes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.multiprocessing
+
+from voxelpose_core.datasets.random_scenes import Scenes
+from voxelpose_core.errors import InputError
+from voxelpose_core.memory import keep_freed_memory
+from voxelpose_core.models.checkpoints import save_weights
+from voxelpose_core.models.cuboid_proposal import select_proposals
+from voxelpose_core.models.losses import joint_loss, root_loss
+from voxelpose_core.models.voxelpose import ProposalGrid, VoxelPose
+from voxelpose_core.voxel import box_points, feature_volumes
+
+NETS = ("root_net", "pose_net")
+# The root net trains on windows of the capture space: it is convolutional, so that the place and
+# the size of the whole do not matter. Voxels of the pitch of the configuration.
+WINDOW_VOXELS = (40, 40, 16)
+WINDOW_JITTER = (1500.0, 1500.0, 120.0)
+# Height of a window's middle above the ground, mm.
+WINDOW_HEIGHT = 1000.0
+# Standard deviation along each axis of the centres that the pose net is given, mm.
+CENTER_JITTER = 90.0
+WARMUP_STEPS = 50
+CHECKPOINT_SECONDS = 240
+# Draws scenes on the generator's device: (count, generator) -> Scenes.
+SceneSource = Callable[[int, torch.Generator], Scenes]
+
+
+def add_arguments(parser: argparse.ArgumentParser, steps: int, minutes: float, lr: float) -> None:
+    """The command line that all such trainings share, with their defaults."""
+    parser.add_argument("--out", required=True, help="weights to write, *.safetensors")
+    parser.add_argument("--steps", type=int, default=steps)
+    parser.add_argument("--minutes", type=float, default=minutes, help="stop by then")
+    parser.add_argument("--batch", type=int, default=8, help="scenes a step")
+    parser.add_argument("--lr", type=float, default=lr)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--threads", type=int, default=0, help="a net; 0: half the cores")
+    parser.add_argument("--print-every", type=int, default=20)
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
+    parser.add_argument(
+        "--people",
+        default="",
+        help="recorded people for half of the scenes: panoptic_training_pose.pkl or a folder of "
+        "Panoptic sequences",
+    )
+
+
+def train_nets(
+    args: argparse.Namespace,
+    make_model: Callable[[argparse.Namespace], VoxelPose],
+    make_scenes: Callable[[argparse.Namespace], SceneSource],
+    notes: dict[str, Any],
+) -> None:
+    """Train both nets, side by side, and write the weights with the notes.
+
+    Args:
+        args: of `add_arguments`, and what the two functions read.
+        make_model: the model to start from, the same in every process; a module's function.
+        make_scenes: what it learns from; a module's function.
+        notes: kept in the weights' file, beside the log of each net.
+
+    Raises:
+        InputError: --resume without a checkpoint.
+    """
+    for net in NETS if args.resume else ():
+        if not checkpoint_path(args, net, "resume").is_file():
+            raise InputError(f"--resume: no checkpoint at {checkpoint_path(args, net, 'resume')}")
+    torch.multiprocessing.spawn(train_net, args=(args, make_model, make_scenes), nprocs=len(NETS))
+    model = make_model(args)
+    for net in NETS:
+        result = torch.load(checkpoint_path(args, net, "done"), weights_only=True)
+        getattr(model, net).load_state_dict(result["net"])
+        notes[net] = json.loads(result["notes"])
+    save_weights(model, args.out, notes | {"torch": torch.__version__}, half=True)
+    for net in NETS:
+        for kind in ("done", "resume"):
+            checkpoint_path(args, net, kind).unlink(missing_ok=True)
+
+
+def train_net(rank: int, args: argparse.Namespace, make_model, make_scenes) -> None:
+    """Train one of the nets to the end and leave it, with its notes, in a file."""
+    name = NETS[rank]
+    keep_freed_memory()
+    torch.set_num_threads(args.threads or max(1, os.cpu_count() // len(NETS)))
+    device = torch.device(args.device)
+    model, scenes_of = make_model(args).to(device), make_scenes(args)
+    # On CPUs with bfloat16 convolutions this layout saves a sixth of a step.
+    net = getattr(model, name).to(memory_format=torch.channels_last_3d)
+    loss_of = {"root_net": window_loss, "pose_net": pose_loss}[name]
+    measure = {"root_net": measure_proposals, "pose_net": measure_joints}[name]
+    optimizer = torch.optim.Adam(net.parameters(), lr=args.lr)
+    generator = torch.Generator(device).manual_seed(1000 * args.seed + rank)
+    first_step, minutes_before, log = 0, 0.0, []
+    if args.resume:
+        first_step, minutes_before, log = load_resume(args, name, net, optimizer, generator)
+
+    start = last_save = time.monotonic()
+    step, minutes, average = first_step, minutes_before, None
+    while step < args.steps and minutes < args.minutes:
+        progress = max(step / args.steps, minutes / args.minutes)
+        warmup = min(1.0, (step + 1) / WARMUP_STEPS)
+        for group in optimizer.param_groups:
+            group["lr"] = args.lr * warmup * 0.5 * (1 + math.cos(math.pi * progress))
+
+        net.train()
+        loss = loss_of(model, scenes_of(args.batch, generator), generator)
+        if not math.isfinite(loss.item()):
+            raise FloatingPointError(f"{name}: loss is {loss.item()} at step {step}")
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
+        optimizer.step()
+
+        average = loss.item() if average is None else 0.98 * average + 0.02 * loss.item()
+        if step % args.print_every == 0:
+            entry = {"step": step, "minutes": minutes, "loss": average}
+            if step % (10 * args.print_every) == 0:
+                entry |= measure(model, scenes_of)
+            log.append({key: round(value, 5) for key, value in entry.items()})
+            print(name, json.dumps(log[-1]), flush=True)
+        step += 1
+        minutes = minutes_before + (time.monotonic() - start) / 60
+        if time.monotonic() - last_save > CHECKPOINT_SECONDS:
+            save_resume(args, name, step, minutes, log, net, optimizer, generator)
+            last_save = time.monotonic()
+
+    held_out = measure(model, scenes_of, batches=12)
+    print(name, json.dumps(held_out), flush=True)
+    notes = {
+        "steps": step,
+        "minutes": round(minutes, 1),
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
+        "held_out": held_out,
+        "log": log,
+    }
+    state = {key: value.contiguous() for key, value in net.state_dict().items()}
+    write_atomically(
+        {"net": state, "notes": json.dumps(notes)}, checkpoint_path(args, name, "done")
+    )
+
+
+def autocast(device: torch.device) -> torch.autocast:
+    return torch.autocast(device.type, torch.bfloat16)
+
+
+def pose_loss(model: VoxelPose, scenes: Scenes, generator: torch.Generator) -> torch.Tensor:
+    return pose_step(model, scenes, generator)[0]
+
+
+def pose_step(model: VoxelPose, scenes: Scenes, generator: torch.Generator):
+    """Loss and mean joint error of one person of each scene."""
+    joints, centers, joint_views = pick_person(scenes, generator)
+    scene = torch.arange(len(centers), device=centers.device)
+    volumes = model.person_volumes(scenes.heatmaps, scenes.views, centers, scene)
+    points = model.person_points(centers)
+    with autocast(volumes.device):
+        log_probability = model.pose_net.log_probability(volumes)
+    half = torch.tensor(model.config.pict_struct.grid_size, device=points.device) / 2
+    inside = ((joints - centers[:, None]).abs() < half).all(dim=-1)
+    # What no view shows can only be guessed: it counts little. One view leaves the depth open.
+    weights = torch.tensor([0.2, 0.6, 1.0], device=points.device)[joint_views.clamp(max=2)]
+    return joint_loss(log_probability, points, joints, weights * inside)
+
+
+def pick_person(scenes: Scenes, generator: torch.Generator):
+    """joints (B, J, 3), jittered centre (B, 3) and views a joint (B, J) of one person a scene."""
+    usable = scenes.valid & (scenes.person_views >= 2)
+    order = torch.rand(usable.shape, generator=generator, device=usable.device)
+    index = (order + usable).argmax(dim=1)
+    scene = torch.arange(len(index), device=index.device)
+    jitter = torch.randn(len(index), 3, generator=generator, device=index.device) * CENTER_JITTER
+    centers = scenes.roots[scene, index] + jitter
+    return scenes.joints[scene, index], centers, scenes.joint_views[scene, index]
+
+
+def window_volumes(model: VoxelPose, scenes: Scenes, generator: torch.Generator):
+    """Feature volumes and voxel positions of a window around people in each scene."""
+    pitch = model.config.multi_person.voxel_pitch
+    size = tuple(pitch * (count - 1) for count in WINDOW_VOXELS)
+    centers = scenes.focus.clone()
+    centers[:, 2] = scenes.floor + WINDOW_HEIGHT
+    jitter = 2 * torch.rand(centers.shape, generator=generator, device=centers.device) - 1
+    centers = centers + jitter * torch.tensor(WINDOW_JITTER, device=centers.device)
+    scene = torch.arange(len(centers), device=centers.device)
+    volumes = feature_volumes(scenes.heatmaps, scenes.views, centers, scene, size, WINDOW_VOXELS)
+    return volumes, centers, size
+
+
+def window_loss(model: VoxelPose, scenes: Scenes, generator: torch.Generator) -> torch.Tensor:
+    volumes, centers, size = window_volumes(model, scenes, generator)
+    with autocast(volumes.device):
+        root_volumes = model.root_net(volumes)
+    # A person whom one view alone shows could stand anywhere along a ray.
+    findable = scenes.valid & (scenes.person_views >= 2)
+    points = box_points(centers, size, WINDOW_VOXELS)
+    return root_loss(root_volumes.float(), points, scenes.roots, findable)
+
+
+def held_out_scenes(scenes_of: SceneSource, device: torch.device, batches: int):
+    """Batches of scenes that no training seed draws, and their generator."""
+    generator = torch.Generator(device).manual_seed(2**40)
+    for _ in range(batches):
+        yield scenes_of(8, generator), generator
+
+
+@torch.inference_mode()
+def measure_joints(
+    model: VoxelPose, scenes_of: SceneSource, batches: int = 4
+) -> dict[str, float]:
+    """Mean joint error at jittered true centres, mm."""
+    model.eval()
+    errors = [
+        pose_step(model, scenes, generator)[1].item()
+        for scenes, generator in held_out_scenes(scenes_of, model.device, batches)
+    ]
+    return {"joint_error_mm": sum(errors) / len(errors)}
+
+
+@torch.inference_mode()
+def measure_proposals(
+    model: VoxelPose, scenes_of: SceneSource, batches: int = 4
+) -> dict[str, float]:
+    """Recall of people whom two views or more detect, and proposals where nobody is."""
+    model.eval()
+    found, people, phantoms = 0, 0, 0
+    for scenes, generator in held_out_scenes(scenes_of, model.device, batches):
+        volumes, centers, size = window_volumes(model, scenes, generator)
+        with autocast(model.device):
+            root_volumes = model.root_net(volumes).float()
+        for index in range(len(centers)):
+            grid = ProposalGrid(tuple(centers[index].tolist()), size, WINDOW_VOXELS)
+            hits, inside, false = match_proposals(
+                root_volumes[index : index + 1], grid, scenes, index
+            )
+            found, people, phantoms = found + hits, people + inside, phantoms + false
+    return {
+        "recall": found / max(people, 1),
+        "phantoms_per_scene": phantoms / (8 * batches),
+    }
+
+
+def match_proposals(root_volume, grid: ProposalGrid, scenes: Scenes, index: int):
+    """Hits, findable people inside the window, and proposals near nobody."""
+    proposals = select_proposals(root_volume, grid.center, grid.size, 10, 0.3)
+    centers = proposals.centers[0][proposals.valid[0]]
+    half = centers.new_tensor(grid.size) / 2
+    offset = (scenes.roots[index] - centers.new_tensor(grid.center)).abs()
+    findable = scenes.valid[index] & (scenes.person_views[index] >= 2) & (offset < half).all(dim=-1)
+    people = scenes.roots[index][findable]
+    everyone = scenes.roots[index][scenes.valid[index]]
+    hits = (torch.cdist(people, centers) < 300).any(dim=1).sum() if len(centers) else 0
+    false = (torch.cdist(centers, everyone) > 500).all(dim=1).sum() if len(centers) else 0
+    return int(hits), len(people), int(false)
+
+
+def checkpoint_path(args: argparse.Namespace, net: str, kind: str) -> Path:
+    return Path(args.out).with_suffix(f".{net}.{kind}.pt")
+
+
+def write_atomically(state: dict[str, Any], path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    torch.save(state, partial)
+    os.replace(partial, path)
+
+
+def save_resume(args, name, step, minutes, log, net, optimizer, generator) -> None:
+    state = {
+        "step": step,
+        "minutes": minutes,
+        "log": json.dumps(log),
+        "net": net.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "generator": generator.get_state(),
+    }
+    write_atomically(state, checkpoint_path(args, name, "resume"))
+
+
+def load_resume(args, name, net, optimizer, generator) -> tuple[int, float, list]:
+    state = torch.load(checkpoint_path(args, name, "resume"), weights_only=True)
+    net.load_state_dict(state["net"])
+    optimizer.load_state_dict(state["optimizer"])
+    generator.set_state(state["generator"])
+    return state["step"], state["minutes"], json.loads(state["log"])
