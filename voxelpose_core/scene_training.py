@@ -55,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser, steps: int, minutes: float, l
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=0, help="a net; 0: half the cores")
     parser.add_argument("--print-every", type=int, default=20)
+    parser.add_argument("--held-out", type=int, default=12, help="batches of the final measurement")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     parser.add_argument(
         "--people",
@@ -134,7 +135,7 @@ def train_net(rank: int, args: argparse.Namespace, make_model, make_scenes) -> N
         if step % args.print_every == 0:
             entry = {"step": step, "minutes": minutes, "loss": average}
             if step % (10 * args.print_every) == 0:
-                entry |= measure(model, scenes_of)
+                entry |= measure(model, scenes_of, -(-args.held_out // 3))
             log.append({key: round(value, 5) for key, value in entry.items()})
             print(name, json.dumps(log[-1]), flush=True)
         step += 1
@@ -143,7 +144,7 @@ def train_net(rank: int, args: argparse.Namespace, make_model, make_scenes) -> N
             save_resume(args, name, step, minutes, log, net, optimizer, generator)
             last_save = time.monotonic()
 
-    held_out = measure(model, scenes_of, batches=12)
+    held_out = measure(model, scenes_of, args.held_out)
     print(name, json.dumps(held_out), flush=True)
     notes = {
         "steps": step,
@@ -224,7 +225,7 @@ def held_out_scenes(scenes_of: SceneSource, device: torch.device, batches: int):
 
 @torch.inference_mode()
 def measure_joints(
-    model: VoxelPose, scenes_of: SceneSource, batches: int = 4
+    model: VoxelPose, scenes_of: SceneSource, batches: int
 ) -> dict[str, float]:
     """Mean joint error at jittered true centres, mm."""
     model.eval()
@@ -237,7 +238,7 @@ def measure_joints(
 
 @torch.inference_mode()
 def measure_proposals(
-    model: VoxelPose, scenes_of: SceneSource, batches: int = 4
+    model: VoxelPose, scenes_of: SceneSource, batches: int
 ) -> dict[str, float]:
     """Recall of people whom two views or more detect, and proposals where nobody is."""
     model.eval()

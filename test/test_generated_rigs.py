@@ -1,0 +1,46 @@
+"""The generated test sets: the same for everybody, and solvable."""
+
+import numpy as np
+import pytest
+
+from voxelpose_core.datasets.generated_rigs import LEVELS, VIEW_COUNTS, generate_rig
+
+
+@pytest.mark.parametrize("view_count", VIEW_COUNTS)
+def test_a_number_names_one_rig_and_its_moments(view_count):
+    (first, moments), (second, again) = (generate_rig(view_count, 0.45, 3) for _ in range(2))
+    assert len(first) == view_count
+    for camera, other in zip(first.cameras, second.cameras, strict=True):
+        assert np.array_equal(camera.K, other.K) and np.array_equal(camera.C, other.C)
+    for moment, same in zip(moments, again, strict=True):
+        assert np.array_equal(moment.poses, same.poses)
+        for people, others in zip(moment.keypoints, same.keypoints, strict=True):
+            assert np.array_equal(people, others)
+
+
+def test_numbers_levels_and_view_counts_name_different_people():
+    poses = [
+        generate_rig(views, level, number)[1][0].poses[0]
+        for views in VIEW_COUNTS[:3]
+        for level in LEVELS.values()
+        for number in range(3)
+    ]
+    corners = {tuple(pose[0].round(3)) for pose in poses}
+    assert len(corners) == len(poses)
+
+
+def test_people_stand_in_the_space_and_detections_lie_on_them():
+    distances = []
+    for number in range(4):
+        rig, moments = generate_rig(5, LEVELS["good"], number)
+        for moment in moments:
+            assert rig.space.contains(moment.poses[:, [11, 12]].mean(axis=1)).mean() > 0.5
+            assert ((0 <= moment.whole_views) & (moment.whole_views <= 5)).all()
+            for camera, people in zip(rig.cameras, moment.keypoints, strict=True):
+                pixels = camera.project(moment.poses.reshape(-1, 3))[0].reshape(-1, 17, 2)
+                size = max(camera.image_size)
+                for person in people:
+                    seen = person[:, 2] > 0
+                    gap = np.linalg.norm(pixels[:, seen] - person[seen, :2], axis=-1)
+                    distances.append(np.median(gap, axis=1).min() / size)
+    assert np.median(distances) < 0.01

@@ -1,0 +1,88 @@
+"""Training on drawn scenes, as train_for_rig.py starts it: it learns, resumes and writes weights."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from voxelpose_core.config import load_config
+from voxelpose_core.datasets.random_scenes import OneRig, RecordedPeople
+from voxelpose_core.geometry.rig import load_rig
+from voxelpose_core.models.checkpoints import load_weights, save_weights
+from voxelpose_core.models.voxelpose import VoxelPose
+from voxelpose_core.resources import find_resource
+
+SCRIPT = Path(__file__).parents[1] / "training" / "train_for_rig.py"
+RIG = find_resource("config/rigs/campus.yaml")
+
+
+@pytest.fixture(scope="module")
+def small_weights(tmp_path_factory):
+    """Random weights of a person grid that a test can afford."""
+    torch.manual_seed(0)
+    small = find_resource("config/universal/small.yaml")
+    model = VoxelPose(load_config(small, ["PICT_STRUCT.CUBE_SIZE=[8,8,8]"]))
+    path = tmp_path_factory.mktemp("weights") / "small.safetensors"
+    save_weights(model, path, {}, half=False)
+    return path
+
+
+def train(*arguments) -> subprocess.CompletedProcess:
+    command = [sys.executable, str(SCRIPT), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+
+def test_both_nets_are_trained_and_the_weights_say_how(small_weights, tmp_path):
+    out = tmp_path / "rig.safetensors"
+    short = ("--steps", 2, "--batch", 2, "--threads", 1, "--held-out", 1)
+    done = train(RIG, "--init", small_weights, "--out", out, *short)
+    assert done.returncode == 0, done.stderr
+    before, after = load_weights(small_weights), load_weights(out)
+    for net in ("root_net", "pose_net"):
+        changed = [
+            not torch.equal(a, b)
+            for a, b in zip(
+                getattr(before, net).parameters(), getattr(after, net).parameters(), strict=True
+            )
+        ]
+        assert all(changed), net
+    assert not list(tmp_path.glob("*.pt")), "checkpoints of a finished training are left behind"
+    lines = [line for line in done.stdout.splitlines() if line.startswith("pose_net")]
+    assert "joint_error_mm" in json.loads(lines[-1].removeprefix("pose_net "))
+
+
+def test_nothing_to_resume_is_said_in_one_line(small_weights, tmp_path):
+    done = train(RIG, "--init", small_weights, "--out", tmp_path / "x.safetensors", "--resume")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: --resume: no checkpoint at ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_people_stand_on_the_floor_of_the_rigs_space():
+    rig = load_rig(RIG)
+    scenes = OneRig(rig, rig.space, (800, 640), (200, 160))(4, torch.Generator().manual_seed(1))
+    assert scenes.heatmaps.shape == (4, len(rig), 17, 160, 200)
+    roots = scenes.roots[scenes.valid].double().numpy()
+    assert (abs(roots[:, :2] - rig.space.center[:2]) < rig.space.size[:2] / 2 + 900).all()
+    lowest = scenes.joints[scenes.valid][..., 2].amin(dim=1)
+    assert (lowest >= rig.space.low[2] - 1).all() and (lowest < rig.space.low[2] + 400).all()
+    torch.testing.assert_close(scenes.floor, torch.full((4,), float(rig.space.low[2])))
+
+
+def test_recorded_people_are_turned_and_put_on_the_ground():
+    pose = torch.zeros(1, 17, 3)
+    pose[0, :, 2] = torch.linspace(1700, 100, 17)
+    pose[0, 9, 0] = 500.0  # a wrist, half a metre from the axis
+    pose += torch.tensor([3000.0, -2000.0, 900.0])
+    drawn = RecordedPeople(pose)(200, torch.Generator().manual_seed(0))
+    lengths = (drawn[:, 9] - drawn[:, 7]).norm(dim=-1)
+    recorded = torch.isclose(lengths, (pose[0, 9] - pose[0, 7]).norm(), atol=0.1)
+    assert 60 < recorded.sum() < 140
+    people = drawn[recorded]
+    assert people[:, [11, 12], :2].mean(dim=1).abs().max() < 0.1
+    assert (people[..., 2].amin(dim=1) > 0).all()
+    angles = torch.atan2(people[:, 9, 1], people[:, 9, 0])
+    assert angles.std() > 1
