@@ -432,18 +432,176 @@ def test_whatever_comes_the_promises_hold(cameras, jitter, delay, drop, slop, se
     assert sum(count.used for count in counts) == len(used)
 
 
-@pytest.mark.parametrize("cameras", [3, 5, 8, 16])
-def test_jitter_delay_and_drops_of_real_cameras(cameras):
+@pytest.mark.parametrize("cameras", [5, 8, 16])
+@pytest.mark.parametrize("dead", [0, 1])
+def test_jitter_delay_and_drops_of_real_cameras(cameras, dead):
     """30 Hz, +-10 ms jitter, up to 30 ms of transport, 5 % drops."""
-    events = camera_stream(cameras, 300, 1000 / 30, 10, 30, 0.05, seed=cameras)
+    events = camera_stream(cameras - dead, 300, 1000 / 30, 10, 30, 0.05, seed=cameras)
     bench = Bench(cameras, slop_s=0.020)
     play(bench, events)
     expected = exhaustive_sets(events, cameras)
     pure = [{m[1] for m in s.messages if m is not None} for s in bench.sets]
     assert sum(len(moments) == 1 for moments in pure) >= 0.99 * len(bench.sets)
     whole = {m for m, seen in expected.items() if len(seen) == cameras}
-    found = {min(p) for p, s in zip(pure, bench.sets) if len(p) == 1 and s.complete}
-    assert len(whole - found) <= 0.01 * len(whole)
+    assert whole <= {min(p) for p, s in zip(pure, bench.sets) if len(p) == 1 and s.complete}
+    assert len(bench.sets) >= 0.99 * len(expected)
+
+
+def test_few_cameras_with_much_jitter_lose_next_to_nothing():
+    """With three the rhythm is known less well; messages that overtake each other cost sets too."""
+    lost = moments = 0
+    for seed in range(5):
+        events = camera_stream(3, 300, 1000 / 30, 10, 30, 0.05, seed)
+        bench = Bench(3, slop_s=0.020)
+        play(bench, events)
+        whole = {m for m, seen in exhaustive_sets(events, 3).items() if len(seen) == 3}
+        sets = [{m[1] for m in s.messages} for s in bench.sets if s.complete]
+        lost += len(whole - {min(numbers) for numbers in sets if len(numbers) == 1})
+        moments += len(whole)
+    assert lost <= 0.01 * moments
+
+
+def best_partition(events, slop):
+    """The exhaustive matcher: all ways to put messages together, the fewest sets, then the tightest.
+
+    Sets hold one message of a camera and spread at most `slop`; messages are (camera, stamp).
+    """
+    best = [(len(events) + 1, 0.0), None]
+
+    def place(index, sets):
+        if len(sets) > best[0][0]:
+            return
+        if index == len(events):
+            spread = sum(max(s for _, s in group) - min(s for _, s in group) for group in sets)
+            if (len(sets), spread) < best[0]:
+                best[:] = [(len(sets), spread), [frozenset(group) for group in sets]]
+            return
+        camera, stamp = events[index]
+        for group in sets:
+            stamps = [s for _, s in group] + [stamp]
+            if camera not in {c for c, _ in group} and max(stamps) - min(stamps) <= slop:
+                group.append((camera, stamp))
+                place(index + 1, sets)
+                group.pop()
+        place(index + 1, [*sets, [(camera, stamp)]])
+
+    place(0, [])
+    return set(best[1])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    cameras=st.integers(2, 4),
+    jitter=st.floats(0, 6),
+    delay=st.floats(0, 15),
+    drop=st.floats(0, 0.4),
+    seed=st.integers(0, 10**6),
+)
+def test_it_finds_what_an_exhaustive_matcher_finds(cameras, jitter, delay, drop, seed):
+    """That matcher knows no moments: it tries every way to put the messages together."""
+    events = camera_stream(cameras, 3, 33, jitter, delay, drop, seed)
+    stamps = [(camera, round(stamp, 3)) for _, camera, stamp, _ in events]
+    expected = {group for group in best_partition(stamps, 14.0) if len(group) >= 2}
+    bench = Bench(cameras, slop_s=0.014)
+    for (arrival, *_), (camera, stamp) in zip(events, stamps):
+        bench.add(camera, stamp, at_ms=arrival)
+    bench.poll(1e6)
+    found = {frozenset(m for m in s.messages if m is not None) for s in bench.sets}
+    assert found == expected
+
+
+def test_a_steady_rhythm_tells_jittering_neighbours_apart():
+    """A message 16 ms after another is of the next moment, or of the same, as the rhythm says."""
+    bench = Bench(3, slop_s=0.020)
+    for moment in range(10):
+        for camera in range(3):
+            bench.add(camera, 1000 + 33 * moment)
+    bench.add(0, 1330 + 9)  # camera 1 loses its frame; camera 2 is slow
+    bench.add(1, 1363 - 8, at_ms=1356)
+    bench.add(2, 1330 - 5, at_ms=1357)
+    bench.add(0, 1363, at_ms=1364)
+    bench.add(2, 1363, at_ms=1364)
+    assert bench.sizes[10:] == [2, 3]
+    assert bench.sets[10].messages == ((0, 1339), None, (2, 1325))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_cameras_without_a_rhythm_are_put_together_all_the_same(seed):
+    """A trigger by hand: the stamps of a moment agree, the moments come as they like."""
+    source = random.Random(seed)
+    bench, now = Bench(3), 1000.0
+    for _ in range(200):
+        now += source.choice([20, 33, 47, 160, 900])
+        for camera in range(3):
+            bench.add(camera, now + source.uniform(0, 3))
+    assert bench.sizes == [3] * 200
+
+
+def test_a_rhythm_that_changes_costs_nothing():
+    bench, now = Bench(3), 1000.0
+    for period in (33, 100, 21, 50):
+        for _ in range(30):
+            now += period
+            for camera in range(3):
+                bench.add(camera, now + camera)
+    assert bench.sizes == [3] * 120
+
+
+def test_statistics_tell_rate_drops_skew_and_age():
+    now = 0
+
+    def ahead():
+        return now + 7 * SECOND  # the cameras' clock
+
+    bench = Bench(3, stamp_clock=ahead)
+    for moment in range(300):
+        for camera in range(3):
+            now = 40 * moment * MS + (5 + camera) * MS
+            if camera < 2 or moment % 4:
+                bench.add(camera, 7000 + 40 * moment + 3 * camera, at_ms=now / MS)
+        bench.poll(40 * moment + 20)
+    bench.poll(20_000)
+    first, _, slow = (bench.statistics(camera) for camera in range(3))
+    assert first.rate_hz(first.last_heard_ns) == pytest.approx(25)
+    assert first.rate_hz(first.last_heard_ns + 2 * SECOND) == pytest.approx(0.5)
+    assert slow.rate_hz(slow.last_heard_ns) == pytest.approx(0.75 * 25, rel=0.1)
+    assert (first.missed, slow.missed) == (0, 75)
+    assert (first.drop, slow.drop) == (0, 0.25)
+    assert first.age_ns == pytest.approx(5 * MS)
+    assert slow.age_ns == pytest.approx(1 * MS)
+    assert first.skew_ns == pytest.approx(-3 * MS, rel=0.2)
+    assert slow.skew_ns == pytest.approx(3 * MS, rel=0.2)
+    assert bench.statistics(0).rate_hz(0) > 0
+
+
+def test_a_camera_that_was_never_heard_has_no_rate():
+    bench = Bench(2)
+    assert bench.statistics(0).rate_hz(5 * SECOND) == 0
+    bench.add(0, 1000)
+    assert bench.statistics(0).rate_hz(5 * SECOND) == 0
+    assert bench.statistics(0).age_ns is None
+
+
+def test_a_set_tells_how_long_it_waited():
+    bench = Bench(2)
+    bench.add(0, 1000, at_ms=50)
+    bench.add(1, 1001, at_ms=58)
+    assert (bench.sets[0].opened_ns, bench.sets[0].closed_ns) == (50 * MS, 58 * MS)
+
+
+def test_it_composes_with_message_filters():
+    message_filters = pytest.importorskip(
+        "message_filters", reason="message_filters is not installed"
+    )
+    sources = [message_filters.SimpleFilter() for _ in range(2)]
+    synchronizer, sets = Synchronizer(["a", "b"]), []
+    synchronizer.connectInput(sources)
+    synchronizer.registerCallback(sets.append)
+    stamp = types.SimpleNamespace(sec=7, nanosec=5)
+    message = types.SimpleNamespace(header=types.SimpleNamespace(stamp=stamp))
+    for source in sources:
+        source.signalMessage(message)
+    assert [moment.messages for moment in sets] == [(message, message)]
 
 
 def test_the_newest_item_replaces_the_one_that_was_not_taken():

@@ -29,11 +29,15 @@ class SynchronizedSet:
         stamp_ns: mean of the messages' stamps.
         messages: one per camera, in the synchronizer's order; None where a camera gave none.
         spread_ns: latest minus earliest stamp.
+        opened_ns: when its first message came in, on the synchronizer's clock.
+        closed_ns: when it went out.
     """
 
     stamp_ns: int
     messages: tuple[Any | None, ...]
     spread_ns: int
+    opened_ns: int
+    closed_ns: int
 
     @property
     def complete(self) -> bool:
@@ -43,16 +47,58 @@ class SynchronizedSet:
 
 @dataclass
 class CameraStatistics:
-    """What one camera's messages came to, since the start."""
+    """What one camera's messages came to, since the start.
+
+    Attributes:
+        received: messages that came in: used + late + duplicate + unmatched + those still waiting.
+        used: those that went out in a set.
+        late: those of a moment that had gone out before, or was given up.
+        duplicate: those whose stamp had come before.
+        unmatched: those that too few other cameras had a message for.
+        missed: sets that went out without this camera.
+        interval_ns: running mean between two arrivals; None before the second.
+        skew_ns: running mean of its stamps minus those of their sets.
+        age_ns: running mean of arrival minus stamp; None where no clock of the stamps is given.
+        last_heard_ns: last arrival, on the synchronizer's clock.
+        missing_since_ns: since when the sets have been without it; None while it is in them.
+    """
 
     received: int = 0
     used: int = 0
     late: int = 0
     duplicate: int = 0
     unmatched: int = 0
+    missed: int = 0
+    interval_ns: float | None = None
     skew_ns: float = 0.0
+    age_ns: float | None = None
     last_heard_ns: int | None = None
     missing_since_ns: int | None = None
+
+    @property
+    def drop(self) -> float:
+        """Share of the sets that went out without this camera."""
+        return self.missed / max(self.missed + self.used, 1)
+
+    def rate_hz(self, now_ns: int) -> float:
+        """Messages a second; falls while the camera is silent. 0 before the second message."""
+        if self.interval_ns is None:
+            return 0.0
+        return SECOND / max(self.interval_ns, now_ns - self.last_heard_ns, 1.0)
+
+    def heard(self, now_ns: int, age_ns: int | None) -> None:
+        """Count one message that has just come in."""
+        self.received += 1
+        if self.last_heard_ns is not None:
+            self.interval_ns = _running_mean(self.interval_ns, now_ns - self.last_heard_ns)
+        if age_ns is not None:
+            self.age_ns = _running_mean(self.age_ns, age_ns)
+        self.last_heard_ns = now_ns
+        self.missing_since_ns = None
+
+
+def _running_mean(mean: float | None, value: float) -> float:
+    return float(value) if mean is None else mean + 0.05 * (value - mean)
 
 
 class _Moment:
@@ -83,6 +129,54 @@ class _Moment:
         return max(self.high, stamp_ns) - min(self.low, stamp_ns)
 
 
+class _Beat:
+    """The common rhythm of the cameras, learnt from the sets that went out.
+
+    Jitter of a third of the period lets messages of neighbouring moments lie nearer to each other
+    than those of one; where a moment should be tells them apart. Without a steady rhythm it tells
+    nothing.
+    """
+
+    _LEARNT_FROM = 6
+
+    def __init__(self):
+        self._centers: deque[int] = deque(maxlen=12)
+        self._period = 0.0
+        self._origin = 0.0
+
+    def learn(self, center_ns: int) -> None:
+        """Take the next set; one that does not follow soon after the last starts anew."""
+        if self._centers and not 0 < center_ns - self._centers[-1] < SECOND:
+            self._centers.clear()
+        self._centers.append(center_ns)
+        self._period = 0.0
+        count = len(self._centers)
+        if count < self._LEARNT_FROM:
+            return
+        first = self._centers[0]
+        times = [center - first for center in self._centers]
+        steps = [after - before for before, after in zip(times, times[1:])]
+        typical = sorted(steps)[len(steps) // 2]
+        beats = [0]
+        for step in steps:
+            beats.append(beats[-1] + max(1, round(step / typical)))
+        # The straight line through (beat, time).
+        mean_beat, mean_time = sum(beats) / count, sum(times) / count
+        square = sum((beat - mean_beat) ** 2 for beat in beats)
+        slope = sum((b - mean_beat) * (t - mean_time) for b, t in zip(beats, times)) / square
+        origin = mean_time - slope * mean_beat
+        errors = sum((t - origin - slope * b) ** 2 for b, t in zip(beats, times))
+        if errors < count * (slope / 6) ** 2:
+            self._period, self._origin = slope, first + origin
+
+    def separates(self, first_ns: int, second_ns: int) -> bool:
+        """Whether two times are of different moments."""
+        if not self._period or abs(first_ns - second_ns) < self._period / 8:
+            return False
+        beats = [round((time_ns - self._origin) / self._period) for time_ns in (first_ns, second_ns)]
+        return beats[0] != beats[1]
+
+
 class Synchronizer:
     """Puts messages of N cameras together by their stamps.
 
@@ -93,6 +187,8 @@ class Synchronizer:
     by more than a second (a bag that loops, a player that restarts), the new time line takes over
     with its first set.
 
+    Where the cameras keep a steady rhythm, it is learnt, and tells jittering neighbours apart.
+
     Args:
         cameras: N names.
         slop_s: largest difference between two stamps of a set. A set holds one message of a camera,
@@ -102,6 +198,7 @@ class Synchronizer:
         silent_after_s: how long a camera is missing before it is no longer waited for.
         offsets_s: per camera, seconds added to its stamps: compensates a known delay.
         clock: nanoseconds that never jump; used where `now_ns` is not given.
+        stamp_clock: nanoseconds of the clock that the stamps are of, for the messages' age.
 
     Raises:
         InputError: when a limit makes no sense or a camera is named twice.
@@ -116,6 +213,7 @@ class Synchronizer:
         silent_after_s: float = 1.0,
         offsets_s: dict[str, float] | None = None,
         clock: Callable[[], int] = time.monotonic_ns,
+        stamp_clock: Callable[[], int] | None = None,
     ):
         if len(set(cameras)) != len(cameras):
             raise InputError(f"cameras {list(cameras)}: a name appears twice")
@@ -137,9 +235,11 @@ class Synchronizer:
         self._jump = max(SECOND, 2 * self._max_wait)
         self._offsets = [round((offsets_s or {}).get(name, 0.0) * SECOND) for name in cameras]
         self._clock = clock
+        self._stamp_clock = stamp_clock
         self._lock = threading.Lock()
         self._open: list[_Moment] = []
         self._last: _Moment | None = None
+        self._beat = _Beat()
         self._callbacks: list[tuple[Callable, tuple]] = []
         self._ready: deque[SynchronizedSet] = deque(maxlen=_MAX_UNDELIVERED)
         self._delivering = False
@@ -173,9 +273,8 @@ class Synchronizer:
 
     def _sort_in(self, index: int, stamp_ns: int, message: Any, now: int) -> None:
         statistics = self.statistics[self.cameras[index]]
-        statistics.received += 1
-        statistics.last_heard_ns = now
-        statistics.missing_since_ns = None
+        age = None if self._stamp_clock is None else self._stamp_clock() - stamp_ns
+        statistics.heard(now, age)
         stamp_ns += self._offsets[index]
         if self._is_duplicate(index, stamp_ns):
             statistics.duplicate += 1
@@ -185,7 +284,7 @@ class Synchronizer:
             moment = self._moment_for(index, stamp_ns, now)
             moment.put(index, stamp_ns, message)
             if moment.count >= self.min_cameras and not self._awaited(moment, now):
-                self._close(moment)
+                self._close(moment, now)
 
     def _is_duplicate(self, index: int, stamp_ns: int) -> bool:
         if self._last is not None and self._last.stamps[index] == stamp_ns:
@@ -199,19 +298,23 @@ class Synchronizer:
             return False
         if last.stamps[index] is not None:
             return stamp_ns < last.stamps[index]
-        return stamp_ns < last.low or last.spread_with(stamp_ns) <= self._slop
+        return stamp_ns < last.low or self._fits(last, stamp_ns)
+
+    def _fits(self, moment: _Moment, stamp_ns: int) -> bool:
+        near = moment.spread_with(stamp_ns) <= self._slop
+        return near and not self._beat.separates(moment.center_ns, stamp_ns)
 
     def _moment_for(self, index: int, stamp_ns: int, now: int) -> _Moment:
         """The nearest open moment that the message fits into, or a new one."""
         fitting = [
             moment
             for moment in self._open
-            if moment.stamps[index] is None and moment.spread_with(stamp_ns) <= self._slop
+            if moment.stamps[index] is None and self._fits(moment, stamp_ns)
         ]
         if fitting:
             return min(fitting, key=lambda moment: abs(moment.center_ns - stamp_ns))
         if len(self._open) == _MAX_OPEN:
-            self._close(self._open[0])
+            self._close(self._open[0], now)
         moment = _Moment(len(self.cameras), now)
         self._open.append(moment)
         return moment
@@ -231,9 +334,9 @@ class Synchronizer:
     def _close_expired(self, now: int) -> None:
         for moment in sorted(self._open, key=lambda moment: moment.center_ns):
             if moment in self._open and now - moment.opened_ns >= self._max_wait:
-                self._close(moment)
+                self._close(moment, now)
 
-    def _close(self, moment: _Moment) -> None:
+    def _close(self, moment: _Moment, now: int) -> None:
         """Emit the moment, after the older ones, or give its messages up if they are too few."""
         if moment.count < self.min_cameras:
             self._give_up(moment)
@@ -246,28 +349,32 @@ class Synchronizer:
                 if other.opened_ns <= moment.opened_ns:
                     self._give_up(other)
             elif other.center_ns < center and other in self._open:
-                self._close(other)
-        self._emit(moment)
+                self._close(other, now)
+        self._emit(moment, now)
 
     def _give_up(self, moment: _Moment) -> None:
         self._open.remove(moment)
         for name, stamp_ns in zip(self.cameras, moment.stamps):
             self.statistics[name].unmatched += stamp_ns is not None
 
-    def _emit(self, moment: _Moment) -> None:
+    def _emit(self, moment: _Moment, now: int) -> None:
         center = moment.center_ns
         for name, stamp_ns in zip(self.cameras, moment.stamps):
             statistics = self.statistics[name]
             if stamp_ns is not None:
                 statistics.used += 1
-                statistics.skew_ns += 0.05 * (stamp_ns - center - statistics.skew_ns)
-            elif statistics.missing_since_ns is None:
+                statistics.skew_ns = _running_mean(statistics.skew_ns, stamp_ns - center)
+                continue
+            statistics.missed += 1
+            if statistics.missing_since_ns is None:
                 statistics.missing_since_ns = moment.opened_ns
+        spread = moment.high - moment.low
         self._ready.append(
-            SynchronizedSet(center, tuple(moment.messages), moment.high - moment.low)
+            SynchronizedSet(center, tuple(moment.messages), spread, moment.opened_ns, now)
         )
         moment.messages = []
         self._last = moment
+        self._beat.learn(center)
 
     def _deliver(self) -> None:
         """Run the callbacks, one thread at a time and in order, outside the lock."""
