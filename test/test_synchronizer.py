@@ -582,13 +582,6 @@ def test_a_camera_that_was_never_heard_has_no_rate():
     assert bench.statistics(0).age_ns is None
 
 
-def test_a_set_tells_how_long_it_waited():
-    bench = Bench(2)
-    bench.add(0, 1000, at_ms=50)
-    bench.add(1, 1001, at_ms=58)
-    assert (bench.sets[0].opened_ns, bench.sets[0].closed_ns) == (50 * MS, 58 * MS)
-
-
 def test_it_composes_with_message_filters():
     message_filters = pytest.importorskip(
         "message_filters", reason="message_filters is not installed"

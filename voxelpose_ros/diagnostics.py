@@ -175,8 +175,12 @@ class Health:
             "late": statistics.late,
             "duplicate": statistics.duplicate,
             "unmatched": statistics.unmatched,
+            "missed": statistics.missed,
+            "drop": f"{statistics.drop:.3f}",
             "skew ms": f"{statistics.skew_ns / 1e6:.2f}",
         }
+        if statistics.age_ns is not None:
+            values["age ms"] = f"{statistics.age_ns / 1e6:.2f}"
         return self._status(camera, level, text, values | _problem_values(problem))
 
     def _status(self, name: str, level: bytes, text: str, values: Mapping) -> DiagnosticStatus:

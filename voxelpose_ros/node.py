@@ -204,6 +204,7 @@ class VoxelPoseNode(LifecycleNode):
             slop_s=settings.slop_ms / 1e3,
             max_wait_s=settings.max_wait_ms / 1e3,
             min_cameras=settings.min_cameras,
+            stamp_clock=self._now_ns,
         )
         synchronizer.registerCallback(lambda moment: self._worker.put(moment))
         return synchronizer

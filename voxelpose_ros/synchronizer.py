@@ -29,15 +29,11 @@ class SynchronizedSet:
         stamp_ns: mean of the messages' stamps.
         messages: one per camera, in the synchronizer's order; None where a camera gave none.
         spread_ns: latest minus earliest stamp.
-        opened_ns: when its first message came in, on the synchronizer's clock.
-        closed_ns: when it went out.
     """
 
     stamp_ns: int
     messages: tuple[Any | None, ...]
     spread_ns: int
-    opened_ns: int
-    closed_ns: int
 
     @property
     def complete(self) -> bool:
@@ -284,7 +280,7 @@ class Synchronizer:
             moment = self._moment_for(index, stamp_ns, now)
             moment.put(index, stamp_ns, message)
             if moment.count >= self.min_cameras and not self._awaited(moment, now):
-                self._close(moment, now)
+                self._close(moment)
 
     def _is_duplicate(self, index: int, stamp_ns: int) -> bool:
         if self._last is not None and self._last.stamps[index] == stamp_ns:
@@ -314,7 +310,7 @@ class Synchronizer:
         if fitting:
             return min(fitting, key=lambda moment: abs(moment.center_ns - stamp_ns))
         if len(self._open) == _MAX_OPEN:
-            self._close(self._open[0], now)
+            self._close(self._open[0])
         moment = _Moment(len(self.cameras), now)
         self._open.append(moment)
         return moment
@@ -334,9 +330,9 @@ class Synchronizer:
     def _close_expired(self, now: int) -> None:
         for moment in sorted(self._open, key=lambda moment: moment.center_ns):
             if moment in self._open and now - moment.opened_ns >= self._max_wait:
-                self._close(moment, now)
+                self._close(moment)
 
-    def _close(self, moment: _Moment, now: int) -> None:
+    def _close(self, moment: _Moment) -> None:
         """Emit the moment, after the older ones, or give its messages up if they are too few."""
         if moment.count < self.min_cameras:
             self._give_up(moment)
@@ -349,15 +345,15 @@ class Synchronizer:
                 if other.opened_ns <= moment.opened_ns:
                     self._give_up(other)
             elif other.center_ns < center and other in self._open:
-                self._close(other, now)
-        self._emit(moment, now)
+                self._close(other)
+        self._emit(moment)
 
     def _give_up(self, moment: _Moment) -> None:
         self._open.remove(moment)
         for name, stamp_ns in zip(self.cameras, moment.stamps):
             self.statistics[name].unmatched += stamp_ns is not None
 
-    def _emit(self, moment: _Moment, now: int) -> None:
+    def _emit(self, moment: _Moment) -> None:
         center = moment.center_ns
         for name, stamp_ns in zip(self.cameras, moment.stamps):
             statistics = self.statistics[name]
@@ -368,9 +364,8 @@ class Synchronizer:
             statistics.missed += 1
             if statistics.missing_since_ns is None:
                 statistics.missing_since_ns = moment.opened_ns
-        spread = moment.high - moment.low
         self._ready.append(
-            SynchronizedSet(center, tuple(moment.messages), spread, moment.opened_ns, now)
+            SynchronizedSet(center, tuple(moment.messages), moment.high - moment.low)
         )
         moment.messages = []
         self._last = moment
