@@ -54,6 +54,7 @@ examples:
   Is this calibration right? Where do its cameras see people? Keep it as rig YAML:
     voxelpose rig check Calib.qca.txt
     voxelpose rig space Calib.qca.txt
+    voxelpose rig preview Calib.qca.txt --out rig.png
     voxelpose rig convert Calib.qca.txt rig.yaml
 
   What is in this folder of Panoptic, Campus or Shelf, and what is missing?
@@ -169,15 +170,19 @@ def _add_rig(commands: argparse._SubParsersAction) -> None:
     space.set_defaults(run=rig_space)
     convert = actions.add_parser("convert", help="write a calibration as our rig YAML")
     convert.set_defaults(run=rig_convert)
-    for action in (check, space, convert):
+    preview = actions.add_parser("preview", help="draw cameras, frusta, space and coverage")
+    preview.set_defaults(run=rig_preview)
+    for action in (check, space, convert, preview):
         _add_rig_options(action, "rig")
     convert.add_argument("out", metavar="YAML", help="the file to write")
-    convert.add_argument(
-        "--space",
-        type=_argument(Space.parse),
-        metavar="CX,CY,CZ,SX,SY,SZ",
-        help="capture space to keep with the rig, centre and size in mm",
-    )
+    preview.add_argument("--out", required=True, metavar="PNG", help="the picture, *.png or *.jpg")
+    for action, what in ((convert, "keep with the rig"), (preview, "show")):
+        action.add_argument(
+            "--space",
+            type=_argument(Space.parse),
+            metavar="CX,CY,CZ,SX,SY,SZ",
+            help=f"capture space to {what}, centre and size in mm",
+        )
 
 
 def _add_dataset(commands: argparse._SubParsersAction) -> None:
@@ -400,6 +405,18 @@ def rig_convert(arguments: argparse.Namespace) -> int:
     if arguments.space is not None:
         rig = rig.with_space(arguments.space)
     save_rig(rig, arguments.out)
+    print(f"{arguments.out}: {len(rig)} cameras, read as {rig.source}")
+    return 0
+
+
+def rig_preview(arguments: argparse.Namespace) -> int:
+    """`voxelpose rig preview`."""
+    from voxelpose_core.rig_preview import draw_rig
+    from voxelpose_core.visualization import write_image
+
+    rig = load_rig(arguments.rig, arguments.image_size, arguments.unit)
+    _require_folder(Path(arguments.out))
+    write_image(arguments.out, draw_rig(rig, arguments.space))
     print(f"{arguments.out}: {len(rig)} cameras, read as {rig.source}")
     return 0
 
