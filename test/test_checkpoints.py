@@ -34,6 +34,9 @@ def test_round_trip(model, tmp_path):
         if not key.endswith("num_batches_tracked"):
             torch.testing.assert_close(loaded.state_dict()[key], value)
     assert [p.name for p in tmp_path.iterdir()] == ["weights.safetensors"]
+    # As readable as any other new file.
+    (tmp_path / "other").touch()
+    assert path.stat().st_mode == (tmp_path / "other").stat().st_mode
 
 
 def test_half_precision_kernels(model, tmp_path):

@@ -388,6 +388,7 @@ def test_check_of_campus(tmp_path):
     report = check_dataset(root)
     assert report.name == "campus"
     assert any("ground truth in 2 of the 222" in line for line in report.found)
+    assert "ground truth in 1 other frames: subset train" in report.found
     assert any("images of all cameras in 0 of the 222" in line for line in report.missing)
     content, _ = predictions_of(range(350, 751))
     (root / "pred_campus.pkl").write_bytes(pickle.dumps(content))

@@ -250,6 +250,9 @@ def check_actors(dataset: type[ActorsDataset], path: Path | str) -> DatasetRepor
         f"ground truth in {labelled} of the {len(data)} validation frames, "
         f"{people.shape[1]} actors, {int(people.sum())} people",
     )
+    others = len(data._choose("train"))
+    if others:
+        report.note(True, f"ground truth in {others} other frames: subset train")
     _note_predictions(data, report)
     _note_images(data, report)
     return report

@@ -211,7 +211,7 @@ def _check_source(config: Config, dataset: FrameDataset, train: bool) -> None:
     if source == "pred" and not dataset.has_keypoints:
         raise InputError(
             f"data set '{dataset.name}' has no 2D predictions here, expected a file of them, or "
-            f"{key} image or gt"
+            f"{key} image, gt or simulated"
         )
     if source == "simulated" and not isinstance(dataset, ActorsDataset):
         raise InputError(

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from voxelpose_core.config import Config, config_from_dict
 from voxelpose_core.errors import InputError
@@ -46,7 +46,9 @@ def save_weights(
         for key, value in model.state_dict().items()
         if not key.endswith("num_batches_tracked")
     }
-    _write_whole(Path(path), lambda partial: save_file(state, partial, metadata=metadata))
+    # Its own save_file makes a file that nobody but its owner can read.
+    content = save(state, metadata=metadata)
+    _write_whole(Path(path), lambda partial: partial.write_bytes(content))
 
 
 def load_weights(path: str | Path, device: torch.device | str = "cpu") -> VoxelPose:
@@ -331,7 +333,7 @@ def save_state(model: VoxelPose, path: str | Path) -> None:
     _write_whole(Path(path), lambda partial: torch.save(model.state_dict(), partial))
 
 
-def _write_whole(target: Path, write: Callable[[Path], None]) -> None:
+def _write_whole(target: Path, write: Callable[[Path], object]) -> None:
     """Write a file such that it is whole, old or new, whenever the process or machine dies."""
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(target.name + ".partial")
