@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import math
+import reprlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -18,16 +20,29 @@ from pydantic import (
 )
 
 from voxelpose_core.errors import InputError
+from voxelpose_core.safe_yaml import load_yaml
 
 
 def _square(value: Any) -> Any:
     return (value, value) if isinstance(value, int) else value
 
 
+def _at_most(limit: int) -> AfterValidator:
+    """Sizes beyond any use would fill the memory before anything else could be wrong."""
+
+    def check(sizes: tuple[int, ...]) -> tuple[int, ...]:
+        if min(sizes) < 1 or math.prod(sizes) > limit:
+            raise ValueError(f"expected at least 1 each and at most {limit} in all")
+        return sizes
+
+    return AfterValidator(check)
+
+
 # The original also takes one number for a square.
-Size2D = Annotated[tuple[int, int], BeforeValidator(_square)]
+Size2D = Annotated[tuple[int, int], BeforeValidator(_square), _at_most(2**26)]
 Size3D = tuple[float, float, float]
-Voxels = tuple[int, int, int]
+Voxels = Annotated[tuple[int, int, int], _at_most(2**24)]
+Layers = Annotated[tuple[Annotated[int, Field(ge=1, le=1024)], ...], Field(max_length=8)]
 HeatmapSource = Literal["auto", "image", "pred", "gt", "simulated"]
 
 
@@ -124,7 +139,7 @@ class NetworkConfig(Section):
     # ImageNet weights of the backbone, or a whole pretrained backbone (*.pth, *.pth.tar).
     pretrained: str = ""
     pretrained_backbone: str = ""
-    num_joints: int = Field(15, ge=1)
+    num_joints: int = Field(15, ge=1, le=256)
     # Width, height of the network's input and of its heatmaps, pixels.
     image_size: Size2D = (960, 512)
     heatmap_size: Size2D = (240, 128)
@@ -142,8 +157,8 @@ class PoseResNetConfig(Section):
     num_layers: int = 50
     deconv_with_bias: bool = False
     num_deconv_layers: int = 3
-    num_deconv_filters: tuple[int, ...] = (256, 256, 256)
-    num_deconv_kernels: tuple[int, ...] = (4, 4, 4)
+    num_deconv_filters: Layers = (256, 256, 256)
+    num_deconv_kernels: Layers = (4, 4, 4)
     final_conv_kernel: int = 1
 
 
@@ -293,12 +308,11 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
             the nearest known one) or a value of the wrong type.
     """
     try:
-        data = yaml.safe_load(Path(path).read_text()) or {}
+        data = load_yaml(Path(path).read_text(encoding="utf-8")) or {}
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}), expected a YAML file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{path}: is not valid YAML ({reason})") from None
+    except ValueError as error:
+        raise InputError(f"{path}: is not valid YAML ({error})") from None
     if not isinstance(data, dict):
         raise InputError(f"{path}: expected a mapping of configuration keys")
     for override in overrides:
@@ -307,7 +321,11 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
 
 
 def config_from_dict(data: dict[str, Any], source: str) -> Config:
-    """A Config from nested upper-case keys; `source` names their origin in errors."""
+    """A Config from nested upper-case keys; `source` names their origin in errors.
+
+    Raises:
+        InputError: naming the source and the key.
+    """
     try:
         return Config.model_validate(data)
     except ValidationError as error:
@@ -323,13 +341,16 @@ def _apply_override(data: dict[str, Any], override: str) -> None:
         data = data.setdefault(section, {})
         if not isinstance(data, dict):
             raise InputError(f"override '{override}': {section} is a value, expected a section")
-    data[leaf] = _parse_value(text)
+    try:
+        data[leaf] = _parse_value(text)
+    except ValueError as error:
+        raise InputError(f"override '{override}': {error}") from None
 
 
 def _parse_value(text: str) -> Any:
     if not text:
         return ""
-    value = yaml.safe_load(text)
+    value = load_yaml(text)
     # YAML 1.1 reads 1e-4 as a string.
     if isinstance(value, str):
         try:
@@ -344,7 +365,7 @@ def _first_problem(error: ValidationError) -> str:
     place = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         return f"key '{place}' is unknown{_suggestion(first['loc'])}"
-    return f"key '{place}': {first['msg'].lower()}, got {first['input']!r}"
+    return f"key '{place}': {first['msg'].lower()}, got {reprlib.repr(first['input'])}"
 
 
 def _suggestion(location: tuple) -> str:

@@ -256,8 +256,8 @@ class PoseEstimator:
         if self.model.config.multi_person.voxel_pitch is None:
             return network.image_size, network.heatmap_size
         aspect = float(np.median([c.image_size[0] / c.image_size[1] for c in self.rig.cameras]))
-        width = 8 * round((_HEATMAP_AREA * aspect) ** 0.5 / 8)
-        height = 8 * round((_HEATMAP_AREA / aspect) ** 0.5 / 8)
+        width = 8 * max(1, round((_HEATMAP_AREA * aspect) ** 0.5 / 8))
+        height = 8 * max(1, round((_HEATMAP_AREA / aspect) ** 0.5 / 8))
         return (width * _HEATMAP_STRIDE, height * _HEATMAP_STRIDE), (width, height)
 
     def _check_count(self, views: Sequence, what: str) -> None:

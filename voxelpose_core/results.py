@@ -78,7 +78,7 @@ def read_skeletons(path: Path | str) -> tuple[JointSet, list[Moment]]:
         document = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not valid JSON ({error})") from None
     try:
         joint_set = get_joint_set(document["joint_set"])

@@ -16,6 +16,10 @@ FISHEYE_LIMIT = np.radians(89.0)
 _COEFFICIENT_COUNTS = {False: (4, 5, 8), True: (4,)}
 
 
+# JPEG and OpenCV's resampling have no larger images.
+_MAX_SIDE = 65535
+
+
 @dataclass(frozen=True, eq=False)
 class Camera:
     """A camera with one of OpenCV's lens models.
@@ -57,9 +61,10 @@ class Camera:
         object.__setattr__(self, "distortion", self._coefficients())
         width, height = (int(v) for v in self.image_size)
         object.__setattr__(self, "image_size", (width, height))
-        if width <= 0 or height <= 0:
+        if not (0 < width <= _MAX_SIDE and 0 < height <= _MAX_SIDE):
             raise InputError(
-                f"camera '{self.name}': image size is {width}x{height}, expected positive pixels"
+                f"camera '{self.name}': image size is {width}x{height}, expected 1 to {_MAX_SIDE} "
+                "pixels"
             )
         if self.K[0, 0] <= 0 or self.K[1, 1] <= 0:
             raise InputError(

@@ -86,7 +86,11 @@ def _embedded_config(metadata: dict[str, str], path: Path) -> Config:
         raise InputError(
             f"weights {path}: no configuration inside, expected a file written by voxelpose_ros"
         )
-    return config_from_dict(json.loads(metadata["config"]), f"weights {path}")
+    try:
+        content = json.loads(metadata["config"])
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"weights {path}: its configuration is no JSON ({error})") from None
+    return config_from_dict(content, f"weights {path}")
 
 
 def _load_state(model: VoxelPose, state: dict[str, torch.Tensor], path: Path) -> None:
@@ -218,7 +222,8 @@ def _read_torch_file(path: Path) -> Any:
             f"checkpoint {path}: is broken, or holds more than tensors and plain values, which is "
             "not opened"
         ) from None
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    # torch's readers raise whatever a broken file leads them to.
+    except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"checkpoint {path}: cannot be read ({reason})") from None
 

@@ -7,6 +7,11 @@ from collections.abc import Sequence
 
 import torch
 
+from voxelpose_core.errors import InputError
+
+# A hall of 100 x 100 x 3 m at the shipped pitch.
+_MAX_VOXELS = 2**24
+
 
 def box_points(
     centers: torch.Tensor, size: Sequence[float], voxels: Sequence[int]
@@ -44,7 +49,15 @@ def fit_voxels(size: Sequence[float], pitch: float) -> tuple[tuple[float, ...], 
 
     Returns:
         edge lengths between the outermost voxels, mm, and X, Y, Z.
+
+    Raises:
+        InputError: when no memory could hold them.
     """
     # A tenth of a voxel of slack: 2000.0001 mm must not cost four more layers.
     voxels = tuple(4 * max(1, math.ceil((edge / pitch - 0.1) / 4)) for edge in size)
+    if math.prod(voxels) > _MAX_VOXELS:
+        raise InputError(
+            f"space of {' x '.join(f'{edge:g}' for edge in size)} mm has {math.prod(voxels)} voxels "
+            f"of {pitch:g} mm, expected at most {_MAX_VOXELS}"
+        )
     return tuple(pitch * (count - 1) for count in voxels), voxels

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-import yaml
-
 from voxelpose_core.errors import InputError
+from voxelpose_core.safe_yaml import PlainLoader, load_yaml
 
 # The largest real file known (Panoptic, 520 cameras) has 0.3 MB.
 _MAX_BYTES = 4 * 2**20
@@ -54,7 +53,7 @@ def _read_file(path: Path) -> Any:
         raise InputError(f"{path}: {error}") from None
     except RecursionError:
         raise InputError(f"{path}: is nested too deeply, expected a calibration file") from None
-    except (ValueError, ElementTree.ParseError, yaml.YAMLError) as error:
+    except (ValueError, ElementTree.ParseError) as error:
         detail = " ".join(str(error).split())
         raise InputError(f"{path}: cannot be parsed ({detail})") from None
 
@@ -69,7 +68,7 @@ def _parse(text: str) -> Any:
     if start in ("{", "["):
         return json.loads(text, object_pairs_hook=_object_without_duplicates)
     # OpenCV's header is not what YAML asks for.
-    return yaml.load(_OPENCV_HEADER.sub("", text), Loader=_Loader)  # noqa: S506 (a SafeLoader)
+    return load_yaml(_OPENCV_HEADER.sub("", text), _Loader)
 
 
 def _parse_toml(text: str) -> dict[str, Any]:
@@ -81,7 +80,7 @@ def _parse_toml(text: str) -> dict[str, Any]:
     return tomllib.loads(text)
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(PlainLoader):
     """YAML of plain values, and OpenCV's matrices as their keys and values."""
 
 
