@@ -146,7 +146,7 @@ def _backgrounds(scene: Scene) -> list[np.ndarray]:
 
 def _name_views(cells: Sequence[np.ndarray], scene: Scene) -> None:
     for cell, name in zip(cells, scene.sample.rig.names, strict=True):
-        write_text(cell, name, (8, 8), 12, WHITE)
+        write_text(cell, f"view {name}", (8, 8), 12, WHITE)
 
 
 # --- in the world -------------------------------------------------------------------------------
