@@ -222,12 +222,12 @@ def test_accumulated_batches_are_one_batch(tmp_path):
         config = tiny_config(
             tmp_path,
             SYNTHETIC={"TRAIN_FRAMES": 4},
-            TRAIN={"BATCH_SIZE": size, "ACCUMULATION": accumulation},
+            TRAIN={"LR": 1.0, "BATCH_SIZE": size, "ACCUMULATION": accumulation},
         )
         network = make_network(config)
         freeze_batch_norm(network)
         before = {key: value.clone() for key, value in network.state_dict().items()}
-        optimizer = torch.optim.SGD(network.parameters(), lr=1.0)
+        optimizer = torch.optim.SGD(network.parameters(), lr=config.train.lr)
         loader = train_loader(config)
         train_3d(network, optimizer, loader, 0, alone(config, tmp_path))
         gradients.append({key: before[key] - value for key, value in network.state_dict().items()})
@@ -281,9 +281,11 @@ def test_a_loss_that_is_no_number_stops_with_the_frames(tmp_path):
 
 
 def test_frames_that_cannot_be_read_are_left_out_and_counted(tmp_path, caplog):
-    config = tiny_config(tmp_path, NETWORK={"USE_GT": True}, SYNTHETIC={"TRAIN_FRAMES": 7})
+    config = tiny_config(
+        tmp_path, NETWORK={"USE_GT": True}, SYNTHETIC={"TRAIN_FRAMES": 7}, TRAIN={"LR": 1e-4}
+    )
     network = make_network(config)
-    optimizer = torch.optim.SGD(network.parameters(), lr=1e-4)
+    optimizer = torch.optim.SGD(network.parameters(), lr=config.train.lr)
     loader = train_loader(config)
     order = list(loader.sampler)
     broken = {order[0], order[1], order[2], order[6]}  # a whole batch, a half, and the last
@@ -553,7 +555,7 @@ test_loader = make_loader(open_configured(config, False), config, False, False, 
 network = make_network(config)
 freeze_batch_norm(network)
 model = network.model
-optimizer = torch.optim.SGD(network.parameters(), lr=1e-4)
+optimizer = torch.optim.SGD(network.parameters(), lr=config.train.lr)
 if process.count > 1:
     network = DistributedDataParallel(network)
 experiment = Experiment(config, process, Path(sys.argv[3]))
@@ -588,7 +590,7 @@ def test_two_processes_train_like_one_with_the_doubled_batch(tmp_path):
         config_file = write_config(
             folder,
             SYNTHETIC={"TRAIN_FRAMES": 6, "TEST_FRAMES": 5},
-            TRAIN={"BATCH_SIZE": batch},
+            TRAIN={"LR": 1e-4, "BATCH_SIZE": batch},
             MULTI_PERSON={"MAX_PEOPLE_NUM": 2},
         )
         arguments = [Path(__file__).parent, config_file, folder]

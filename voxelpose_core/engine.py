@@ -290,7 +290,7 @@ def train_3d(
 
     Args:
         network: a `TrainedNetwork`, or DDP around one.
-        optimizer: of its parameters that require gradients.
+        optimizer: of its parameters that require gradients; its learning rate becomes TRAIN.LR's.
         loader: of training batches, set to the epoch.
         epoch: its number, from 0.
         experiment: configuration, process, log and curves.
