@@ -11,6 +11,7 @@ from voxelpose_core.geometry.rig import load_rig
 from voxelpose_core.geometry.space import Space
 from voxelpose_core.resources import find_resource
 from voxelpose_core.skeletons import COCO17
+from voxelpose_core.voxel import native
 
 PLACES = ((0.0, -300.0), (1300.0, 700.0))
 
@@ -77,6 +78,63 @@ def test_a_camera_without_a_frame(estimator, rig):
     estimate = estimator.estimate_keypoints(keypoints)
     assert rig.names[1] not in estimate.cameras and len(estimate.cameras) == 4
     assert max(errors(estimate, persons)) < 90
+
+
+def test_bfloat16_stays_within_two_millimetres(rig):
+    keypoints = keypoints_of(rig, people())
+    answers = [
+        PoseEstimator(rig, device="cpu", detector=None, precision=precision).estimate_keypoints(
+            keypoints
+        )
+        for precision in ("float32", "bfloat16")
+    ]
+    assert len(answers[0].skeletons) == len(answers[1].skeletons) == 2
+    for full, half in zip(*(answer.skeletons for answer in answers), strict=True):
+        assert np.linalg.norm(full.joints - half.joints, axis=1).max() < 2.0
+
+
+def test_the_reference_kernel_gives_the_same_people(estimator, rig):
+    keypoints = keypoints_of(rig, people())
+    ours = estimator.estimate_keypoints(keypoints)
+    with native.use(native.REFERENCE):
+        reference = estimator.estimate_keypoints(keypoints)
+        assert estimator.description()["voxel_kernel"] == native.REFERENCE
+    for one, other in zip(ours.skeletons, reference.skeletons, strict=True):
+        assert np.linalg.norm(one.joints - other.joints, axis=1).max() < 2.0
+
+
+def test_people_in_several_calls_of_the_pose_net(rig, monkeypatch):
+    persons = people()
+    settings = EstimatorSettings(recenter=False, refine=False)
+    estimator = PoseEstimator(rig, device="cpu", detector=None, settings=settings)
+    together = estimator.estimate_keypoints(keypoints_of(rig, persons))
+    monkeypatch.setattr("voxelpose_core.estimator._VOXELS_AT_ONCE", 1)
+    apart = estimator.estimate_keypoints(keypoints_of(rig, persons))
+    assert len(together.skeletons) == 2
+    for one, other in zip(together.skeletons, apart.skeletons, strict=True):
+        np.testing.assert_allclose(one.joints, other.joints, atol=0.5)
+
+
+def test_warm_up_changes_nothing(estimator, rig):
+    keypoints = keypoints_of(rig, people())
+    before = estimator.estimate_keypoints(keypoints)
+    estimator.warm_up()
+    after = estimator.estimate_keypoints(keypoints)
+    for one, other in zip(before.skeletons, after.skeletons, strict=True):
+        np.testing.assert_allclose(one.joints, other.joints, atol=1e-3)
+
+
+def test_description_says_what_runs(estimator):
+    description = estimator.description()
+    assert description["voxel_kernel"] in ("cpp", native.REFERENCE)
+    assert description["precision"] in ("float32", "bfloat16")
+
+
+def test_one_view_with_people_is_too_few(estimator, rig):
+    keypoints = keypoints_of(rig, people())
+    alone = [keypoints[0]] + [np.zeros((0, 17, 3))] * 4
+    estimate = estimator.estimate_keypoints(alone)
+    assert estimate.skeletons == [] and "proposals" not in estimate.timings_ms
 
 
 def test_nobody(estimator, rig):
@@ -151,6 +209,7 @@ def test_bad_images_are_named(rig):
         ({"device": "abacus"}, "abacus"),
         ({"weights": "nothing"}, "nothing"),
         ({"detector": "crystal_ball"}, "crystal_ball"),
+        ({"precision": "float8"}, "float8"),
     ],
 )
 def test_bad_arguments_are_named(rig, options, word):

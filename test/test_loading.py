@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import cv2
 import numpy as np
 import pytest
 import scipy.io
@@ -21,7 +22,7 @@ from voxelpose_core.datasets.simulated_detections import coco17_from_campus14, j
 from voxelpose_core.engine import TrainedNetwork
 from voxelpose_core.errors import InputError
 from voxelpose_core.evaluation import FrameResult, evaluate, joint_conversion
-from voxelpose_core.images import normalize, warp_to_network
+from voxelpose_core.images import normalize, warp_on_device, warp_to_network
 from voxelpose_core.models.voxelpose import VoxelPose
 from voxelpose_core.resources import find_resource
 from voxelpose_core.skeletons import CAMPUS14, COCO17, PANOPTIC15
@@ -258,6 +259,19 @@ def test_network_input_keeps_the_aspect_and_turns_to_rgb():
     assert warped.shape == (3, 100, 100) and warped.dtype == np.uint8
     assert (warped[2, 30:70] == 200).all() and (warped[:2] == 0).all()
     assert (warped[:, :20] == 0).all() and (warped[:, 80:] == 0).all()
+
+
+@pytest.mark.parametrize("size", [(64, 48), (100, 30)])
+def test_images_on_a_device_are_warped_as_those_in_memory(size):
+    coarse = np.random.default_rng(0).integers(0, 255, (9, 12, 3), np.uint8)
+    image = cv2.resize(coarse, (160, 120), interpolation=cv2.INTER_CUBIC)
+    ours = warp_on_device(torch.from_numpy(image), size).numpy()
+    expected = warp_to_network(image, size).astype(np.float32)
+    inside = (expected > 0).all(axis=0) & (ours > 0).all(axis=0)
+    assert inside.mean() > 0.35
+    # OpenCV rounds positions to 1/32 pixel and values to whole numbers.
+    assert np.abs(ours - expected)[:, inside].mean() < 1.0
+    assert np.abs(ours - expected)[:, inside].max() < 8.0
 
 
 def test_normalized_images():

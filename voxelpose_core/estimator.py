@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -17,21 +17,24 @@ from pydantic import BaseModel, ConfigDict, Field
 from voxelpose_core.detectors import Detector, load_detector
 from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.camera import Camera
-from voxelpose_core.geometry.image_transform import image_to_network
 from voxelpose_core.geometry.rig import Rig, Space, propose_space
 from voxelpose_core.heatmaps import render_keypoints
+from voxelpose_core.images import normalize, warp_on_device, warp_to_network
+from voxelpose_core.memory import keep_freed_memory
 from voxelpose_core.models.checkpoints import load_weights
+from voxelpose_core.models.inference import for_inference, inference_dtype
 from voxelpose_core.models.refinement import joint_heat, refine_joints
 from voxelpose_core.resources import find_weights
 from voxelpose_core.skeletons import JointSet, get_joint_set
-from voxelpose_core.voxel import Views
+from voxelpose_core.voxel import Views, implementation, unchanged_heatmaps
 
 # Pixels of a heatmap where the rig, not the configuration, decides its shape, and its stride.
 _HEATMAP_AREA = 240 * 136
 _HEATMAP_STRIDE = 4
-# Mean and standard deviation of ImageNet's RGB images, for backbones pretrained on it.
-_IMAGENET_MEAN = (0.485, 0.456, 0.406)
-_IMAGENET_STD = (0.229, 0.224, 0.225)
+# Voxels of people whose poses are regressed at once on a CPU: more leave the caches and take memory
+# without being faster. A GPU takes everybody at once, in one of a few shapes.
+_VOXELS_AT_ONCE = 2**18
+_PEOPLE_BUCKETS = (1, 2, 4, 8)
 
 
 class EstimatorSettings(BaseModel):
@@ -128,9 +131,11 @@ class PoseEstimator:
             Weights with a backbone of their own do without.
         space: capture space; by default the rig's, else one proposed from the cameras.
         settings: thresholds and limits.
+        precision: of the convolutions: "float32", "bfloat16", or "auto", which is bfloat16 where
+            the hardware multiplies it natively.
 
     Raises:
-        InputError: for unknown weights, device or detector, or fewer than two cameras.
+        InputError: for unknown weights, device, detector or precision, or fewer than two cameras.
     """
 
     def __init__(
@@ -141,13 +146,17 @@ class PoseEstimator:
         detector: str | Detector | None = "movenet",
         space: Space | None = None,
         settings: EstimatorSettings = EstimatorSettings(),
+        precision: str = "auto",
     ):
         if len(rig.cameras) < 2:
             raise InputError(f"rig '{rig.name}' has {len(rig.cameras)} camera, expected at least 2")
         self.settings = settings
         self.device = select_device(device)
+        if self.device.type == "cpu":
+            keep_freed_memory()
         self.weights_path = find_weights(weights)
-        self.model = load_weights(self.weights_path, self.device)
+        model = load_weights(self.weights_path, self.device)
+        self.model = for_inference(model, select_dtype(precision, self.device))
         self.joint_set = get_joint_set(self.model.config.joint_set_name)
         self._place(rig, space)
         self.detector = None if self._has_backbone else _make_detector(detector, self.joint_set)
@@ -186,7 +195,8 @@ class PoseEstimator:
         return {
             "weights": self.weights_path.name,
             "device": str(self.device),
-            "voxel_kernel": "torch_reference",
+            "voxel_kernel": implementation(self.device),
+            "precision": str(self.model.volume_dtype).removeprefix("torch."),
             "detector": "backbone" if self._has_backbone else type(self.detector).__name__,
             "cameras": len(self.rig.cameras),
             "space_center_mm": [round(float(v), 1) for v in self.space.center],
@@ -239,6 +249,24 @@ class PoseEstimator:
         ]
         return self._estimate_keypoints(checked, _Clock())
 
+    @torch.inference_mode()
+    def warm_up(self) -> None:
+        """Run the networks once on nothing, for the numbers of people that they meet most.
+
+        Libraries choose and compile their kernels at the first call of each shape; without this the
+        first frames pay for it.
+        """
+        width, height = self.heatmap_size
+        heatmaps = torch.zeros(1, len(self.views), len(self.joint_set), height, width)
+        heatmaps = heatmaps.to(self.device)
+        self.model.propose(heatmaps, self.views, self.grid, max_people=self.settings.max_people)
+        center = heatmaps.new_tensor(self.grid.center)
+        most = min(self.settings.max_people, self._people_at_once)
+        for people in sorted({min(bucket, most) for bucket in (*_PEOPLE_BUCKETS, most)}):
+            self._poses(heatmaps, self.views, center.expand(people, 3))
+        if self._has_backbone:
+            self.model.backbone(self._network_input([None] * len(self.views)))
+
     @property
     def _has_backbone(self) -> bool:
         return hasattr(self.model, "backbone")
@@ -269,12 +297,13 @@ class PoseEstimator:
 
     def _estimate_keypoints(self, keypoints: list[np.ndarray | None], clock: "_Clock") -> Estimate:
         present = [people is not None for people in keypoints]
-        if sum(present) < self.settings.min_cameras:
+        if sum(present) < self.settings.min_cameras or self._too_few_views(keypoints):
             return Estimate([], keypoints, self._names(present), clock.laps)
         with torch.inference_mode():
             heatmaps = self._render(keypoints)
             clock.lap("heatmaps", self.device)
-            skeletons = self._run_networks(heatmaps, present, clock)
+            with unchanged_heatmaps():
+                skeletons = self._run_networks(heatmaps, present, clock)
         return Estimate(skeletons, keypoints, self._names(present), clock.laps)
 
     def _estimate_with_backbone(self, images: Sequence[np.ndarray | None]) -> Estimate:
@@ -284,22 +313,34 @@ class PoseEstimator:
         if sum(present) < self.settings.min_cameras:
             return Estimate([], nothing, self._names(present), clock.laps)
         with torch.inference_mode():
-            batch = torch.stack([self._normalized(i, img) for i, img in enumerate(images)])
-            heatmaps = self.model.backbone(batch.to(self.device))[None]
+            heatmaps = self.model.backbone(self._network_input(images))[None]
             clock.lap("backbone", self.device)
-            skeletons = self._run_networks(heatmaps, present, clock)
+            with unchanged_heatmaps():
+                skeletons = self._run_networks(heatmaps, present, clock)
         return Estimate(skeletons, nothing, self._names(present), clock.laps)
 
-    def _normalized(self, index: int, image: np.ndarray | None) -> torch.Tensor:
-        """(3, H, W) network input; zeros for an absent view."""
+    def _network_input(self, images: Sequence[np.ndarray | None]) -> torch.Tensor:
+        """(V, 3, H, W) normalized; zeros for an absent view."""
         width, height = self.network_size
-        if image is None:
-            return torch.zeros(3, height, width)
-        affine = image_to_network(self.rig.cameras[index].image_size, self.network_size)
-        warped = cv2.warpAffine(image, affine, self.network_size, flags=cv2.INTER_LINEAR)
-        rgb = torch.from_numpy(cv2.cvtColor(warped, cv2.COLOR_BGR2RGB)).permute(2, 0, 1) / 255.0
-        mean = torch.tensor(_IMAGENET_MEAN)[:, None, None]
-        return (rgb - mean) / torch.tensor(_IMAGENET_STD)[:, None, None]
+        batch = torch.zeros(len(images), 3, height, width, device=self.device)
+        for index, image in enumerate(images):
+            if image is None:
+                continue
+            if self.device.type == "cpu":
+                warped = torch.from_numpy(warp_to_network(image, self.network_size))
+            else:
+                warped = warp_on_device(torch.from_numpy(image).to(self.device), self.network_size)
+            batch[index] = normalize(warped)
+        return batch
+
+    def _too_few_views(self, keypoints: Sequence[np.ndarray | None]) -> bool:
+        """Nobody can be located: fewer than two views have a usable keypoint."""
+        threshold = self.settings.keypoint_threshold
+        usable = [
+            people is not None and bool((people[..., 2] >= max(threshold, 1e-6)).any())
+            for people in keypoints
+        ]
+        return sum(usable) < 2
 
     def _names(self, present: Sequence[bool]) -> tuple[str, ...]:
         return tuple(c.name for c, p in zip(self.rig.cameras, present, strict=True) if p)
@@ -325,30 +366,61 @@ class PoseEstimator:
         proposals = self.model.propose(
             heatmaps, views, self.grid, self.settings.proposal_threshold, self.settings.max_people
         )
-        centers = proposals.centers[0][proposals.valid[0]]
-        scores = proposals.scores[0][proposals.valid[0]]
+        # The strongest come first: the valid ones are the first so many.
+        count = int(proposals.valid[0].sum())
         clock.lap("proposals", self.device)
-        if len(centers) == 0:
+        if count == 0:
             clock.lap("poses")
             return []
-        scene = torch.zeros(len(centers), dtype=torch.long, device=self.device)
-        joints = self.model.regress(heatmaps, views, centers, scene)
+        people = self._bucket(count, proposals.centers.shape[1])
+        joints = self._poses(heatmaps, views, proposals.centers[0, :people])
+        support = joint_heat(joints.transpose(0, 1), heatmaps, views).transpose(0, 1)
+        # One transfer from the device for all that there is to know.
+        scores = proposals.scores[0, :people, None]
+        answer = torch.cat([joints.flatten(1), support, scores], dim=1)[:count].cpu()
+        clock.lap("poses")
+        return self._select(*self._split(answer.numpy()))
+
+    def _bucket(self, count: int, most: int) -> int:
+        """How many people are computed for `count` of them."""
+        if self.device.type == "cpu":
+            return count
+        return min(most, next((b for b in _PEOPLE_BUCKETS if b >= count), most))
+
+    def _poses(self, heatmaps: torch.Tensor, views: Views, centers: torch.Tensor) -> torch.Tensor:
+        """(P, J, 3) joints, mm, of people at centers (P, 3)."""
+        joints = self._regress(heatmaps, views, centers)
         if self.settings.recenter:
             roots = joints[:, list(self.joint_set.root)].mean(dim=1)
-            joints = self.model.regress(heatmaps, views, roots, scene)
+            joints = self._regress(heatmaps, views, roots)
         if self.settings.refine:
             joints = refine_joints(joints, heatmaps, views, self.settings.joint_threshold)
-        support = joint_heat(joints.transpose(0, 1), heatmaps, views).transpose(0, 1)
-        clock.lap("poses", self.device)
-        return self._select(joints, support, scores)
+        return joints
+
+    @property
+    def _people_at_once(self) -> int:
+        if self.device.type != "cpu":
+            return self.settings.max_people
+        return max(1, _VOXELS_AT_ONCE // math.prod(self.model.config.pict_struct.cube_size))
+
+    def _regress(self, heatmaps: torch.Tensor, views: Views, centers: torch.Tensor) -> torch.Tensor:
+        parts = [
+            self.model.regress(heatmaps, views, part, torch.zeros_like(part[:, 0], dtype=torch.long))
+            for part in centers.split(self._people_at_once)
+        ]
+        return torch.cat(parts)
+
+    def _split(self, answer: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Joints (P, J, 3) as float64, support (P, J) and scores (P,) of rows that hold them all."""
+        count = len(self.joint_set)
+        joints = answer[:, : 3 * count].reshape(-1, count, 3).astype(np.float64)
+        return joints, answer[:, 3 * count : -1], answer[:, -1]
 
     def _select(
-        self, joints: torch.Tensor, support: torch.Tensor, scores: torch.Tensor
+        self, joints_mm: np.ndarray, joint_scores: np.ndarray, scores: np.ndarray
     ) -> list[Skeleton]:
         """Drop phantoms, and of doubles the one with less support."""
         kept: list[Skeleton] = []
-        joints_mm = joints.double().cpu().numpy()
-        joint_scores = support.cpu().numpy()
         lowest = self.space.low[2] - self.settings.floor_tolerance
         for index in np.argsort(-joint_scores.mean(axis=1), kind="stable"):
             if joint_scores[index].mean() < self.settings.support_threshold:
@@ -365,7 +437,7 @@ class PoseEstimator:
                     joints=joints_mm[index],
                     joint_scores=joint_scores[index],
                     joint_valid=joint_scores[index] >= self.settings.joint_threshold,
-                    score=float(scores[index].clamp(0, 1)),
+                    score=float(np.clip(scores[index], 0, 1)),
                 )
             )
         return kept
@@ -387,6 +459,18 @@ def select_device(name: str) -> torch.device:
             "expected auto or cpu"
         )
     return device
+
+
+def select_dtype(precision: str, device: torch.device) -> torch.dtype:
+    """torch.dtype of "auto", "float32" or "bfloat16"; InputError for another."""
+    known = {
+        "auto": inference_dtype(device),
+        "float32": torch.float32,
+        "bfloat16": torch.bfloat16,
+    }
+    if precision not in known:
+        raise InputError(f"precision '{precision}' is unknown: expected one of {', '.join(known)}")
+    return known[precision]
 
 
 def check_image(image: np.ndarray, camera: Camera) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from voxelpose_core.geometry.image_transform import image_to_network
 
@@ -30,3 +31,26 @@ def normalize(images: torch.Tensor) -> torch.Tensor:
     """RGB uint8 (..., 3, H, W) -> float32 with ImageNet's mean 0 and standard deviation 1."""
     mean = torch.tensor(_MEAN, device=images.device)[:, None, None]
     return (images.float() / 255.0 - mean) / torch.tensor(_STD, device=images.device)[:, None, None]
+
+
+def warp_on_device(image: torch.Tensor, network_size: tuple[int, int]) -> torch.Tensor:
+    """`warp_to_network` where the image is, for images that lie on a GPU.
+
+    Args:
+        image: (H, W, 3) BGR uint8.
+        network_size: (width, height) of the network's input, pixels.
+
+    Returns:
+        (3, H', W') RGB, float32 0 to 255, black borders.
+    """
+    height, width = image.shape[:2]
+    affine = image_to_network((width, height), network_size)
+    columns, rows = (
+        (torch.arange(count, device=image.device) - affine[axis, 2]) / affine[axis, axis]
+        for axis, count in enumerate(network_size)
+    )
+    # grid_sample's own coordinates: -1 and 1 are the centres of the outermost pixels.
+    x, y = 2 * columns / (width - 1) - 1, 2 * rows / (height - 1) - 1
+    grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)[None].float()
+    rgb = image.flip(-1).permute(2, 0, 1)[None].float()
+    return F.grid_sample(rgb, grid, align_corners=True)[0]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
 from voxelpose_core.models.v2v import V2VNet
+from voxelpose_core.voxel import box_points
 
 
 class PoseRegressionNet(nn.Module):
@@ -16,9 +19,18 @@ class PoseRegressionNet(nn.Module):
         self.v2v_net = V2VNet(joints, joints)
         self.beta = beta
 
-    def forward(self, volumes: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
-        """Joints (N, J, 3), mm, of volumes (N, J, X, Y, Z) whose voxels are at points (N, M, 3)."""
-        return self.log_probability(volumes).exp() @ points
+    def forward(
+        self, volumes: torch.Tensor, centers: torch.Tensor, size: Sequence[float]
+    ) -> torch.Tensor:
+        """Joints (N, J, 3), mm.
+
+        Args:
+            volumes: (N, J, X, Y, Z).
+            centers: (N, 3) of the boxes, mm.
+            size: edge lengths between their outermost voxels, mm.
+        """
+        offsets = box_points(torch.zeros_like(centers[:1]), size, volumes.shape[2:])[0]
+        return self.log_probability(volumes).exp() @ offsets + centers[:, None]
 
     def log_probability(self, volumes: torch.Tensor) -> torch.Tensor:
         """(N, J, M) log-probability of every voxel to be each joint, float32 at least."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from voxelpose_core.voxel import Views, box_points
+from voxelpose_core.voxel import Views, box_points, feature_volumes
 from voxelpose_core.voxel.torch_reference import sample
 from voxelpose_core.voxel.views import project
 
@@ -62,12 +62,16 @@ def refine_joints(
     """
     people, count = joints.shape[:2]
     cube = box_points(joints.new_zeros(1, 3), (2 * _REACH,) * 3, (_VOXELS,) * 3)[0]
+    scene = torch.zeros(people * count, dtype=torch.long, device=joints.device)
+    own = torch.arange(count, device=joints.device)
     for _ in range(passes):
-        candidates = joints[:, :, None] + cube
-        heat = joint_heat(candidates.transpose(0, 1).flatten(1, 2), heatmaps, views)
-        heat = heat.reshape(count, people, -1).transpose(0, 1)
+        # Every joint in the box of every other: waste, but one call of a fast kernel.
+        volumes = feature_volumes(
+            heatmaps, views, joints.flatten(0, 1), scene, (2 * _REACH,) * 3, (_VOXELS,) * 3
+        )
+        heat = volumes.unflatten(0, (people, count))[:, own, own].flatten(2)
         peak = heat.amax(dim=-1, keepdim=True)
         votes = (heat / peak.clamp(min=1e-6)) ** _SHARPNESS
-        mean = (votes[..., None] * candidates).sum(dim=2) / votes.sum(dim=-1, keepdim=True)
+        mean = joints + (votes @ cube) / votes.sum(dim=-1, keepdim=True).clamp(min=1e-6)
         joints = torch.where(peak >= least_heat, mean, joints)
     return joints

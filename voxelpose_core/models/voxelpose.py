@@ -47,6 +47,9 @@ class VoxelPose(nn.Module):
         super().__init__()
         self.config = config
         self.count_points_behind = count_points_behind
+        # Of the feature volumes; `for_inference` changes them. None: the heatmaps' dtype.
+        self.volume_dtype: torch.dtype | None = None
+        self.channels_last = False
         joints = config.network.num_joints
         if config.backbone_model:
             self.backbone = _build_backbone(config)
@@ -80,9 +83,7 @@ class VoxelPose(nn.Module):
         """(B, J, X, Y, Z) features of the proposal grid from heatmaps (B, V, J, H, W)."""
         scenes = torch.arange(len(heatmaps), device=heatmaps.device)
         centers = heatmaps.new_tensor(grid.center).expand(len(heatmaps), 3)
-        return feature_volumes(
-            heatmaps, views, centers, scenes, grid.size, grid.voxels, self.count_points_behind
-        )
+        return self._volumes(heatmaps, views, centers, scenes, grid.size, grid.voxels)
 
     def propose(
         self,
@@ -108,15 +109,7 @@ class VoxelPose(nn.Module):
     ) -> torch.Tensor:
         """(N, J, X, Y, Z) features around N people at centers (N, 3) mm of scenes (N,)."""
         person = self.config.pict_struct
-        return feature_volumes(
-            heatmaps,
-            views,
-            centers,
-            scene,
-            person.grid_size,
-            person.cube_size,
-            self.count_points_behind,
-        )
+        return self._volumes(heatmaps, views, centers, scene, person.grid_size, person.cube_size)
 
     def person_points(self, centers: torch.Tensor) -> torch.Tensor:
         """(N, M, 3) voxel positions, mm, of the person grids at centers (N, 3)."""
@@ -128,7 +121,20 @@ class VoxelPose(nn.Module):
     ) -> torch.Tensor:
         """Joints (N, J, 3), mm, of N people at centers (N, 3) mm of scenes (N,)."""
         volumes = self.person_volumes(heatmaps, views, centers, scene)
-        return self.pose_net(volumes, self.person_points(centers))
+        return self.pose_net(volumes, centers, self.config.pict_struct.grid_size)
+
+    def _volumes(self, heatmaps, views, centers, scene, size, voxels) -> torch.Tensor:
+        return feature_volumes(
+            heatmaps,
+            views,
+            centers,
+            scene,
+            size,
+            voxels,
+            self.count_points_behind,
+            self.volume_dtype,
+            self.channels_last,
+        )
 
 
 def _build_backbone(config: Config) -> nn.Module:

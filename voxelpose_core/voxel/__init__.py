@@ -1,8 +1,17 @@
 """The voxel op: 2D heatmaps of calibrated views -> 3D feature volumes."""
 
 from voxelpose_core.voxel.boxes import box_points, fit_voxels
-from voxelpose_core.voxel.native import implementation
+from voxelpose_core.voxel.native import implementation, unchanged_heatmaps
 from voxelpose_core.voxel.op import feature_volumes
+from voxelpose_core.voxel.soft_argmax import soft_argmax
 from voxelpose_core.voxel.views import Views
 
-__all__ = ["Views", "box_points", "feature_volumes", "fit_voxels", "implementation"]
+__all__ = [
+    "Views",
+    "box_points",
+    "feature_volumes",
+    "fit_voxels",
+    "implementation",
+    "soft_argmax",
+    "unchanged_heatmaps",
+]

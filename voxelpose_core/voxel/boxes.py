@@ -13,6 +13,19 @@ from voxelpose_core.errors import InputError
 _MAX_VOXELS = 2**24
 
 
+def box_axes(
+    size: Sequence[float],
+    voxels: Sequence[int],
+    device: torch.device,
+    dtype: torch.dtype = torch.float32,
+) -> list[torch.Tensor]:
+    """Offsets (X,), (Y,) and (Z,) of a box's voxels from its centre, mm; see `box_points`."""
+    return [
+        torch.linspace(-edge / 2, edge / 2, count, device=device, dtype=dtype)
+        for edge, count in zip(size, voxels, strict=True)
+    ]
+
+
 def box_points(
     centers: torch.Tensor, size: Sequence[float], voxels: Sequence[int]
 ) -> torch.Tensor:
@@ -29,10 +42,7 @@ def box_points(
     Returns:
         (N, X * Y * Z, 3), mm, x-major.
     """
-    axes = [
-        torch.linspace(-edge / 2, edge / 2, count, device=centers.device, dtype=centers.dtype)
-        for edge, count in zip(size, voxels, strict=True)
-    ]
+    axes = box_axes(size, voxels, centers.device, centers.dtype)
     grid = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).reshape(-1, 3)
     return centers[:, None] + grid
 

@@ -46,7 +46,7 @@ def cpu_library() -> Path:
         BuildError: no compiler, or it failed.
     """
     variants = [[*_CPU_FLAGS, *variant] for variant in _CPU_VARIANTS]
-    return _library("voxel_cpu.cpp", _cpp_compiler, variants, _processor())
+    return _library("cpu", "*.cpp", _cpp_compiler, variants, _processor())
 
 
 def cuda_library(capability: tuple[int, int]) -> Path:
@@ -56,7 +56,7 @@ def cuda_library(capability: tuple[int, int]) -> Path:
         BuildError: no nvcc, or it failed.
     """
     architecture = "sm_{}{}".format(*capability)
-    return _library("voxel_cuda.cu", _nvcc, [[*_CUDA_FLAGS, f"-arch={architecture}"]], architecture)
+    return _library("cuda", "*.cu", _nvcc, [[*_CUDA_FLAGS, f"-arch={architecture}"]], architecture)
 
 
 def _cpp_compiler() -> list[str]:
@@ -89,20 +89,24 @@ def _processor() -> str:
 
 
 def _library(
-    source: str, compiler: Callable[[], list[str]], variants: list[list[str]], target: str
+    name: str,
+    pattern: str,
+    compiler: Callable[[], list[str]],
+    variants: list[list[str]],
+    target: str,
 ) -> Path:
-    """The library of a source file for a target, found or compiled."""
+    """The library of the sources that fit a pattern, found or compiled for a target."""
     digest = hashlib.sha256(repr((variants, target)).encode())
     for path in sorted(SOURCES.iterdir()):
         digest.update(path.read_bytes())
-    name = f"{Path(source).stem}-{digest.hexdigest()[:16]}.so"
+    name = f"voxel_{name}-{digest.hexdigest()[:16]}.so"
     for folder in _folders():
         if (folder / name).is_file():
             return folder / name
     commands = [[*compiler(), *variant] for variant in variants]
     for folder in reversed(_folders()):
         if _writable(folder):
-            return _compile(SOURCES / source, commands, folder / name)
+            return _compile(sorted(SOURCES.glob(pattern)), commands, folder / name)
     raise BuildError(f"no folder to build in ({_folders()[-1]} cannot be written)")
 
 
@@ -123,7 +127,7 @@ def _writable(folder: Path) -> bool:
     return os.access(folder, os.W_OK) and folder.stat().st_uid == os.getuid()
 
 
-def _compile(source: Path, commands: list[list[str]], library: Path) -> Path:
+def _compile(sources: list[Path], commands: list[list[str]], library: Path) -> Path:
     """Run the first command that works. Processes that build at once do not see each other's halves."""
     error = ""
     for command in commands:
@@ -131,7 +135,9 @@ def _compile(source: Path, commands: list[list[str]], library: Path) -> Path:
             partial = Path(folder) / library.name
             try:
                 done = subprocess.run(
-                    [*command, str(source), "-o", str(partial)], capture_output=True, text=True
+                    [*command, *map(str, sources), "-o", str(partial)],
+                    capture_output=True,
+                    text=True,
                 )
             except OSError as failure:
                 raise BuildError(f"{command[0]} cannot run: {failure.strerror}") from None

@@ -7,12 +7,14 @@ import ctypes
 import functools
 import logging
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 
 from voxelpose_core.voxel import kernels
+from voxelpose_core.voxel.boxes import box_axes
 from voxelpose_core.voxel.views import Views
 
 logger = logging.getLogger(__name__)
@@ -52,7 +54,7 @@ class Kernel:
 
     Attributes:
         name: "cpp" or "cuda".
-        library: with the functions voxel_pack, voxel_unpack, voxel_forward, voxel_backward.
+        library: with voxel_pack, voxel_unpack, voxel_forward, voxel_backward; cpp: soft_argmax.
         dtypes: what volumes it writes.
     """
 
@@ -60,20 +62,20 @@ class Kernel:
     library: ctypes.CDLL
     dtypes: frozenset[torch.dtype]
 
-    def call(self, function: str, problem: _Problem, *pointers: torch.Tensor | ctypes.Array):
-        """Run one of the library's functions on the device of the tensors."""
+    def call(self, function: str, arguments: ctypes.Structure, *pointers) -> None:
+        """Run a function of the library on the device of the tensors among its arguments."""
         addresses = [
             ctypes.c_void_p(p.data_ptr()) if isinstance(p, torch.Tensor) else p for p in pointers
         ]
         if self.name == "cpp":
             getattr(self.library, function)(
-                ctypes.byref(problem), *addresses, ctypes.c_int(torch.get_num_threads())
+                ctypes.byref(arguments), *addresses, ctypes.c_int(torch.get_num_threads())
             )
             return
         device = next(p.device for p in pointers if isinstance(p, torch.Tensor))
         with torch.cuda.device(device):
             stream = ctypes.c_void_p(torch.cuda.current_stream(device).cuda_stream)
-            status = getattr(self.library, function)(ctypes.byref(problem), *addresses, stream)
+            status = getattr(self.library, function)(ctypes.byref(arguments), *addresses, stream)
         if status:
             raise RuntimeError(f"voxel kernel: CUDA error {status} in {function}")
 
@@ -124,6 +126,43 @@ def _load(name, build, dtypes) -> Kernel | None:
         return None
 
 
+class _Packed(threading.local):
+    """What `unchanged_heatmaps` remembers in this thread; None outside of it."""
+
+    pair: tuple[torch.Tensor | None, torch.Tensor | None] | None = None
+
+    def find(self, heatmaps: torch.Tensor) -> torch.Tensor | None:
+        return self.pair[1] if self.pair and self.pair[0] is heatmaps else None
+
+    def keep(self, heatmaps: torch.Tensor, packed: torch.Tensor) -> None:
+        if self.pair is not None:
+            self.pair = (heatmaps, packed)
+
+
+_packed = _Packed()
+
+
+@contextlib.contextmanager
+def unchanged_heatmaps() -> Iterator[None]:
+    """Within the block no heatmaps are written to, so that the kernels need to read them in once.
+
+    They keep the last heatmaps in their own layout: proposals, poses and refinement of a frame all
+    sample the same ones.
+    """
+    before, _packed.pair = _packed.pair, (None, None)
+    try:
+        yield
+    finally:
+        _packed.pair = before
+
+
+def _empty_packed(heatmaps: torch.Tensor) -> torch.Tensor:
+    """(B, V, H + 2, W + 2, J rounded up to a multiple of 8) float32: see VoxelProblem."""
+    scenes, views, joints, height, width = heatmaps.shape
+    padded = -(-joints // 8) * 8
+    return torch.empty(scenes, views, height + 2, width + 2, padded, device=heatmaps.device)
+
+
 @dataclass
 class Volumes:
     """A call of the op, ready for a kernel. Keeps alive what the pointers in `problem` refer to.
@@ -156,16 +195,13 @@ class Volumes:
     ) -> Volumes:
         """Pack the arguments of `feature_volumes`."""
         scenes, view_count, joints, height, width = heatmaps.shape
-        padded = -(-joints // 8) * 8
         device = heatmaps.device
-        packed = torch.empty(scenes, view_count, height + 2, width + 2, padded, device=device)
+        known = _packed.find(heatmaps)
+        packed = _empty_packed(heatmaps) if known is None else known
         table = _table(views)
         centers = centers.to(torch.float32).contiguous()
         scene = scene.to(torch.int64).contiguous()
-        axes = [
-            torch.linspace(-edge / 2, edge / 2, count, device=device)
-            for edge, count in zip(size, voxels, strict=True)
-        ]
+        axes = box_axes(size, voxels, device)
         problem = _Problem(
             heatmaps=packed.data_ptr(),
             views=table.data_ptr(),
@@ -176,7 +212,7 @@ class Volumes:
             scenes=scenes,
             view_count=view_count,
             joints=joints,
-            padded_joints=padded,
+            padded_joints=packed.shape[-1],
             heatmap_height=height,
             heatmap_width=width,
             voxels=(ctypes.c_int32 * 3)(*voxels),
@@ -184,8 +220,11 @@ class Volumes:
             channels_last=channels_last,
             element=_ELEMENTS[dtype],
         )
-        source = heatmaps.detach().float()
-        kernel.call("voxel_pack", problem, source, (ctypes.c_int64 * 5)(*source.stride()), packed)
+        if known is None:
+            source = heatmaps.detach().float()
+            strides = (ctypes.c_int64 * 5)(*source.stride())
+            kernel.call("voxel_pack", problem, source, strides, packed)
+            _packed.keep(heatmaps, packed)
         shape = (len(centers), joints, *voxels)
         return cls(problem, shape, tuple(heatmaps.shape), (packed, table, centers, scene, *axes))
 

@@ -1,0 +1,138 @@
+"""The networks made fast for inference answer as the trained ones."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from voxelpose_core.config import config_from_dict
+from voxelpose_core.models import inference
+from voxelpose_core.models.checkpoints import load_weights
+from voxelpose_core.models.inference import for_inference, inference_dtype
+from voxelpose_core.models.voxelpose import VoxelPose
+from voxelpose_core.resources import find_weights
+from voxelpose_core.voxel import box_points, native, soft_argmax
+
+VOXELS = (16, 8, 12)
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def model():
+    """Random weights and batch norm statistics."""
+    config = config_from_dict(
+        {"NETWORK": {"NUM_JOINTS": 5}, "PICT_STRUCT": {"CUBE_SIZE": VOXELS}}, "test"
+    )
+    torch.manual_seed(0)
+    model = VoxelPose(config).eval()
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm3d):
+                for tensor in (module.running_mean, module.bias):
+                    tensor.normal_(0, 0.2)
+                for tensor in (module.running_var, module.weight):
+                    tensor.uniform_(0.6, 1.5)
+        for net in (model.root_net, model.pose_net):
+            net.v2v_net.output_layer.weight.normal_(0, 0.02)
+    return model
+
+
+@pytest.fixture
+def volumes():
+    return torch.rand(3, 5, *VOXELS, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_float32_gives_the_trained_network_s_answers(model, volumes, fused, monkeypatch):
+    if not fused:
+        monkeypatch.setattr(inference, "_fuses", lambda x: False)
+    fast = for_inference(model, torch.float32)
+    centers = torch.tensor([[0.0, 0, 0], [500, 600, 700], [-9000, 0, 1000]])
+    with torch.inference_mode():
+        expected = model.root_net(volumes)
+        torch.testing.assert_close(fast.root_net(volumes), expected, rtol=1e-4, atol=1e-5)
+        poses = model.pose_net(volumes, centers, (2000.0,) * 3)
+        ours = fast.pose_net(volumes, centers, (2000.0,) * 3)
+    assert (poses - centers[:, None]).norm(dim=-1).mean() > 50
+    torch.testing.assert_close(ours, poses, rtol=0, atol=0.5)
+
+
+def test_bfloat16_is_near(model, volumes):
+    fast = for_inference(model, torch.bfloat16)
+    with torch.inference_mode():
+        expected = model.root_net(volumes)
+        ours = fast.root_net(volumes.bfloat16())
+    assert ours.dtype == torch.float32
+    assert (ours - expected).norm() < 0.03 * (expected - expected.mean()).norm()
+
+
+def test_the_trained_model_stays_as_it_was(model, volumes):
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    fast = for_inference(model, torch.float32)
+    assert not any(parameter.requires_grad for parameter in fast.parameters())
+    assert model.state_dict().keys() == before.keys()
+    for key, value in model.state_dict().items():
+        assert torch.equal(value, before[key])
+    assert all(p.requires_grad for p in model.parameters()) and model.volume_dtype is None
+
+
+def test_shipped_weights_fold():
+    model = load_weights(find_weights("universal"))
+    volumes = torch.rand(1, 17, 8, 8, 8, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        expected = model.root_net(volumes)
+        ours = for_inference(model, torch.float32).root_net(volumes)
+    torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("amx, avx512", [(False, False), (True, False), (False, True)])
+def test_bfloat16_is_chosen_only_where_the_processor_multiplies_it(monkeypatch, amx, avx512):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx, raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512, raising=False)
+    expected = torch.bfloat16 if amx or avx512 else torch.float32
+    assert inference_dtype(CPU) == expected
+
+
+@pytest.mark.parametrize("joints", [1, 17, 41])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("kernel", ["auto", native.REFERENCE])
+def test_soft_argmax_is_the_mean_under_the_softmax(joints, dtype, kernel):
+    generator = torch.Generator().manual_seed(joints)
+    features = torch.randn(2, 32, 4, 6, 10, generator=generator).to(dtype)
+    weight = 0.05 * torch.randn(joints, 32, generator=generator)
+    bias = torch.randn(joints, generator=generator)
+    size = (2000.0, 1500.0, 900.0)
+    scores = torch.einsum("jc,ncxyz->njxyz", weight.double(), features.double())
+    probability = torch.softmax(20.0 * (scores.flatten(2) + bias[:, None]), dim=-1)
+    expected = probability @ box_points(torch.zeros(1, 3), size, (4, 6, 10))[0].double()
+    with native.use(kernel):
+        ours = soft_argmax(features, weight, bias, 20.0, size)
+    assert ours.shape == (2, joints, 3)
+    np.testing.assert_allclose(ours, expected, atol=0.02)
+
+
+def test_soft_argmax_of_extreme_scores_and_of_nobody():
+    features = torch.zeros(1, 32, 4, 4, 4)
+    features[0, 0, 1, 2, 3] = 1e4
+    weight, bias = torch.zeros(3, 32), torch.tensor([1e3, -1e3, 0.0])
+    weight[:, 0] = torch.tensor([1.0, 1.0, -1.0])
+    offsets = soft_argmax(features, weight, bias, 100.0, (300.0,) * 3)[0]
+    torch.testing.assert_close(offsets[0], torch.tensor([-50.0, 50.0, 150.0]))
+    torch.testing.assert_close(offsets[1], offsets[0])
+    # All others share the third joint.
+    torch.testing.assert_close(offsets[2], -offsets[0] / 63, atol=1e-3, rtol=0)
+    assert soft_argmax(features[:0], weight, bias, 100.0, (300.0,) * 3).shape == (0, 3, 3)
+
+
+def test_fused_operators_are_used_on_cpus_that_have_them(model, volumes, monkeypatch):
+    if not hasattr(torch.ops.mkldnn, "_convolution_pointwise"):
+        pytest.skip("this PyTorch is built without oneDNN")
+    calls = []
+    fused = inference.FoldedConv._fused
+    monkeypatch.setattr(
+        inference.FoldedConv, "_fused", lambda *a: calls.append(1) or fused(*a)
+    )
+    with torch.inference_mode():
+        for_inference(model, torch.float32).root_net(volumes)
+    convolutions = [m for m in model.root_net.modules() if isinstance(m, nn.Conv3d)]
+    assert len(calls) == len(convolutions) - 1  # the last one is a matrix product

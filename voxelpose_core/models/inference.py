@@ -1,0 +1,176 @@
+"""The networks as they run fastest where nothing is learned: same weights, same answers.
+
+Batch norms are folded into convolutions, volumes lie channels-last, convolutions compute in
+bfloat16 where the processor or device multiplies it natively, and on CPUs oneDNN adds skip
+connections and applies ReLUs while a convolution's result is still in the cache.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from voxelpose_core.models.pose_regression import PoseRegressionNet
+from voxelpose_core.models.v2v import ResidualBlock, UpsampleBlock, V2VNet
+from voxelpose_core.models.voxelpose import VoxelPose
+from voxelpose_core.voxel import soft_argmax
+
+
+def inference_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 where the hardware multiplies it natively, else float32.
+
+    float16 is never chosen: it overflows within the 3D networks.
+    """
+    if device.type == "cuda":
+        native = torch.cuda.get_device_capability(device) >= (8, 0)
+    else:
+        native = any(
+            getattr(torch.cpu, name, lambda: False)()
+            for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+        )
+    return torch.bfloat16 if native else torch.float32
+
+
+def for_inference(model: VoxelPose, dtype: torch.dtype | None = None) -> VoxelPose:
+    """A copy of a model that only infers; its 3D networks share no tensors with the original's.
+
+    Args:
+        model: trained networks; the copy is in eval mode, on the same device.
+        dtype: of the 3D networks' convolutions; None: `inference_dtype` of the device.
+    """
+    dtype = dtype or inference_dtype(model.device)
+    model = copy.deepcopy(model).eval().requires_grad_(False)
+    model.root_net.v2v_net = FoldedV2V(model.root_net.v2v_net, dtype)
+    model.pose_net = FoldedPoseNet(model.pose_net, dtype)
+    model.volume_dtype, model.channels_last = dtype, True
+    return model
+
+
+class FoldedV2V(nn.Module):
+    """V2VNet for inference: volumes (N, in, X, Y, Z) of `dtype` -> float32 (N, out, X, Y, Z).
+
+    Args:
+        net: the trained network.
+        dtype: of all convolutions but the last, whose answers need more digits than bfloat16 has.
+    """
+
+    def __init__(self, net: V2VNet, dtype: torch.dtype):
+        super().__init__()
+        front, first = net.front_layers
+        body = net.encoder_decoder
+        self.front = FoldedConv(*front.block[:2], dtype)
+        self.first = FoldedResidual(first, dtype)
+        for name, child in body.named_children():
+            if isinstance(child, ResidualBlock):
+                setattr(self, name, FoldedResidual(child, dtype))
+            elif isinstance(child, UpsampleBlock):
+                setattr(self, name, FoldedUpsample(child, dtype))
+        self.pool = body.pool
+        self.register_buffer("output_weight", net.output_layer.weight.detach().flatten(1))
+        self.register_buffer("output_bias", net.output_layer.bias.detach())
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        # The last, 1x1x1 convolution in float32, as the matrix product that it is.
+        features = self.features(x)
+        columns = features.permute(0, 2, 3, 4, 1).flatten(1, 3).float().transpose(1, 2)
+        scores = self.output_weight @ columns + self.output_bias[:, None]
+        return scores.unflatten(2, features.shape[2:])
+
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, 32, X, Y, Z) of `dtype`: all but the last convolution."""
+        x = self.first(self.front(x, relu=True))
+        fine = self.skip_res1(x)
+        x = self.encoder_res1(self.pool(x))
+        middle = self.skip_res2(x)
+        x = self.mid_res(self.encoder_res2(self.pool(x)))
+        x = self.decoder_upsample2(self.decoder_res2(x)) + middle
+        return self.decoder_upsample1(self.decoder_res1(x)) + fine
+
+
+class FoldedPoseNet(nn.Module):
+    """PoseRegressionNet for inference."""
+
+    def __init__(self, net: PoseRegressionNet, dtype: torch.dtype):
+        super().__init__()
+        self.v2v_net = FoldedV2V(net.v2v_net, dtype)
+        self.beta = net.beta
+
+    def forward(
+        self, volumes: torch.Tensor, centers: torch.Tensor, size: Sequence[float]
+    ) -> torch.Tensor:
+        """Joints (N, J, 3), mm: see PoseRegressionNet."""
+        features = self.v2v_net.features(volumes)
+        weight, bias = self.v2v_net.output_weight, self.v2v_net.output_bias
+        return soft_argmax(features, weight, bias, self.beta, size) + centers[:, None]
+
+
+class FoldedResidual(nn.Module):
+    """ResidualBlock for inference."""
+
+    def __init__(self, block: ResidualBlock, dtype: torch.dtype):
+        super().__init__()
+        branch = block.res_branch
+        self.first = FoldedConv(branch[0], branch[1], dtype)
+        self.second = FoldedConv(branch[3], branch[4], dtype)
+        self.skip = FoldedConv(*block.skip_con, dtype) if len(block.skip_con) else nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.second(self.first(x, relu=True), relu=True, add=self.skip(x))
+
+
+class FoldedUpsample(nn.Module):
+    """UpsampleBlock for inference."""
+
+    def __init__(self, block: UpsampleBlock, dtype: torch.dtype):
+        super().__init__()
+        folded = nn.utils.fuse_conv_bn_eval(*block.block[:2], transpose=True)
+        self.conv = folded.to(dtype, memory_format=torch.channels_last_3d)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(x).relu_()
+
+
+class FoldedConv(nn.Module):
+    """A convolution with its batch norm folded in, and what follows it."""
+
+    def __init__(self, conv: nn.Conv3d, norm: nn.BatchNorm3d, dtype: torch.dtype):
+        super().__init__()
+        folded = nn.utils.fuse_conv_bn_eval(conv, norm)
+        weight = folded.weight.to(dtype).contiguous(memory_format=torch.channels_last_3d)
+        self.padding = conv.padding
+        self.register_buffer("weight", weight)
+        self.register_buffer("bias", folded.bias.to(dtype))
+
+    def forward(
+        self, x: torch.Tensor, relu: bool = False, add: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """relu(conv(x) + add), either left out where not asked for."""
+        if _fuses(x):
+            return self._fused(x, relu, add)
+        x = F.conv3d(x, self.weight, self.bias, padding=self.padding)
+        x = x if add is None else x.add_(add)
+        return x.relu_() if relu else x
+
+    def _fused(self, x, relu, add):
+        """One call of oneDNN, through the operators that torch.compile lowers to on CPUs."""
+        ones, after = (1, 1, 1), "relu" if relu else "none"
+        geometry = (self.weight, self.bias, self.padding, ones, ones, 1)
+        if add is None:
+            return torch.ops.mkldnn._convolution_pointwise(x, *geometry, after, [], "")
+        after = "relu" if relu else None
+        return torch.ops.mkldnn._convolution_pointwise.binary(
+            x, add, *geometry, "add", 1.0, after, [], ""
+        )
+
+
+def _fuses(x: torch.Tensor) -> bool:
+    return (
+        x.device.type == "cpu"
+        and torch.backends.mkldnn.enabled
+        and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
+        and x.numel() > 0
+    )

@@ -1,0 +1,170 @@
+// The end of the pose net on CPUs in one pass: last 1x1x1 convolution, softmax over all voxels of a
+// box, mean position. Neither scores nor probabilities are stored. soft_argmax.py defines it.
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <vector>
+
+namespace {
+
+constexpr int kBlock = 64;       // voxels whose scores are kept at a time
+constexpr int kJoints = 32;      // joints at a time, in vector lanes
+
+// Running softmax of kJoints joints: everything is relative to exp(peak).
+struct Moments {
+  alignas(64) float peak[kJoints], total[kJoints], x[kJoints], y[kJoints], z[kJoints];
+
+  Moments() {
+    for (int j = 0; j < kJoints; ++j) {
+      peak[j] = -std::numeric_limits<float>::infinity();
+      total[j] = x[j] = y[j] = z[j] = 0.0f;
+    }
+  }
+};
+
+// exp(v) for v <= 0, to 2 units in the last place; 0 below -87. Has no branches, so that loops over
+// it become vector code, which calls of expf do not.
+inline float exp_negative(float v) {
+  const float scaled = std::max(v, -87.0f) * 1.44269504f;
+  const float whole = __builtin_floorf(scaled + 0.5f);
+  const float f = (scaled - whole) * 0.693147181f;  // |f| <= log(2) / 2
+  const float p =
+      1 + f * (1 + f * (0.5f + f * (1.6666667e-1f + f * (4.1666667e-2f +
+                                    f * (8.3333333e-3f + f * 1.3888889e-3f)))));
+  const int32_t bits = (static_cast<int32_t>(whole) + 127) << 23;
+  float power;
+  std::memcpy(&power, &bits, sizeof power);
+  return v < -87.0f ? 0.0f : p * power;
+}
+
+inline float load(const float* place) { return *place; }
+inline float load(const uint16_t* place) {  // bfloat16
+  const uint32_t bits = static_cast<uint32_t>(*place) << 16;
+  float value;
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+// Adds voxels with these scores and offsets to the moments.
+template <int kWidth>
+void add_block(const float (*scores)[kWidth], const float* x, const float* y, const float* z,
+               int count, Moments& m) {
+  // Local arrays stay in registers.
+  alignas(64) float peak[kWidth], total[kWidth], sx[kWidth], sy[kWidth], sz[kWidth];
+  for (int j = 0; j < kWidth; ++j) peak[j] = m.peak[j];
+  for (int i = 0; i < count; ++i)
+    for (int j = 0; j < kWidth; ++j) peak[j] = std::max(peak[j], scores[i][j]);
+  for (int j = 0; j < kWidth; ++j) {
+    const float shrink = exp_negative(m.peak[j] - peak[j]);
+    total[j] = m.total[j] * shrink;
+    sx[j] = m.x[j] * shrink;
+    sy[j] = m.y[j] * shrink;
+    sz[j] = m.z[j] * shrink;
+  }
+  for (int i = 0; i < count; ++i)
+    for (int j = 0; j < kWidth; ++j) {
+      const float e = exp_negative(scores[i][j] - peak[j]);
+      total[j] += e;
+      sx[j] += e * x[i];
+      sy[j] += e * y[i];
+      sz[j] += e * z[i];
+    }
+  for (int j = 0; j < kWidth; ++j) {
+    m.peak[j] = peak[j];
+    m.total[j] = total[j];
+    m.x[j] = sx[j];
+    m.y[j] = sy[j];
+    m.z[j] = sz[j];
+  }
+}
+
+struct Arguments {
+  int64_t boxes;
+  int32_t channels, joints, voxels[3];
+  const float* weight;   // (channels, joints rounded up to a multiple of 8), times beta
+  const float* bias;     // (joints rounded up), times beta
+  const float* axes[3];  // offsets of the X, Y and Z voxels from the centre, mm
+};
+
+// Moments of the voxels (x, all y, all z) of a box.
+template <int kWidth, typename Element>
+void add_slab(const Arguments& a, const Element* features, int x, int joint, Moments& moments) {
+  const int padded = (a.joints + 7) / 8 * 8, count = a.voxels[1] * a.voxels[2];
+  alignas(64) float scores[kBlock][kWidth];
+  float xs[kBlock], ys[kBlock], zs[kBlock];
+  for (int first = 0; first < count; first += kBlock) {
+    const int size = std::min(kBlock, count - first);
+    for (int i = 0; i < size; ++i) {
+      const Element* feature = features + int64_t(first + i) * a.channels;
+      alignas(64) float sum[kWidth];
+      for (int j = 0; j < kWidth; ++j) sum[j] = a.bias[joint + j];
+      for (int c = 0; c < a.channels; ++c) {
+        const float value = load(feature + c);
+        for (int j = 0; j < kWidth; ++j) sum[j] += value * a.weight[c * padded + joint + j];
+      }
+      for (int j = 0; j < kWidth; ++j) scores[i][j] = sum[j];
+      xs[i] = a.axes[0][x];
+      ys[i] = a.axes[1][(first + i) / a.voxels[2]];
+      zs[i] = a.axes[2][(first + i) % a.voxels[2]];
+    }
+    add_block<kWidth>(scores, xs, ys, zs, size, moments);
+  }
+}
+
+template <typename Element>
+void add_slab(const Arguments& a, const Element* features, int x, int joint, Moments& moments) {
+  switch ((std::min(a.joints - joint, kJoints) + 7) / 8) {
+    case 1: return add_slab<8>(a, features, x, joint, moments);
+    case 2: return add_slab<16>(a, features, x, joint, moments);
+    case 3: return add_slab<24>(a, features, x, joint, moments);
+    default: return add_slab<32>(a, features, x, joint, moments);
+  }
+}
+
+// Mean offset of each joint from the moments of the slabs of a box.
+void finish(const Arguments& a, const Moments* slabs, int joint, float* offsets) {
+  for (int j = 0; j < std::min(a.joints - joint, kJoints); ++j) {
+    float peak = slabs[0].peak[j];
+    for (int x = 1; x < a.voxels[0]; ++x) peak = std::max(peak, slabs[x].peak[j]);
+    double total = 0, sum[3] = {0, 0, 0};
+    for (int x = 0; x < a.voxels[0]; ++x) {
+      const double shrink = exp_negative(slabs[x].peak[j] - peak);
+      total += shrink * slabs[x].total[j];
+      sum[0] += shrink * slabs[x].x[j];
+      sum[1] += shrink * slabs[x].y[j];
+      sum[2] += shrink * slabs[x].z[j];
+    }
+    for (int axis = 0; axis < 3; ++axis)
+      offsets[(joint + j) * 3 + axis] = static_cast<float>(sum[axis] / total);
+  }
+}
+
+template <typename Element>
+void run(const Arguments& a, const Element* features, float* offsets, int threads) {
+  const int slabs = a.voxels[0], pieces = (a.joints + kJoints - 1) / kJoints;
+  const int64_t slab_size = int64_t(a.voxels[1]) * a.voxels[2] * a.channels;
+  std::vector<Moments> moments(a.boxes * pieces * slabs);
+#pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
+  for (int64_t item = 0; item < int64_t(moments.size()); ++item) {
+    const int64_t box = item / slabs / pieces, x = item % slabs;
+    const int joint = static_cast<int>(item / slabs % pieces) * kJoints;
+    add_slab(a, features + (box * slabs + x) * slab_size, static_cast<int>(x), joint,
+             moments[item]);
+  }
+  for (int64_t item = 0; item < a.boxes * pieces; ++item)
+    finish(a, &moments[item * slabs], static_cast<int>(item % pieces) * kJoints,
+           offsets + item / pieces * a.joints * 3);
+}
+
+}  // namespace
+
+// Features (N, X, Y, Z, channels), float32 or bfloat16 -> offsets (N, joints, 3) from the centres.
+extern "C" void soft_argmax(const Arguments* arguments, const void* features, int is_bfloat16,
+                            float* offsets, int threads) {
+  if (is_bfloat16)
+    run(*arguments, static_cast<const uint16_t*>(features), offsets, threads);
+  else
+    run(*arguments, static_cast<const float*>(features), offsets, threads);
+}
