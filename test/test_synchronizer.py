@@ -597,6 +597,33 @@ def test_it_composes_with_message_filters():
     assert [moment.messages for moment in sets] == [(message, message)]
 
 
+def test_sets_of_many_time_lines_at_once():
+    """One set pushes out another, which gives up a third: found by sending thousands at random."""
+    bench = Bench(3, slop_s=0.015, max_wait_s=3)
+    bench.add(0, 3_000_000, at_ms=0)  # a clock that is ahead
+    bench.add(0, 1000, at_ms=1)
+    bench.add(1, 1001, at_ms=2)
+    for camera in range(3):
+        bench.add(camera, 1100, at_ms=10 + camera)
+    assert bench.sizes == [2, 3]
+    assert bench.statistics(0).unmatched == 1
+
+
+@settings(max_examples=100, deadline=None)
+@given(seed=st.integers(0, 10**6))
+def test_stamps_that_mean_nothing_break_nothing(seed):
+    source = random.Random(seed)
+    bench = Bench(4, slop_s=0.015, max_wait_s=source.choice([0.05, 3]))
+    for step in range(300):
+        stamp = source.choice([0, step, step, step, 5000 + step, 10**7, source.uniform(0, 10**6)])
+        bench.add(source.randrange(4), stamp, at_ms=step)
+        if source.random() < 0.3:
+            bench.poll(step)
+    bench.poll(10**9)
+    for count in bench.synchronizer.statistics.values():
+        assert count.received == count.used + count.late + count.duplicate + count.unmatched
+
+
 def test_the_newest_item_replaces_the_one_that_was_not_taken():
     slot = LatestSlot()
     for item in ("first", "second", "third"):

@@ -340,11 +340,14 @@ class Synchronizer:
         self._open.remove(moment)
         center = moment.center_ns
         for other in sorted(self._open, key=lambda other: other.center_ns):
+            if other not in self._open:
+                # Closing one closes those before it, and gives up what it finds of other times.
+                continue
             if abs(other.center_ns - center) > self._jump:
                 # Left over from another time line.
                 if other.opened_ns <= moment.opened_ns:
                     self._give_up(other)
-            elif other.center_ns < center and other in self._open:
+            elif other.center_ns < center:
                 self._close(other)
         self._emit(moment)
 
