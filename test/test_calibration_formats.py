@@ -1,4 +1,4 @@
-"""Every reader against a file of its tool's format: the same pixels as OpenCV has for its values."""
+"""Every reader against a file of its tool's format: the pixels that OpenCV has for its values."""
 
 import dataclasses
 import json
@@ -523,7 +523,7 @@ def test_multical_and_easymocap_faults_are_named(tmp_path):
     [
         ("cam_ids", "cam0,cam1", "cam_ids has 2 names, expected 3"),
         ("distortions", {"data": [0.1] * 17}, "distortions has 17 numbers, which 3 cameras cannot"),
-        ("Rs", {"data": [1] * 10}, "Rs has 10 numbers, expected a rotation of each of 3 cameras"),
+        ("Rs", {"data": [1] * 10}, "Rs has 10 numbers, expected rotations of 3 cameras"),
         ("Ts", {"data": [1] * 10}, "Ts is .*expected 3x3 numbers"),
         ("image_sizes", {"data": [1280.5, 720] * 3}, "'cam0': image_sizes is"),
     ],

@@ -96,5 +96,6 @@ def test_preview_command(tmp_path, capsys):
     save_rig(load_rig(campus), tmp_path / "copy.yaml")
     again = tmp_path / "again.png"
     other = ["--space", "0,0,1000,4000,4000,2000"]
-    assert cli.main(["rig", "preview", str(tmp_path / "copy.yaml"), "--out", str(again), *other]) == 0
+    copy = str(tmp_path / "copy.yaml")
+    assert cli.main(["rig", "preview", copy, "--out", str(again), *other]) == 0
     assert (cv2.imread(str(out)) != cv2.imread(str(again))).any()

@@ -125,7 +125,8 @@ class _Coverage:
     def colors(self, most: int) -> np.ndarray:
         """(most + 1, 3) uint8 BGR, for 0 to `most` cameras."""
         depth = np.linspace(0.0, 1.0, max(most - 1, 1))[:, None]
-        return np.vstack([_NOBODY, _ONE, _FEW + (_MANY - _FEW) * depth])[: most + 1].astype(np.uint8)
+        colors = np.vstack([_NOBODY, _ONE, _FEW + (_MANY - _FEW) * depth])
+        return colors[: most + 1].astype(np.uint8)
 
 
 class _View:

@@ -109,7 +109,8 @@ def load_rig(
     """Read a rig from our YAML or from another tool's calibration; the content tells which.
 
     Args:
-        path: the file, or a folder of YAML files (ROS, EasyMocap). `Rig.source` says in words what it was taken for; so does the log.
+        path: the file, or a folder of YAML files (ROS, EasyMocap). `Rig.source` says in words what
+            it was taken for; so does the log.
         image_size: (width, height) of every camera, pixels, where the file does not say it.
         unit: mm, cm or m: the unit of another tool's file, where it is not what the tool writes or
             what the distance of the cameras tells.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -19,6 +19,12 @@ _SPREAD_MM = (300.0, 100_000.0)
 _LOW_MM = 500.0
 _HEIGHT_MM = (100.0, 15_000.0)
 _GRID_STEP_MM = 500.0
+# How far the horizon is from level in an image, as the sine of the angle.
+_LEVEL, _LYING = 0.3, 0.5
+# Measured lenses stay far below: tangential distortion of a lens that is not off its axis, and how
+# far undistortion moves the corners of the image, as a factor of their distance from its middle.
+_TANGENTIAL = 0.03
+_CORNER_FACTORS = (0.4, 2.5)
 
 Pose = tuple[np.ndarray, np.ndarray]
 
@@ -29,8 +35,11 @@ def check_rig(rig: Rig) -> list[str]:
     Structural faults (not a rotation, a missing key) never get here: loading raises InputError.
     """
     unit_lines, factor = _check_unit(rig.cameras)
-    cameras = [_with_pose(camera, camera.R, camera.C * factor) for camera in rig.cameras]
-    lines = unit_lines + _check_doubles(cameras) + _check_poses(cameras)
+    cameras = _scaled(rig.cameras, factor)
+    pose_lines = _check_poses(cameras)
+    if any(line.startswith("pose: ") for line in pose_lines):
+        unit_lines, pose_lines = _both_wrong(rig.cameras) or (unit_lines, pose_lines)
+    lines = unit_lines + _check_doubles(cameras) + pose_lines
     if rig.space is not None and not unit_lines:
         lines += _check_space(rig)
     for camera in rig.cameras:
@@ -45,7 +54,7 @@ def _with_pose(camera: Camera, R: np.ndarray, C: np.ndarray) -> Camera:
 def _check_unit(cameras: Sequence[Camera]) -> tuple[list[str], float]:
     """The suspicion about the unit, and the factor that would bring the positions to mm."""
     centers = np.array([camera.C for camera in cameras])
-    spread = max(np.linalg.norm(a - b) for a in centers for b in centers)
+    spread = _spread(cameras)
     low = np.abs(centers[:, 2]).max() < _LOW_MM
     if spread < _SPREAD_MM[0] / 3 and low:
         unit, factor = "metres", 1000.0
@@ -66,6 +75,31 @@ def _check_unit(cameras: Sequence[Camera]) -> tuple[list[str], float]:
     return [line], factor
 
 
+def _spread(cameras: Sequence[Camera]) -> float:
+    """The largest distance between two cameras, mm."""
+    centers = np.array([camera.C for camera in cameras])
+    return float(np.linalg.norm(centers[:, None] - centers, axis=-1).max())
+
+
+def _scaled(cameras: Sequence[Camera], factor: float) -> list[Camera]:
+    return [_with_pose(camera, camera.R, camera.C * factor) for camera in cameras]
+
+
+def _both_wrong(cameras: Sequence[Camera]) -> tuple[list[str], list[str]] | None:
+    """The lines on unit and direction, where a rig is faultless only with both read anew.
+
+    The positions of inverted poses say little of the unit, so that every unit is tried.
+    """
+    for factor, unit in _UNITS:
+        for cause, reread in _READINGS:
+            others = [_with_pose(c, *reread(c)) for c in _scaled(cameras, factor)]
+            spread = _spread(others)
+            plausible = _SPREAD_MM[0] <= spread <= _SPREAD_MM[1] and (_rolls(others) < _LEVEL).all()
+            if plausible and _is_faultless(others):
+                return [f"unit: {unit}?"], [f"direction: {cause}?"]
+    return None
+
+
 def _check_doubles(cameras: Sequence[Camera]) -> list[str]:
     return [
         f"cameras '{a.name}' and '{b.name}' stand at the same place: one calibration given twice?"
@@ -78,14 +112,74 @@ def _check_doubles(cameras: Sequence[Camera]) -> list[str]:
 def _check_poses(cameras: Sequence[Camera]) -> list[str]:
     """Faults of the poses as they are; where another reading has none, only that cause."""
     faults = _pose_faults(cameras)
-    together = _views_together(cameras)
+    for camera in cameras:
+        if faults and np.abs(camera.C).max() < 1 and np.abs(camera.R - np.eye(3)).max() < 1e-3:
+            return [
+                f"direction: the world is the optical frame of camera '{camera.name}', expected "
+                "z up with the ground at z = 0: was it calibrated without a board on the floor?"
+            ]
+    readings = _readings_without_faults(cameras)
+    if faults and readings:
+        return [f"direction: {faults[0]}; {min(readings, key=_by_roll).cause}?"]
+    if faults or not readings:
+        return _check_single_poses(cameras, faults)
+    # Nothing is wrong with the poses as they are, but another reading may be far more plausible.
+    together, best = _views_together(cameras), max(readings, key=lambda r: (r.together, -r.roll))
+    if best.together > together + 1:
+        return [f"direction: only {together} cameras see a person at one place; {best.cause}?"]
+    level, lying = min(readings, key=_by_roll), int((_rolls(cameras) > _LYING).sum())
+    if 2 * lying >= max(4, len(cameras)) and level.roll < _LEVEL:
+        return [f"direction: {lying} cameras lie on their side; {level.cause}?"]
+    return _check_single_poses(cameras, faults)
+
+
+class _Reading(NamedTuple):
+    """Another reading of all poses.
+
+    Attributes:
+        cause: what would explain it.
+        roll: how far horizons are from level, mean of the cameras.
+        together: cameras that see a person at one place.
+    """
+
+    cause: str
+    roll: float
+    together: int
+
+
+def _readings_without_faults(cameras: Sequence[Camera]) -> list[_Reading]:
+    readings = []
     for cause, reread in _READINGS:
         others = [_with_pose(camera, *reread(camera)) for camera in cameras]
-        if faults and not _pose_faults(others):
-            return [f"direction: {faults[0]}; {cause}?"]
-        if not faults and _views_together(others) > together + 1 and not _pose_faults(others):
-            return [f"direction: only {together} cameras see a person at one place; {cause}?"]
+        if _is_faultless(others):
+            roll = round(float(_rolls(others).mean()), 1)
+            readings.append(_Reading(cause, roll, _views_together(others)))
+    return readings
+
+
+def _by_roll(reading: _Reading) -> tuple[float, int]:
+    """The most upright first: people mount cameras upright, and wrong readings tilt them."""
+    return reading.roll, -reading.together
+
+
+def _check_single_poses(cameras: Sequence[Camera], faults: Sequence[str]) -> list[str]:
+    """The faults, or the one camera whose pose, read in another way, leaves none."""
+    rolls = _rolls(cameras)
+    for index, camera in enumerate(cameras):
+        own = [fault for fault in faults if f"'{camera.name}'" in fault]
+        if rolls[index] > _LYING and (np.delete(rolls, index) < _LEVEL).all():
+            own.append(f"camera '{camera.name}' lies on its side")
+        for cause, reread in _READINGS_OF_ONE if own else ():
+            others = list(cameras)
+            others[index] = _with_pose(camera, *reread(camera))
+            if _rolls(others)[index] < _LEVEL and _is_faultless(others):
+                return [f"direction: {own[0]}; of camera '{camera.name}', {cause}?"]
     return [f"pose: {fault}" for fault in faults]
+
+
+def _rolls(cameras: Sequence[Camera]) -> np.ndarray:
+    """(V,) how far the horizon is from level in each image: 0 level, 1 on its side."""
+    return np.array([abs(camera.R[0, 2]) for camera in cameras])
 
 
 def _views_together(cameras: Sequence[Camera]) -> int:
@@ -96,6 +190,15 @@ def _views_together(cameras: Sequence[Camera]) -> int:
 
 def _pose_faults(cameras: Sequence[Camera]) -> list[str]:
     """Height over ground, upright images, frusta that meet."""
+    return _standing_faults(cameras) + _frusta_that_do_not_meet(cameras)
+
+
+def _is_faultless(cameras: Sequence[Camera]) -> bool:
+    """No `_pose_faults`; the frusta, which take time, are looked at last."""
+    return not _standing_faults(cameras) and not _frusta_that_do_not_meet(cameras)
+
+
+def _standing_faults(cameras: Sequence[Camera]) -> list[str]:
     faults = []
     for camera in cameras:
         if not _HEIGHT_MM[0] <= camera.C[2] <= _HEIGHT_MM[1]:
@@ -108,7 +211,7 @@ def _pose_faults(cameras: Sequence[Camera]) -> list[str]:
             faults.append(f"camera '{camera.name}' stands on its head")
         elif camera.R[2, 2] > 0.6:
             faults.append(f"camera '{camera.name}' looks up into the sky")
-    return faults + _frusta_that_do_not_meet(cameras)
+    return faults
 
 
 def _frusta_that_do_not_meet(cameras: Sequence[Camera]) -> list[str]:
@@ -149,6 +252,14 @@ _READINGS: tuple[tuple[str, Callable[[Camera], Pose]], ...] = (
     ("is the world y up, expected z up", _turned([[1, 0, 0], [0, 0, -1], [0, 1, 0]])),
     ("is the world z down, expected z up", _turned([[1, 0, 0], [0, -1, 0], [0, 0, -1]])),
 )
+_UNITS = (
+    (1000.0, "positions in metres, expected mm"),
+    (10.0, "positions in centimetres, expected mm"),
+    (0.1, "were mm taken for cm"),
+    (0.001, "were mm taken for m"),
+)
+
+_READINGS_OF_ONE = _READINGS[:3]
 
 
 def _check_space(rig: Rig) -> list[str]:
@@ -184,18 +295,47 @@ def _check_intrinsics(camera: Camera) -> list[str]:
 
 
 def _check_distortion(camera: Camera) -> list[str]:
-    """Whether the distortion still grows at the corners of the image (of a fisheye, whose corners
-    may lie outside the lens: at the nearest edge)."""
-    limit = camera.valid_radius
-    if limit == (FISHEYE_LIMIT if camera.fisheye else np.inf):
+    """Whether the undistorted corners of the image make sense.
+
+    The distortion must still grow there (of a fisheye, whose corners may lie outside the lens: at
+    the nearest edge), and the corners must stay near where they are.
+    """
+    cause = "coefficients of another lens model, or in another order?"
+    if _folds_back(camera):
+        return [f"camera '{camera.name}': the distortion folds back inside the image: {cause}"]
+    if camera.fisheye:
         return []
-    width, height = camera.image_size
-    low = np.abs(camera.K[:2, 2] / np.diag(camera.K)[:2])
-    high = np.abs((np.array([width, height]) - camera.K[:2, 2]) / np.diag(camera.K)[:2])
-    reach = min(*low, *high) if camera.fisheye else np.linalg.norm(np.maximum(low, high))
-    if camera.distorted_radius(limit) >= reach:
+    tangential = float(np.abs(camera.distortion[2:4]).max())
+    if tangential > _TANGENTIAL:
+        return [
+            f"camera '{camera.name}': tangential distortion of {tangential:.2g}, expected at most "
+            f"{_TANGENTIAL:g}: {cause}"
+        ]
+    radii = np.linspace(0.0, min(camera.valid_radius, 20.0), 4000)
+    corner = _corner_radius(camera)
+    factor = float(np.interp(corner, camera.distorted_radius(radii), radii)) / corner
+    low, high = _CORNER_FACTORS
+    if low < factor < high:
         return []
     return [
-        f"camera '{camera.name}': the distortion folds back inside the image: "
-        "coefficients of another lens model, or in another order?"
+        f"camera '{camera.name}': undistorted, a corner of the image is {factor:.2g} times as far "
+        f"from the middle, expected {low:g} to {high:g}: {cause}"
     ]
+
+
+def _corner_radius(camera: Camera) -> float:
+    """How far the farthest corner of the image is from the principal point, in focal lengths."""
+    focal = np.diag(camera.K)[:2]
+    sides = np.maximum(np.abs(camera.K[:2, 2]), np.abs(camera.image_size - camera.K[:2, 2]))
+    return float(np.linalg.norm(sides / focal))
+
+
+def _folds_back(camera: Camera) -> bool:
+    limit = camera.valid_radius
+    if limit == (FISHEYE_LIMIT if camera.fisheye else np.inf):
+        return False
+    reach = _corner_radius(camera)
+    if camera.fisheye:
+        middle, focal = camera.K[:2, 2], np.diag(camera.K)[:2]
+        reach = min(*np.abs(middle / focal), *np.abs((camera.image_size - middle) / focal))
+    return bool(camera.distorted_radius(limit) < reach)

@@ -91,7 +91,7 @@ def _multiview_cameras(document: dict[str, Any], given: ImageSize | None) -> lis
     count = len(Ks)
     Rs = matrix(document["Rs"], (-1,), "Rs")
     if len(Rs) not in (3 * count, 9 * count):
-        raise InputError(f"Rs has {len(Rs)} numbers, expected a rotation of each of {count} cameras")
+        raise InputError(f"Rs has {len(Rs)} numbers, expected rotations of {count} cameras")
     Ts = matrix(document["Ts"], (count, 3), "Ts")
     fisheye = matrix(document.get("models", np.zeros(count)), (count,), "models") == 1
     distortions = _split(matrix(document["distortions"], (-1,), "distortions"), fisheye)
