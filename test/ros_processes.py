@@ -44,10 +44,10 @@ class Ros:
     def __init__(self, folder: Path, number: int = 0):
         self._folder = folder
         # Up to 101, the ports of a domain are none that Linux gives to others meanwhile.
-        self._domain = 1 + (os.getpid() + 17 * number) % 101
+        self.domain = 1 + (os.getpid() + 17 * number) % 101
         self._environment = {
             **os.environ,
-            "ROS_DOMAIN_ID": str(self._domain),
+            "ROS_DOMAIN_ID": str(self.domain),
             "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
             "ROS_LOG_DIR": str(folder / "log"),
             "PYTHONUNBUFFERED": "1",
@@ -55,7 +55,7 @@ class Ros:
         }
         self._processes = []
         self._context = rclpy.Context()
-        rclpy.init(context=self._context, domain_id=self._domain)
+        rclpy.init(context=self._context, domain_id=self.domain)
         self.node = Node("listener", context=self._context)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)

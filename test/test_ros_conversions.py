@@ -56,6 +56,11 @@ def mosaic(image, pattern):
 
 
 def encoded(image, encoding):
+    if encoding.endswith("16") or encoding == "16UC1":
+        # Little endian, low bytes full of noise.
+        pixels = encoded(image, encoding.replace("16UC1", "mono8").replace("16", "8"))
+        noise = np.random.default_rng(0).integers(0, 256, pixels.shape)
+        return (256 * pixels.astype("<u2") + noise).astype("<u2").view(np.uint8)
     if encoding in ("bgr8", "8UC3"):
         return image
     if encoding in ("mono8", "8UC1"):
@@ -76,23 +81,36 @@ def encoded(image, encoding):
 
 ENCODINGS = (
     "bgr8 8UC3 rgb8 mono8 8UC1 bgra8 rgba8 yuv422 uyvy yuv422_yuy2 yuyv bayer_rggb8 bayer_bggr8 "
-    "bayer_gbrg8 bayer_grbg8"
+    "bayer_gbrg8 bayer_grbg8 mono16 16UC1 rgb16 bgr16 rgba16 bgra16 bayer_rggb16 bayer_grbg16"
 ).split()
+GREY = ("mono8", "8UC1", "mono16", "16UC1")
 
 
 @pytest.mark.parametrize("padding", [0, 5])
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_every_common_encoding_gives_the_picture(encoding, padding):
     image = picture()
-    found = conversions.image_to_bgr(image_message(encoded(image, encoding), encoding, padding))
+    message = image_message(encoded(image, encoding), encoding, padding)
+    message.width = image.shape[1]
+    found = conversions.image_to_bgr(message)
     assert found.dtype == np.uint8
     expected = image
-    if encoding in ("mono8", "8UC1"):
-        expected = cv2.cvtColor(encoded(image, encoding), cv2.COLOR_GRAY2BGR)
+    if encoding in GREY:
+        expected = cv2.cvtColor(encoded(image, "mono8"), cv2.COLOR_GRAY2BGR)
     # A mosaic has no colours at its edges, YUV rounds.
     inner = np.s_[2:-2, 2:-2] if encoding.startswith("bayer") else np.s_[:]
     tolerance = {"b": 8, "y": 6, "u": 6}.get(encoding[0], 0) if encoding[:3] != "bgr" else 0
     np.testing.assert_allclose(found[inner].astype(int), expected[inner], atol=tolerance)
+
+
+def test_sixteen_bits_come_in_either_order():
+    little = image_message(encoded(picture(), "mono16"), "mono16")
+    big = image_message(encoded(picture(), "mono16").reshape(8, -1, 2)[:, :, ::-1], "mono16")
+    little.width = big.width = 16
+    big.is_bigendian = 1
+    np.testing.assert_array_equal(
+        conversions.image_to_bgr(big), conversions.image_to_bgr(little)
+    )
 
 
 def test_a_bgr_picture_is_not_copied():
@@ -105,12 +123,12 @@ def test_a_bgr_picture_is_not_copied():
 def test_encodings_beyond_the_common_ones_go_through_cv_bridge(monkeypatch):
     class CvBridge:
         def imgmsg_to_cv2(self, message, encoding):
-            assert (message.encoding, encoding) == ("16UC1", "bgr8")
+            assert (message.encoding, encoding) == ("nv21", "bgr8")
             return picture()
 
     module = type("module", (), {"CvBridge": CvBridge})
     monkeypatch.setitem(__import__("sys").modules, "cv_bridge", module)
-    found = conversions.image_to_bgr(image_message(np.zeros((8, 32), np.uint8), "16UC1"))
+    found = conversions.image_to_bgr(image_message(np.zeros((8, 32), np.uint8), "nv21"))
     np.testing.assert_array_equal(found, picture())
 
 
@@ -228,6 +246,60 @@ def changed_info(camera, **changes):
     for name, value in changes.items():
         setattr(message, name, value)
     return message
+
+
+@pytest.mark.parametrize(
+    "lens",
+    [
+        {},
+        {"distortion": [0.3, -0.1, 0, 0, 0.01, 0.6, -0.1, 0.02]},
+        {"distortion": [0.1, 0, -0.02, 0.003], "fisheye": True},
+    ],
+)
+def test_a_camera_comes_back_from_its_messages(camera, lens):
+    camera = dataclasses.replace(camera, **lens)
+    found = conversions.camera_from_messages(
+        "left",
+        conversions.camera_info(camera, HEADER.stamp),
+        conversions.camera_transform(camera, "map"),
+    )
+    assert (found.name, found.image_size, found.fisheye) == ("left", (640, 480), camera.fisheye)
+    for name in ("K", "distortion", "R", "C"):
+        np.testing.assert_allclose(getattr(found, name), getattr(camera, name), atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"k": [0.0] * 9}, "no intrinsics"),
+        ({"k": [float("nan")] * 9}, "K has a value that is not finite"),
+        ({"width": 0}, "image size is 0x480"),
+        ({"d": [0.1] * 7}, "distortion has 7 coefficients"),
+        ({"distortion_model": "mirror"}, "distortion model is 'mirror', expected one of plumb_bob"),
+    ],
+)
+def test_a_camera_info_that_is_no_calibration_is_refused(camera, changes, text):
+    transform = conversions.camera_transform(camera, "map")
+    with pytest.raises(InputError, match=text):
+        conversions.camera_from_messages("left", changed_info(camera, **changes), transform)
+
+
+def test_a_transform_without_a_rotation_is_refused(camera):
+    transform = conversions.camera_transform(camera, "map")
+    transform.transform.rotation.w = transform.transform.rotation.x = 0.0
+    transform.transform.rotation.y = transform.transform.rotation.z = 0.0
+    with pytest.raises(InputError, match="no rotation, expected a unit quaternion"):
+        conversions.camera_from_messages(
+            "left", conversions.camera_info(camera, HEADER.stamp), transform
+        )
+
+
+def test_what_a_codec_crops_still_fits(camera):
+    conversions.check_image_size((640, 472), camera)
+    conversions.check_camera_info(changed_info(camera, height=472), camera)
+    for size in ((640, 464), (641, 480), (472, 640)):
+        with pytest.raises(InputError, match="calibrated for 640x480"):
+            conversions.check_image_size(size, camera)
 
 
 def test_a_driver_without_calibration_contradicts_nothing(camera):

@@ -32,6 +32,8 @@ class Managed:
                 input="keypoints",
                 device="cpu",
                 max_wait_ms=3000,
+                recenter=False,
+                refine=False,
             )
         )
 

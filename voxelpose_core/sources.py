@@ -118,22 +118,34 @@ def restore_codec_crop(
         images: BGR, one a camera in the order of the rig, or None.
         rig: says the calibrated sizes.
     """
-    return [
-        image if image is None else _pad(image, camera)
-        for image, camera in zip(images, rig.cameras, strict=True)
-    ]
+    restored = []
+    for image, camera in zip(images, rig.cameras, strict=True):
+        if image is not None and is_codec_crop(image.shape[1::-1], camera):
+            warnings.warn(codec_crop_note(image, camera))
+            image = pad_codec_crop(image, camera)
+        restored.append(image)
+    return restored
 
 
-def _pad(image: np.ndarray, camera: Camera) -> np.ndarray:
+def is_codec_crop(size: tuple[int, int], camera: Camera) -> bool:
+    """Whether images of (width, height) lack less than one block of the calibrated size."""
+    lacking = [full - side for side, full in zip(size, camera.image_size)]
+    return any(lacking) and all(0 <= pixels < _CODEC_BLOCK for pixels in lacking)
+
+
+def pad_codec_crop(image: np.ndarray, camera: Camera) -> np.ndarray:
+    """The image with black on the right and below, in the size of the calibration."""
+    right, below = (full - side for side, full in zip(image.shape[1::-1], camera.image_size))
+    return cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_CONSTANT)
+
+
+def codec_crop_note(image: np.ndarray, camera: Camera) -> str:
+    """What is done to such an image, for people."""
     (width, height), (full_width, full_height) = image.shape[1::-1], camera.image_size
-    right, below = full_width - width, full_height - height
-    if (right, below) == (0, 0) or not (0 <= right < _CODEC_BLOCK and 0 <= below < _CODEC_BLOCK):
-        return image
-    warnings.warn(
+    return (
         f"camera '{camera.name}': images of {width}x{height} are padded to the calibration's "
         f"{full_width}x{full_height}, as if a codec had cropped them on the right and below"
     )
-    return cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_CONSTANT)
 
 
 def open_image_folders(folders: Sequence[Path | str], fps: float = DEFAULT_FPS) -> FrameSource:

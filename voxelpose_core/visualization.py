@@ -75,6 +75,39 @@ def draw_frame(
     return FramePainter(rig, joint_set).paint(images, skeletons, keypoints, caption)
 
 
+def draw_view(
+    camera: Camera,
+    image: np.ndarray | None,
+    skeletons: Sequence[Skeleton],
+    joint_set: JointSet,
+    keypoints: np.ndarray | None = None,
+    width: int = 960,
+) -> np.ndarray:
+    """One camera's view with what was estimated over it.
+
+    Args:
+        camera: the camera.
+        image: its BGR image; None: a grey one.
+        skeletons: the people, mm, who are projected with the camera's distortion.
+        joint_set: the J joints of skeletons and keypoints.
+        keypoints: 2D people (P, J, 3) to show as dots.
+        width: of the picture, pixels, at most; images are not enlarged.
+
+    Returns:
+        (height, width, 3) uint8, BGR.
+    """
+    scale = min(1.0, width / camera.image_size[0])
+    full_width, full_height = camera.image_size
+    view = _View(camera, (round(scale * full_width), max(1, round(scale * full_height))))
+    if image is not None:
+        view.fill(image)
+    if keypoints is not None:
+        view.draw_keypoints(keypoints)
+    view.draw_skeletons(skeletons, _Body.of(joint_set))
+    view.draw_name()
+    return view.picture
+
+
 class FramePainter:
     """Paints moments of one rig, all pictures of one size.
 

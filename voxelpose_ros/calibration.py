@@ -94,12 +94,12 @@ class TopicCalibration:
     """
 
     def __init__(self, node: Node, camera_topics: Mapping[str, str], frame_id: str):
-        tf2_ros = _tf2_ros("calibration from topics")
+        tf2 = tf2_ros("calibration:=topics")
         self._node = node
         self._frame_id = frame_id
-        self._buffer = tf2_ros.Buffer()
-        self._listener = tf2_ros.TransformListener(self._buffer, node)
-        self._unknown = tf2_ros.TransformException
+        self._buffer = tf2.Buffer()
+        self._listener = tf2.TransformListener(self._buffer, node)
+        self._unknown = tf2.TransformException
         self._info_topics = {
             name: topics.camera_info_topic(topic) for name, topic in camera_topics.items()
         }
@@ -155,9 +155,10 @@ def _differs(first: Camera, second: Camera) -> bool:
     )
 
 
-def _tf2_ros(purpose: str) -> Any:
+def tf2_ros(purpose: str) -> Any:
+    """The package tf2_ros; InputError names what it is needed for, where it is not installed."""
     try:
-        import tf2_ros
+        import tf2_ros as package
     except ImportError:
         raise InputError(f"{purpose} needs tf2_ros, which is not installed here") from None
-    return tf2_ros
+    return package

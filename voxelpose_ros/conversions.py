@@ -19,6 +19,7 @@ from std_msgs.msg import Header
 from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.skeletons import JointSet, get_joint_set
+from voxelpose_core.sources import is_codec_crop
 from voxelpose_ros.msg import Keypoints2D, Keypoints2DArray, SkeletonArray
 from voxelpose_ros.msg import Skeleton as SkeletonMessage
 
@@ -30,26 +31,35 @@ SECOND = 1_000_000_000
 MM_PER_M = 1000.0
 MAX_PEOPLE = 100
 
-# Bytes a pixel, and OpenCV's code to BGR. ROS names a Bayer pattern by its first row, OpenCV by its
-# second. cv_bridge is asked for the encodings that are not here only: PyPI's ignores `step`, and an
-# installed one that was built against another numpy ends the process.
-_ENCODINGS = {
-    "bgr8": (3, None),
-    "8UC3": (3, None),
-    "rgb8": (3, cv2.COLOR_RGB2BGR),
-    "mono8": (1, cv2.COLOR_GRAY2BGR),
-    "8UC1": (1, cv2.COLOR_GRAY2BGR),
-    "bgra8": (4, cv2.COLOR_BGRA2BGR),
-    "rgba8": (4, cv2.COLOR_RGBA2BGR),
-    "yuv422": (2, cv2.COLOR_YUV2BGR_UYVY),
-    "uyvy": (2, cv2.COLOR_YUV2BGR_UYVY),
-    "yuv422_yuy2": (2, cv2.COLOR_YUV2BGR_YUYV),
-    "yuyv": (2, cv2.COLOR_YUV2BGR_YUYV),
-    "bayer_rggb8": (1, cv2.COLOR_BayerBG2BGR),
-    "bayer_bggr8": (1, cv2.COLOR_BayerRG2BGR),
-    "bayer_gbrg8": (1, cv2.COLOR_BayerGR2BGR),
-    "bayer_grbg8": (1, cv2.COLOR_BayerGB2BGR),
+# Bytes a sample, samples a pixel, and OpenCV's code to BGR. ROS names a Bayer pattern by its first
+# row, OpenCV by its second. cv_bridge is asked for the encodings that are not here only: PyPI's
+# ignores `step`, and an installed one that was built against another numpy ends the process.
+_BAYER = {
+    "bayer_rggb": cv2.COLOR_BayerBG2BGR,
+    "bayer_bggr": cv2.COLOR_BayerRG2BGR,
+    "bayer_gbrg": cv2.COLOR_BayerGR2BGR,
+    "bayer_grbg": cv2.COLOR_BayerGB2BGR,
 }
+_COLORS = {
+    "bgr": (3, None),
+    "rgb": (3, cv2.COLOR_RGB2BGR),
+    "mono": (1, cv2.COLOR_GRAY2BGR),
+    "bgra": (4, cv2.COLOR_BGRA2BGR),
+    "rgba": (4, cv2.COLOR_RGBA2BGR),
+    **{pattern: (1, code) for pattern, code in _BAYER.items()},
+}
+_ENCODINGS = {
+    **{f"{name}8": (1, samples, code) for name, (samples, code) in _COLORS.items()},
+    **{f"{name}16": (2, samples, code) for name, (samples, code) in _COLORS.items()},
+    "8UC3": (1, 3, None),
+    "8UC1": (1, 1, cv2.COLOR_GRAY2BGR),
+    "16UC1": (2, 1, cv2.COLOR_GRAY2BGR),
+    "yuv422": (1, 2, cv2.COLOR_YUV2BGR_UYVY),
+    "uyvy": (1, 2, cv2.COLOR_YUV2BGR_UYVY),
+    "yuv422_yuy2": (1, 2, cv2.COLOR_YUV2BGR_YUYV),
+    "yuyv": (1, 2, cv2.COLOR_YUV2BGR_YUYV),
+}
+_LENSES = ("plumb_bob", "rational_polynomial", "equidistant")
 
 
 def to_nanoseconds(stamp: Time) -> int:
@@ -61,6 +71,13 @@ def to_stamp(nanoseconds: int) -> Time:
     """Integer nanoseconds as a message's stamp."""
     sec, nanosec = divmod(int(nanoseconds), SECOND)
     return Time(sec=sec, nanosec=nanosec)
+
+
+def to_bgr(message: Image | CompressedImage) -> np.ndarray:
+    """The picture (H, W, 3), uint8, BGR; InputError as of `image_to_bgr`, `compressed_to_bgr`."""
+    if isinstance(message, CompressedImage):
+        return compressed_to_bgr(message)
+    return image_to_bgr(message)
 
 
 def image_to_bgr(message: Image) -> np.ndarray:
@@ -78,14 +95,18 @@ def image_to_bgr(message: Image) -> np.ndarray:
         )
     if message.encoding not in _ENCODINGS:
         return _through_cv_bridge(message)
-    bytes_per_pixel, to_bgr = _ENCODINGS[message.encoding]
-    if step < width * bytes_per_pixel:
+    bytes_per_sample, samples, to_bgr = _ENCODINGS[message.encoding]
+    used = width * samples * bytes_per_sample
+    if step < used:
         raise InputError(
-            f"image's step is {step} bytes, expected at least {width * bytes_per_pixel} "
-            f"for {width} pixels of {message.encoding}"
+            f"image's step is {step} bytes, expected at least {used} for {width} pixels of "
+            f"{message.encoding}"
         )
-    rows = np.frombuffer(message.data, np.uint8).reshape(height, step)
-    pixels = rows[:, : width * bytes_per_pixel].reshape(height, width, bytes_per_pixel)
+    rows = np.frombuffer(message.data, np.uint8).reshape(height, step)[:, :used]
+    if bytes_per_sample == 2:
+        # The high bytes: 8 of 16 bits, as cv_bridge does.
+        rows = rows[:, 0 if message.is_bigendian else 1 :: 2]
+    pixels = rows.reshape(height, width, samples)
     if to_bgr is None:
         return pixels
     try:
@@ -184,6 +205,47 @@ def camera_transform(camera: Camera, frame_id: str) -> TransformStamped:
     return transform
 
 
+def body_transform(skeleton: Skeleton, joint_set: JointSet, header: Header) -> TransformStamped:
+    """The frame `body_<id>` of a person (REP-155): at mid-hip, x forward, z up (REP-103)."""
+    transform = TransformStamped(header=header, child_frame_id=f"body_{skeleton.track_id}")
+    position, rotation = transform.transform.translation, transform.transform.rotation
+    root = joint_set.root_of(skeleton.joints) / MM_PER_M
+    position.x, position.y, position.z = (float(value) for value in root)
+    left, right = (skeleton.joints[joint_set.index(f"{side}_hip")] for side in ("left", "right"))
+    # Forward is what lies a quarter turn clockwise of the way from the right hip to the left.
+    heading = np.arctan2(-(left - right)[0], (left - right)[1])
+    _, _, rotation.z, rotation.w = Rotation.from_euler("z", heading).as_quat().tolist()
+    return transform
+
+
+def camera_from_messages(name: str, info: CameraInfo, transform: TransformStamped) -> Camera:
+    """A camera from its CameraInfo and the pose of its optical frame in the world (TF, metres).
+
+    Raises:
+        InputError: when the intrinsics are missing (K all zero) or not usable.
+    """
+    if not np.any(info.k):
+        raise InputError("CameraInfo has no intrinsics (K is zero), expected a calibrated camera")
+    if info.distortion_model not in _LENSES and np.any(info.d):
+        raise InputError(
+            f"distortion model is '{info.distortion_model}', expected one of {', '.join(_LENSES)}"
+        )
+    fisheye = info.distortion_model == "equidistant"
+    position, rotation = transform.transform.translation, transform.transform.rotation
+    quaternion = np.array([rotation.x, rotation.y, rotation.z, rotation.w])
+    if not abs(np.linalg.norm(quaternion) - 1.0) < 1e-2:
+        raise InputError(f"transform of camera '{name}' has no rotation, expected a unit quaternion")
+    return Camera(
+        name,
+        (info.width, info.height),
+        np.reshape(info.k, (3, 3)),
+        list(info.d) or np.zeros(4 if fisheye else 5),
+        Rotation.from_quat(quaternion).as_matrix().T,
+        MM_PER_M * np.array([position.x, position.y, position.z]),
+        fisheye=fisheye,
+    )
+
+
 def check_camera_info(message: CameraInfo, camera: Camera) -> None:
     """Compare a CameraInfo with the rig's calibration of that camera.
 
@@ -193,7 +255,7 @@ def check_camera_info(message: CameraInfo, camera: Camera) -> None:
         InputError: naming what contradicts: image size, K beyond 2 % of the image's width, or
             of the same lens model a distortion coefficient beyond 0.05.
     """
-    if (message.width, message.height) != camera.image_size:
+    if not _fits((message.width, message.height), camera):
         raise InputError(
             f"CameraInfo says {message.width}x{message.height} pixels, the rig file "
             f"{camera.image_size[0]}x{camera.image_size[1]} for camera '{camera.name}'"
@@ -242,8 +304,8 @@ def joints_to_message(
         SkeletonMessage(
             track_id=number,
             score=1.0,
-            root=_point(joint_set.root_of(joints)),
-            joints=[_point(joint) for joint in joints],
+            root=point_in_metres(joint_set.root_of(joints)),
+            joints=[point_in_metres(joint) for joint in joints],
             joint_scores=[1.0] * len(joints),
             joint_valid=[True] * len(joints),
         )
@@ -256,8 +318,8 @@ def _skeleton_to_message(skeleton: Skeleton, joint_set: JointSet) -> SkeletonMes
     return SkeletonMessage(
         track_id=int(skeleton.track_id),
         score=float(skeleton.score),
-        root=_point(joint_set.root_of(np.asarray(skeleton.joints))),
-        joints=[_point(joint) for joint in skeleton.joints],
+        root=point_in_metres(joint_set.root_of(np.asarray(skeleton.joints))),
+        joints=[point_in_metres(joint) for joint in skeleton.joints],
         joint_scores=[float(score) for score in skeleton.joint_scores],
         joint_valid=[bool(valid) for valid in skeleton.joint_valid],
         joint_velocities=_velocities(skeleton.joint_velocities),
@@ -270,7 +332,8 @@ def _velocities(mm_per_s: np.ndarray | None) -> list[Vector3]:
     return [Vector3(x=x, y=y, z=z) for x, y, z in (np.asarray(mm_per_s) / MM_PER_M).tolist()]
 
 
-def _point(position: np.ndarray) -> Point:
+def point_in_metres(position: np.ndarray) -> Point:
+    """A position (3,) in mm as a message."""
     x, y, z = (float(value) / MM_PER_M for value in position[:3])
     return Point(x=x, y=y, z=z)
 
@@ -357,9 +420,16 @@ def keypoints_from_message(
 
 
 def check_image_size(size: tuple[int, int], camera: Camera) -> None:
-    """InputError when (width, height) is not the size that the camera was calibrated at."""
-    if tuple(size) != camera.image_size:
+    """InputError when (width, height) is not the size that the camera was calibrated at.
+
+    The rim that a codec crops is let pass: see `sources.is_codec_crop`.
+    """
+    if not _fits(size, camera):
         raise InputError(
             f"image is {size[0]}x{size[1]}, camera '{camera.name}' is calibrated for "
             f"{camera.image_size[0]}x{camera.image_size[1]}"
         )
+
+
+def _fits(size: tuple[int, int], camera: Camera) -> bool:
+    return tuple(size) == camera.image_size or is_codec_crop(size, camera)

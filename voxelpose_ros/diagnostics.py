@@ -46,6 +46,7 @@ class Health:
         self._lock = threading.Lock()
         self._problems = {name: _Problem() for name in ("", *topics)}
         self._notes: dict[str, str] = {}
+        self._remarks: dict[str, str] = {}
         self._latency_ms: deque[float] = deque(maxlen=_WINDOW)
         self._timings_ms: dict[str, deque[float]] = {}
         self._moments = 0
@@ -63,6 +64,11 @@ class Health:
         """What may be why nothing comes from a camera; shown until something does."""
         with self._lock:
             self._notes[camera] = text
+
+    def remark(self, camera: str, text: str) -> None:
+        """What is unusual about a camera's messages, though nothing is wrong."""
+        with self._lock:
+            self._remarks[camera] = text
 
     def problem(self, text: str, now_s: float, camera: str = "") -> bool:
         """Note what went wrong, with a camera or at large; whether it is worth a log line now."""
@@ -181,6 +187,8 @@ class Health:
         }
         if statistics.age_ns is not None:
             values["age ms"] = f"{statistics.age_ns / 1e6:.2f}"
+        if camera in self._remarks:
+            values["remark"] = self._remarks[camera]
         return self._status(camera, level, text, values | _problem_values(problem))
 
     def _status(self, name: str, level: bytes, text: str, values: Mapping) -> DiagnosticStatus:

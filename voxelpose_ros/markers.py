@@ -1,13 +1,20 @@
-"""SkeletonArray -> MarkerArray: joints, limbs and ids that RViz draws."""
+"""What RViz draws: people with their ids, and the rig with its capture space."""
 
 from __future__ import annotations
 
+import itertools
+
+import numpy as np
 from builtin_interfaces.msg import Duration
 from geometry_msgs.msg import Point
-from std_msgs.msg import ColorRGBA
+from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
+from voxelpose_core.geometry.camera import Camera
+from voxelpose_core.geometry.rig import Rig
+from voxelpose_core.geometry.space import Space
 from voxelpose_core.visualization import person_color
+from voxelpose_ros.conversions import point_in_metres
 from voxelpose_ros.msg import Skeleton, SkeletonArray
 
 NAMESPACES = ("joints", "limbs", "ids")
@@ -15,6 +22,10 @@ _JOINT_DIAMETER = 0.06
 _LIMB_WIDTH = 0.03
 _TEXT_HEIGHT = 0.20
 _TEXT_ABOVE_HEAD = 0.25
+_FRUSTUM_MM = 500.0
+_RIG_LINE_WIDTH = 0.015
+_CAMERA_COLOR = ColorRGBA(r=0.20, g=0.27, b=0.35, a=1.0)
+_SPACE_COLOR = ColorRGBA(r=0.45, g=0.55, b=0.65, a=0.8)
 
 
 def track_color(track_id: int) -> ColorRGBA:
@@ -97,3 +108,53 @@ def _marker_id(row: int, person: Skeleton) -> int:
 def _above(person: Skeleton, points: list[Point]) -> Point:
     top = max((point.z for point in points), default=person.root.z)
     return Point(x=person.root.x, y=person.root.y, z=top + _TEXT_ABOVE_HEAD)
+
+
+def rig_markers(rig: Rig, space: Space, header: Header) -> MarkerArray:
+    """The cameras with their names and fields of view, and the edges of the capture space."""
+    frusta = _still("cameras", 0, Marker.LINE_LIST, header, _CAMERA_COLOR)
+    frusta.scale.x = _RIG_LINE_WIDTH
+    markers = [Marker(header=header, action=Marker.DELETEALL), frusta]
+    for index, camera in enumerate(rig.cameras):
+        frusta.points += [point_in_metres(p) for p in _frustum(camera)]
+        name = _still("names", index, Marker.TEXT_VIEW_FACING, header, _CAMERA_COLOR)
+        name.text, name.scale.z = camera.name, _TEXT_HEIGHT
+        name.pose.position = point_in_metres(camera.C)
+        name.pose.position.z += _TEXT_ABOVE_HEAD
+        markers.append(name)
+    box = _still("space", 0, Marker.LINE_LIST, header, _SPACE_COLOR)
+    box.scale.x = _RIG_LINE_WIDTH
+    box.points = [point_in_metres(p) for p in _edges(space)]
+    return MarkerArray(markers=[*markers, box])
+
+
+def _still(namespace: str, marker_id: int, kind: int, header: Header, color: ColorRGBA) -> Marker:
+    marker = Marker(
+        header=header, ns=namespace, id=marker_id, type=kind, action=Marker.ADD, color=color
+    )
+    marker.pose.orientation.w = 1.0
+    return marker
+
+
+def _frustum(camera: Camera) -> list[np.ndarray]:
+    """Pairs of points, mm: the pyramid between a camera and its image's corners."""
+    width, height = camera.image_size
+    corners = np.array([[0, 0], [width - 1, 0], [width - 1, height - 1], [0, height - 1]])
+    # As long as the rays, not as deep: the corners of a fisheye have next to no depth.
+    rays = camera.unproject(corners, 1.0) - camera.C
+    far = camera.C + _FRUSTUM_MM * rays / np.linalg.norm(rays, axis=1, keepdims=True)
+    pairs = []
+    for corner, following in zip(far, np.roll(far, -1, axis=0)):
+        pairs += [camera.C, corner, corner, following]
+    return pairs
+
+
+def _edges(space: Space) -> list[np.ndarray]:
+    """Pairs of points, mm: the twelve edges of the box."""
+    corners = np.array(list(itertools.product(*zip(space.low, space.high))))
+    return [
+        point
+        for first, second in itertools.combinations(corners, 2)
+        if np.count_nonzero(first != second) == 1
+        for point in (first, second)
+    ]

@@ -18,10 +18,9 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from voxelpose_core.errors import InputError
 from voxelpose_core.estimator import PoseEstimator
-from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.rig import Rig
 from voxelpose_ros import conversions, process, topics
-from voxelpose_ros.calibration import RigFile
+from voxelpose_ros.calibration import WORLD_FRAME, Calibration, RigFile, TopicCalibration
 from voxelpose_ros.diagnostics import Health
 from voxelpose_ros.msg import Keypoints2DArray
 from voxelpose_ros.outputs import Outputs
@@ -125,26 +124,19 @@ class VoxelPoseNode(LifecycleNode):
     def _configure(self) -> None:
         settings = self._settings
         with ExitStack() as acquired:
-            self._calibration = RigFile(settings.rig_file, settings.load_rig)
-            acquired.callback(self._calibration.close)
-            rig = self._calibration.poll()
-            self._topics = settings.camera_topics(rig.names)
-            self._synchronizer = self._make_synchronizer(settings)
-            estimator = self._make_estimator(rig)
+            rig = self._open_calibration(settings, acquired)
             name = self.get_fully_qualified_name().strip("/")
-            self._health = Health(name, rig.name, self._topics, time.monotonic())
+            rig_name = rig.name if rig is not None else settings.calibration
+            self._health = Health(name, rig_name, self._topics, time.monotonic())
+            self._synchronizer = self._make_synchronizer(settings)
             self._outputs = Outputs(
-                self,
-                rig.names,
-                settings.frame_id,
-                settings.output_reliability,
-                self._on_incompatible_subscriber,
+                self, tuple(self._topics), settings, self._on_incompatible_subscriber
             )
             acquired.callback(self._outputs.close)
             self._calibration_faults: dict[str, str] = {}
             self._worker = EstimationWorker(
                 settings,
-                estimator,
+                self._make_estimator,
                 self._topics,
                 self._outputs,
                 self._health,
@@ -152,15 +144,29 @@ class VoxelPoseNode(LifecycleNode):
                 self._calibration_faults,
                 self._now_ns,
             )
+            self._worker.rig = rig
+            if rig is not None:
+                self._worker.calibrated()
             self._every(_CALIBRATION_PERIOD_S, self._recalibrate, acquired)
             self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
             acquired.callback(self.destroy_publisher, self._diagnostics)
             self._every(_DIAGNOSTICS_PERIOD_S, self._publish_diagnostics, acquired)
             self._configured = acquired.pop_all()
-        self.get_logger().info(
-            f"rig '{rig.name}' with {len(rig)} cameras, space {estimator.space} mm, "
-            f"weights '{settings.weights}' on {estimator.device}"
-        )
+
+    def _open_calibration(self, settings: NodeSettings, acquired: ExitStack) -> Rig | None:
+        """Begin to follow the calibration; the rig, where it is known at once."""
+        if settings.calibration == "rig_file":
+            self._calibration: Calibration = RigFile(settings.rig_file, settings.load_rig)
+            rig = self._calibration.poll()
+            self._topics = settings.camera_topics(rig.names)
+            return rig
+        if not settings.cameras:
+            raise InputError("parameter 'cameras' is empty, expected the names of the cameras")
+        self._topics = settings.camera_topics(settings.cameras)
+        frame = settings.frame_id or WORLD_FRAME
+        self._calibration = TopicCalibration(self, self._topics, frame)
+        acquired.callback(self._calibration.close)
+        return None
 
     def _activate(self) -> None:
         with ExitStack() as acquired:
@@ -189,7 +195,7 @@ class VoxelPoseNode(LifecycleNode):
 
     def _make_estimator(self, rig: Rig) -> PoseEstimator:
         settings = self._settings
-        return PoseEstimator(
+        estimator = PoseEstimator(
             rig,
             weights=settings.weights,
             device=settings.device,
@@ -197,14 +203,26 @@ class VoxelPoseNode(LifecycleNode):
             space=settings.space,
             settings=settings.estimator,
         )
+        self.get_logger().info(
+            f"rig '{rig.name}' with {len(rig)} cameras ({rig.source}), space {estimator.space} mm, "
+            f"weights '{settings.weights}' on {estimator.device}"
+        )
+        return estimator
 
     def _make_synchronizer(self, settings: NodeSettings) -> Synchronizer:
+        offsets = settings.offsets_ms or [0.0] * len(self._topics)
+        if len(offsets) != len(self._topics):
+            raise InputError(
+                f"parameter 'offsets_ms' has {len(offsets)} values, expected one for each of the "
+                f"cameras {', '.join(self._topics)}"
+            )
         synchronizer = Synchronizer(
             tuple(self._topics),
             slop_s=settings.slop_ms / 1e3,
             max_wait_s=settings.max_wait_ms / 1e3,
             min_cameras=settings.min_cameras,
             stamp_clock=self._now_ns,
+            offsets_s={name: ms / 1e3 for name, ms in zip(self._topics, offsets)},
         )
         synchronizer.registerCallback(lambda moment: self._worker.put(moment))
         return synchronizer
@@ -257,7 +275,7 @@ class VoxelPoseNode(LifecycleNode):
                 ),
             )
             acquired.callback(self.destroy_subscription, subscription)
-            if settings.check_camera_info:
+            if settings.check_camera_info and settings.calibration == "rig_file":
                 subscription = self.create_subscription(
                     CameraInfo,
                     topics.camera_info_topic(topic),
@@ -282,14 +300,11 @@ class VoxelPoseNode(LifecycleNode):
 
     def _on_camera_info(self, name: str, message: CameraInfo) -> None:
         try:
-            conversions.check_camera_info(message, self._camera(name))
+            conversions.check_camera_info(message, self._worker.rig.camera(name))
             self._calibration_faults.pop(name, None)
         except InputError as error:
             topic = topics.camera_info_topic(self._topics[name])
             self._calibration_faults[name] = f"topic {topic}: {error}"
-
-    def _camera(self, name: str) -> Camera:
-        return self._worker.rig.camera(name)
 
     def _recalibrate(self) -> None:
         try:
@@ -299,7 +314,7 @@ class VoxelPoseNode(LifecycleNode):
             return
         if rig is not None:
             self._worker.rig = rig
-            self.get_logger().info(f"calibration has changed: {rig.source}")
+            self.get_logger().info(f"calibration is new: {rig.source}")
 
     # Health ---------------------------------------------------------------------------------------
 
@@ -345,7 +360,7 @@ class VoxelPoseNode(LifecycleNode):
 
 
 def _synchronization(settings: NodeSettings) -> tuple:
-    return settings.slop_ms, settings.max_wait_ms, settings.min_cameras
+    return settings.slop_ms, settings.max_wait_ms, settings.min_cameras, settings.offsets_ms
 
 
 def _start() -> VoxelPoseNode:

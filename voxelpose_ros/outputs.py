@@ -7,13 +7,22 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from rclpy.node import Node
 from rclpy.publisher import Publisher
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
 from voxelpose_core.estimator import Estimate, PoseEstimator
+from voxelpose_core.geometry.camera import Camera
+from voxelpose_core.geometry.rig import Rig, Space
+from voxelpose_core.visualization import draw_view
 from voxelpose_ros import conversions, topics
-from voxelpose_ros.markers import SkeletonMarkers
+from voxelpose_ros.calibration import tf2_ros
+from voxelpose_ros.markers import SkeletonMarkers, rig_markers
 from voxelpose_ros.msg import Keypoints2DArray, SkeletonArray
+from voxelpose_ros.settings import NodeSettings
+
+_OVERLAY_WIDTH = 960
 
 
 class Outputs:
@@ -22,29 +31,39 @@ class Outputs:
     Args:
         node: which publishes.
         cameras: names of the cameras.
-        frame_id: the world frame; empty: the rig's.
-        reliability: quality of service of the topics.
+        settings: of the node.
         incompatible_qos: hears of subscribers who want another quality: topic, policy.
+
+    Raises:
+        InputError: when transforms are wanted where tf2_ros is not installed.
     """
 
     def __init__(
         self,
         node: Node,
         cameras: Sequence[str],
-        frame_id: str,
-        reliability: str,
+        settings: NodeSettings,
         incompatible_qos: Callable[[str, str], None],
     ):
         self._node = node
-        self._frame_id = frame_id
+        self._frame_id = settings.frame_id
         self._publishers: list[Publisher] = []
-        self._qos = topics.sensor_qos(reliability, depth=10)
         self._incompatible_qos = incompatible_qos
+        self._broadcaster = None
+        if settings.publish_tf:
+            self._broadcaster = tf2_ros("publish_tf").TransformBroadcaster(node)
+        qos = topics.sensor_qos(settings.output_reliability, depth=10)
         self._markers = SkeletonMarkers()
-        self._skeletons = self._advertise(SkeletonArray, "~/skeletons")
-        self._marker_array = self._advertise(MarkerArray, "~/markers")
+        self._skeletons = self._advertise(SkeletonArray, "~/skeletons", qos)
+        self._people = self._advertise(MarkerArray, "~/markers", qos)
+        self._rig = self._advertise(MarkerArray, "~/rig_markers", topics.latched_qos())
         self._keypoints = {
-            name: self._advertise(Keypoints2DArray, f"~/keypoints/{topics.ros_name(name)}")
+            name: self._advertise(Keypoints2DArray, f"~/keypoints/{topics.ros_name(name)}", qos)
+            for name in cameras
+        }
+        newest = topics.sensor_qos(settings.output_reliability, depth=1)
+        self._overlays = {
+            name: self._advertise(Image, f"~/overlay/{topics.ros_name(name)}", newest)
             for name in cameras
         }
 
@@ -58,38 +77,84 @@ class Outputs:
         for publisher in self._publishers:
             self._node.destroy_publisher(publisher)
 
+    def show_rig(self, rig: Rig, space: Space) -> None:
+        """Show cameras and capture space to whoever listens, now or later."""
+        header = Header(
+            stamp=self._node.get_clock().now().to_msg(), frame_id=self._frame_id or rig.frame
+        )
+        self._rig.publish(rig_markers(rig, space, header))
+
     def publish(
         self,
         stamp_ns: int,
         estimator: PoseEstimator,
         estimate: Estimate,
-        inputs: Sequence[np.ndarray | None],
+        images: Sequence[np.ndarray | None] | None,
     ) -> None:
-        """Publish all that is known of one moment."""
+        """Publish all that is known of one moment, and somebody wants to hear.
+
+        Args:
+            stamp_ns: the moment.
+            estimator: which made the estimate.
+            estimate: of that moment, tracked.
+            images: one a camera, or None where only keypoints came.
+        """
         stamp = conversions.to_stamp(stamp_ns)
         header = Header(stamp=stamp, frame_id=self._frame_id or estimator.rig.frame)
         skeletons = conversions.skeletons_to_message(
             estimate.skeletons, estimator.joint_set, estimate.cameras, header
         )
-        # Keypoints first: whoever waits for the skeletons of a moment has everything by then.
-        for camera, keypoints in zip(estimator.rig.cameras, estimate.keypoints):
-            publisher = self._keypoints[camera.name]
-            if keypoints is not None and publisher.get_subscription_count():
-                optical = Header(stamp=stamp, frame_id=conversions.optical_frame(camera.name))
-                publisher.publish(
-                    conversions.keypoints_to_message(
-                        keypoints, camera, estimator.joint_set, optical
-                    )
-                )
-        self._marker_array.publish(self._markers.update(skeletons))
+        # The skeletons last: whoever waits for those of a moment has everything by then.
+        for index, camera in enumerate(estimator.rig.cameras):
+            optical = Header(stamp=stamp, frame_id=conversions.optical_frame(camera.name))
+            self._publish_keypoints(camera, estimate.keypoints[index], estimator, optical)
+            image = None if images is None else images[index]
+            self._publish_overlay(index, image, estimator, estimate, optical)
+        if self._broadcaster is not None:
+            self._broadcaster.sendTransform(
+                [
+                    conversions.body_transform(skeleton, estimator.joint_set, header)
+                    for skeleton in estimate.skeletons
+                    if skeleton.track_id >= 0
+                ]
+            )
+        self._people.publish(self._markers.update(skeletons))
         self._skeletons.publish(skeletons)
 
-    def _advertise(self, message_type: type, topic: str) -> Publisher:
+    def _publish_keypoints(
+        self, camera: Camera, people: np.ndarray | None, estimator: PoseEstimator, header: Header
+    ) -> None:
+        publisher = self._keypoints[camera.name]
+        if people is not None and publisher.get_subscription_count():
+            publisher.publish(
+                conversions.keypoints_to_message(people, camera, estimator.joint_set, header)
+            )
+
+    def _publish_overlay(
+        self,
+        index: int,
+        image: np.ndarray | None,
+        estimator: PoseEstimator,
+        estimate: Estimate,
+        header: Header,
+    ) -> None:
+        camera = estimator.rig.cameras[index]
+        publisher = self._overlays[camera.name]
+        if camera.name in estimate.cameras and publisher.get_subscription_count():
+            picture = draw_view(
+                camera,
+                image,
+                estimate.skeletons,
+                estimator.joint_set,
+                estimate.keypoints[index],
+                _OVERLAY_WIDTH,
+            )
+            publisher.publish(conversions.bgr_to_image(picture, header))
+
+    def _advertise(self, message_type: type, topic: str, qos: QoSProfile) -> Publisher:
         events = topics.publisher_events(
             lambda policy: self._incompatible_qos(self._node.resolve_topic_name(topic), policy)
         )
-        publisher = self._node.create_publisher(
-            message_type, topic, self._qos, event_callbacks=events
-        )
+        publisher = self._node.create_publisher(message_type, topic, qos, event_callbacks=events)
         self._publishers.append(publisher)
         return publisher

@@ -14,6 +14,7 @@ from voxelpose_ros import topics
 from voxelpose_ros.parameters import Parameters
 
 INPUTS = ("image", "compressed", "keypoints")
+CALIBRATIONS = ("rig_file", "topics")
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class NodeSettings:
     """What the parameters of the node say; `read` tells what each means."""
 
     autostart: bool
+    calibration: str
     rig_file: str
     cameras: Sequence[str]
     input: str
@@ -30,6 +32,7 @@ class NodeSettings:
     reliability: str
     queue_depth: int
     output_reliability: str
+    publish_tf: bool
     check_camera_info: bool
     frame_id: str
     weights: str
@@ -39,6 +42,7 @@ class NodeSettings:
     slop_ms: float
     max_wait_ms: float
     min_cameras: int
+    offsets_ms: Sequence[float]
     estimator: EstimatorSettings
     tracker: TrackerSettings
 
@@ -64,10 +68,20 @@ class NodeSettings:
                 True,
                 "Configure and activate the node at its start; false: a lifecycle manager does.",
             ),
+            calibration=p.text(
+                "calibration",
+                "rig_file",
+                "Where the calibration comes from: rig_file, or topics for CameraInfo and TF.",
+                CALIBRATIONS,
+            ),
             rig_file=p.text(
                 "rig_file", "", "Calibration of the cameras: the rig YAML or another tool's file."
             ),
-            cameras=p.texts("cameras", "Cameras of the rig to use; all where it is empty."),
+            cameras=p.texts(
+                "cameras",
+                "Cameras of the rig to use, all where it is empty; required with "
+                "calibration:=topics.",
+            ),
             input=p.text("input", "image", "What the camera topics carry.", INPUTS),
             image_topic=p.text(
                 "image_topic",
@@ -94,12 +108,21 @@ class NodeSettings:
                 "Quality of service of what the node publishes.",
                 topics.RELIABILITIES,
             ),
+            publish_tf=p.flag(
+                "publish_tf",
+                False,
+                "Broadcast a frame body_<id> at everybody's mid-hip: x forward, z up (REP-155).",
+            ),
             check_camera_info=p.flag(
                 "check_camera_info",
                 True,
                 "Drop the frames of a camera whose CameraInfo contradicts the rig file.",
             ),
-            frame_id=p.text("frame_id", "", "World frame of the output; the rig's where empty."),
+            frame_id=p.text(
+                "frame_id",
+                "",
+                "World frame of the output, z up; the rig's, or 'world', where it is empty.",
+            ),
             weights=p.text("weights", "universal", "Name or file of the 3D weights."),
             device=p.text("device", "auto", "auto, cpu or cuda:N."),
             detector=p.text("detector", "movenet", "2D detector, for images."),
@@ -121,6 +144,13 @@ class NodeSettings:
                 live=True,
             ),
             min_cameras=min_cameras,
+            offsets_ms=p.numbers(
+                "offsets_ms",
+                "What to add to the stamps of each camera, in their order; empty: nothing.",
+                -10000.0,
+                10000.0,
+                live=True,
+            ),
             estimator=_estimator_settings(p, min_cameras),
             tracker=_tracker_settings(p),
         )
@@ -160,11 +190,11 @@ def _tracker_settings(p: Parameters) -> TrackerSettings:
 
     def number(name: str, low: float, high: float) -> float:
         field = fields[name]
-        return p.number(f"track_{name}", field.default, field.description, low, high)
+        return p.number(f"track_{name}", field.default, field.description, low, high, live=True)
 
     def integer(name: str, low: int, high: int) -> int:
         field = fields[name]
-        return p.integer(f"track_{name}", field.default, field.description, low, high)
+        return p.integer(f"track_{name}", field.default, field.description, low, high, live=True)
 
     smooth = fields["smooth"]
     return TrackerSettings(
@@ -172,7 +202,7 @@ def _tracker_settings(p: Parameters) -> TrackerSettings:
         max_age_s=number("max_age_s", 0.01, 3600.0),
         max_missed=integer("max_missed", 0, 10000),
         confirm_after=integer("confirm_after", 1, 100),
-        smooth=p.flag("track_smooth", smooth.default, smooth.description),
+        smooth=p.flag("track_smooth", smooth.default, smooth.description, live=True),
         joint_noise_mm=number("joint_noise_mm", 1.0, 1000.0),
     )
 

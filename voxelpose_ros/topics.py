@@ -8,6 +8,7 @@ from typing import Any
 
 from rclpy.exceptions import InvalidTopicNameException
 from rclpy.qos import (
+    DurabilityPolicy,
     HistoryPolicy,
     QoSProfile,
     ReliabilityPolicy,
@@ -67,6 +68,15 @@ def sensor_qos(reliability: str = "best_effort", depth: int = 5) -> QoSProfile:
         history=HistoryPolicy.KEEP_LAST,
         depth=depth,
         reliability=ReliabilityPolicy[reliability.upper()],
+    )
+
+
+def latched_qos() -> QoSProfile:
+    """For what stays true: late subscribers get the last message."""
+    return QoSProfile(
+        depth=1,
+        reliability=ReliabilityPolicy.RELIABLE,
+        durability=DurabilityPolicy.TRANSIENT_LOCAL,
     )
 
 

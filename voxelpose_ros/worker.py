@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from sensor_msgs.msg import CompressedImage
 
 from voxelpose_core.errors import InputError
 from voxelpose_core.estimator import Estimate, PoseEstimator
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.rig import Rig
+from voxelpose_core.sources import codec_crop_note, pad_codec_crop
 from voxelpose_core.tracking import Tracker
 from voxelpose_ros import conversions
 from voxelpose_ros.diagnostics import Health
@@ -42,7 +42,7 @@ class EstimationWorker:
 
     Args:
         settings: of the node.
-        estimator: of the rig as it is known now.
+        make_estimator: the estimator of a rig; called once, when the rig is known.
         topics: each camera's topic, in the rig's order.
         outputs: publishes what comes of a moment.
         health: collects problems and timings.
@@ -52,14 +52,14 @@ class EstimationWorker:
 
     Attributes:
         settings: may be replaced at any time; the next moment follows them.
-        rig: the calibration; may be replaced likewise.
-        estimator: of the last moment.
+        rig: the calibration, None while it is unknown; may be replaced likewise.
+        estimator: None before there is a rig.
     """
 
     def __init__(
         self,
         settings: NodeSettings,
-        estimator: PoseEstimator,
+        make_estimator: Callable[[Rig], PoseEstimator],
         topics: Mapping[str, str],
         outputs: Outputs,
         health: Health,
@@ -68,8 +68,9 @@ class EstimationWorker:
         now_ns: Callable[[], int],
     ):
         self.settings = settings
-        self.rig: Rig = estimator.rig
-        self.estimator = estimator
+        self.rig: Rig | None = None
+        self.estimator: PoseEstimator | None = None
+        self._make_estimator = make_estimator
         self._topics = topics
         self._outputs = outputs
         self._health = health
@@ -128,7 +129,9 @@ class EstimationWorker:
         waits = self._waits_ms(moment, released_ns)
         start = time.perf_counter()
         settings = self.settings
-        estimator = self._calibrated(settings)
+        estimator = self.calibrated()
+        estimator.settings = settings.estimator
+        self._tracker.settings = settings.tracker
         inputs = [
             None if received is None else self._read(camera, received.message)
             for camera, received in zip(estimator.rig.cameras, moment.messages)
@@ -143,7 +146,8 @@ class EstimationWorker:
         tracked = time.perf_counter()
         estimate.skeletons = self._tracker.update(estimate.skeletons, moment.stamp_ns / 1e9)
         estimated = time.perf_counter()
-        self._outputs.publish(moment.stamp_ns, estimator, estimate, inputs)
+        images = None if settings.input == "keypoints" else inputs
+        self._outputs.publish(moment.stamp_ns, estimator, estimate, images)
         published = time.perf_counter()
         timings = {
             **waits,
@@ -156,12 +160,21 @@ class EstimationWorker:
         latency_ms = (self._now_ns() - moment.stamp_ns) / 1e6
         self._health.moment(latency_ms, timings, len(estimate.skeletons))
 
-    def _calibrated(self, settings: NodeSettings) -> PoseEstimator:
-        """The estimator, for the calibration as it is known now."""
+    def calibrated(self) -> PoseEstimator:
+        """The estimator for the rig as it is known now; only the worker calls this once it works.
+
+        Raises:
+            InputError: when the rig is not known, or nothing can be estimated with it.
+        """
         rig = self.rig
-        if self.estimator.rig is not rig:
-            self.estimator = self.estimator.recalibrated(rig, settings.space)
-        self.estimator.settings = settings.estimator
+        if rig is None:
+            raise InputError("moment dropped: the cameras' calibration is not known yet")
+        if self.estimator is None or self.estimator.rig is not rig:
+            if self.estimator is None:
+                self.estimator = self._make_estimator(rig)
+            else:
+                self.estimator = self.estimator.recalibrated(rig, self.settings.space)
+            self._outputs.show_rig(rig, self.estimator.space)
         return self.estimator
 
     @staticmethod
@@ -190,15 +203,18 @@ class EstimationWorker:
             if isinstance(message, Keypoints2DArray):
                 joint_set = self.estimator.joint_set
                 return conversions.keypoints_from_message(message, camera, joint_set)
-            if isinstance(message, CompressedImage):
-                image = conversions.compressed_to_bgr(message)
-            else:
-                image = conversions.image_to_bgr(message)
-            conversions.check_image_size((image.shape[1], image.shape[0]), camera)
-            return image
+            return self._whole(conversions.to_bgr(message), camera)
         except InputError as error:
             self._problem(f"topic {self._topics[camera.name]}: {error}", camera.name)
             return None
+
+    def _whole(self, image: np.ndarray, camera: Camera) -> np.ndarray:
+        """The image in its calibrated size; what a codec cropped is black."""
+        conversions.check_image_size(image.shape[1::-1], camera)
+        if image.shape[1::-1] == camera.image_size:
+            return image
+        self._health.remark(camera.name, codec_crop_note(image, camera))
+        return pad_codec_crop(image, camera)
 
     def _estimate(
         self, estimator: PoseEstimator, inputs: Sequence[np.ndarray | None]

@@ -1,0 +1,238 @@
+"""Calibration from topics, transforms, overlays, markers of the rig, qualities of service: one node
+in this process, with a tf2_ros of its own where none is installed."""
+
+import sys
+import threading
+import types
+
+import numpy as np
+import pytest
+
+pytest.importorskip("voxelpose_ros.msg", reason="the package's messages are not built")
+
+import rclpy  # noqa: E402
+from rclpy.executors import SingleThreadedExecutor  # noqa: E402
+from rclpy.qos import QoSProfile, ReliabilityPolicy  # noqa: E402
+from ros_processes import Cameras, Ros, positions, room_rig  # noqa: E402
+from sensor_msgs.msg import Image  # noqa: E402
+from visualization_msgs.msg import MarkerArray  # noqa: E402
+
+from voxelpose_core.errors import InputError  # noqa: E402
+from voxelpose_ros import conversions, topics  # noqa: E402
+from voxelpose_ros.msg import Keypoints2DArray, SkeletonArray  # noqa: E402
+from voxelpose_ros.node import VoxelPoseNode  # noqa: E402
+
+TOPIC = "/{camera}/keypoints"
+
+
+class Transforms:
+    """What tf2_ros has of the world: transforms by child frame, and what was broadcast."""
+
+    def __init__(self):
+        self.known, self.sent = {}, []
+
+    def package(self):
+        """A module like tf2_ros, as far as the node uses it."""
+        transforms = self
+
+        class TransformException(Exception):
+            pass
+
+        class Buffer:
+            def lookup_transform(self, target, source, time):
+                if source not in transforms.known:
+                    raise TransformException(f"frame {source} does not exist")
+                assert target == transforms.known[source].header.frame_id
+                return transforms.known[source]
+
+        class TransformListener:
+            def __init__(self, buffer, node):
+                pass
+
+            def unregister(self):
+                pass
+
+        class TransformBroadcaster:
+            def __init__(self, node):
+                pass
+
+            def sendTransform(self, given):  # noqa: N802
+                transforms.sent += given
+
+        package = types.ModuleType("tf2_ros")
+        for part in (TransformException, Buffer, TransformListener, TransformBroadcaster):
+            setattr(package, part.__name__, part)
+        return package
+
+
+@pytest.fixture
+def transforms(monkeypatch):
+    transforms = Transforms()
+    monkeypatch.setitem(sys.modules, "tf2_ros", transforms.package())
+    return transforms
+
+
+@pytest.fixture
+def start(tmp_path, monkeypatch):
+    """Starts the node in this process; returns the domain's other end."""
+    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    undo = []
+
+    def start(**parameters):
+        ros = Ros(tmp_path)
+        undo.append(ros.close)
+        arguments = ["--ros-args"]
+        for name, value in parameters.items():
+            arguments += ["-p", f"{name}:={value}"]
+        rclpy.init(args=arguments, domain_id=ros.domain)
+        undo.append(rclpy.try_shutdown)
+        node = VoxelPoseNode()
+        undo.append(node.destroy_node)
+        undo.append(node.close)
+        node.start()
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        thread = threading.Thread(target=executor.spin, daemon=True)
+        thread.start()
+        undo.append(thread.join)
+        undo.append(executor.shutdown)
+        return ros
+
+    yield start
+    for step in reversed(undo):
+        step()
+
+
+def publish_until(cameras, condition, what):
+    """Publish moments until it happens."""
+
+    def happened():
+        cameras.publish(cameras.keypoints)
+        cameras.ros.spin_for(0.3)
+        return condition()
+
+    cameras.ros.spin_until(happened, what)
+
+
+def test_a_node_calibrated_by_topics_tells_and_follows(start, transforms, tmp_path):
+    rig = room_rig(tmp_path / "room.yaml", cameras=3)
+    ros = start(
+        calibration="topics",
+        cameras="camera0,camera1,camera2",
+        input="keypoints",
+        device="cpu",
+        frame_id="hall",
+        max_wait_ms=3000,
+        publish_tf=True,
+    )
+    ros.listen(MarkerArray, "/voxelpose/rig_markers", topics.latched_qos())
+    cameras = Cameras(ros, rig, Keypoints2DArray, TOPIC)
+    publishers = [*cameras.publishers.values(), *cameras.infos.values()]
+    ros.spin_until(lambda: all(p.get_subscription_count() for p in publishers), "subscriptions")
+    assert cameras.problem("estimator").startswith("calibration: topic /camera0/camera_info: no C")
+
+    stamp = ros.node.get_clock().now().to_msg()
+    for camera in rig.cameras:
+        cameras.infos[camera.name].publish(conversions.camera_info(camera, stamp))
+    unknown = lambda: "no transform from 'hall' to" in (  # noqa: E731
+        cameras.value("estimator", "last problem") or ""
+    )
+    ros.spin_until(unknown, "a word about the missing transform")
+    for camera in rig.cameras:
+        transform = conversions.camera_transform(camera, "hall")
+        transforms.known[transform.child_frame_id] = transform
+
+    publish_until(cameras, lambda: ros.heard[cameras.skeletons], "skeletons")
+    (person,) = ros.heard[cameras.skeletons][-1].skeletons
+    assert np.linalg.norm(positions(person) - cameras.joints / 1e3, axis=1).mean() < 0.12
+    assert ros.heard[cameras.skeletons][-1].header.frame_id == "hall"
+
+    # A frame at mid-hip that looks where the person goes.
+    sent = transforms.sent[-1]
+    assert (sent.header.frame_id, sent.child_frame_id) == ("hall", f"body_{person.track_id}")
+    place = sent.transform.translation
+    root = person.root
+    np.testing.assert_allclose([place.x, place.y, place.z], [root.x, root.y, root.z])
+
+    # The cameras and the space, also for who comes late.
+    ros.spin_until(lambda: ros.heard["/voxelpose/rig_markers"], "markers of the rig")
+    markers = {(m.ns, m.id): m for m in ros.heard["/voxelpose/rig_markers"][-1].markers}
+    assert {m.header.frame_id for m in markers.values()} == {"hall"}
+    frusta = np.array([[p.x, p.y, p.z] for p in markers["cameras", 0].points])
+    assert len(frusta) == 3 * 16
+    for index, camera in enumerate(rig.cameras):
+        assert markers["names", index].text == camera.name
+        np.testing.assert_allclose(frusta[16 * index], camera.C / 1e3, atol=1e-6)
+    space = [[p.x, p.y, p.z] for p in markers["space", 0].points]
+    assert len(space) == 24 and np.min(space, axis=0)[2] == pytest.approx(0.0)
+
+    # A camera that was moved is followed.
+    transforms.known["camera0_optical_frame"].transform.translation.z += 0.5
+    said = len(ros.heard["/voxelpose/rig_markers"])
+
+    markers = ros.heard["/voxelpose/rig_markers"]
+    publish_until(cameras, lambda: len(markers) > said, "the new calibration")
+    first = markers[-1].markers[1]
+    assert (first.ns, first.points[0].z) == ("cameras", pytest.approx(2.8))
+
+
+def test_overlays_are_drawn_for_whoever_listens_and_other_qualities_are_told(start, tmp_path):
+    rig = room_rig(tmp_path / "room.yaml", cameras=3)
+    ros = start(
+        rig_file=tmp_path / "room.yaml",
+        input="keypoints",
+        device="cpu",
+        max_wait_ms=3000,
+        reliability="reliable",
+        output_reliability="best_effort",
+    )
+    cameras = Cameras(ros, rig, Keypoints2DArray, TOPIC)
+    ros.node.destroy_publisher(cameras.publishers["camera2"])
+    careless = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
+    cameras.publishers["camera2"] = ros.node.create_publisher(
+        Keypoints2DArray, "/camera2/keypoints", careless
+    )
+    assert cameras.problem("camera2") == (
+        "topic /camera2/keypoints: a publisher offers another reliability than is asked for "
+        "(parameter 'reliability' is reliable)"
+    )
+    # The listener's reliable subscription, too.
+    assert cameras.problem("estimator").startswith(
+        "topic /voxelpose/skeletons: a subscriber asks for another reliability than is offered"
+    )
+    ros.listen(SkeletonArray, "/voxelpose/skeletons", topics.sensor_qos())
+    ros.listen(Image, "/voxelpose/overlay/camera1", topics.sensor_qos())
+    for topic in ("/camera0/keypoints", "/camera1/keypoints"):
+        ros.spin_until(lambda topic=topic: ros.node.count_subscribers(topic), "subscriptions")
+    ros.spin_for(1.0)
+    publish_until(cameras, lambda: ros.heard["/voxelpose/overlay/camera1"], "an overlay")
+    picture = conversions.image_to_bgr(ros.heard["/voxelpose/overlay/camera1"][-1])
+    assert picture.shape == (480, 640, 3)
+    assert ros.heard["/voxelpose/overlay/camera1"][-1].header.frame_id == "camera1_optical_frame"
+    # Something was drawn where the person is.
+    pixels, _ = rig.camera("camera1").project(cameras.joints)
+    x, y = pixels[11:13].mean(axis=0).astype(int)
+    assert np.ptp(picture[y - 20 : y + 20, x - 20 : x + 20].reshape(-1, 3), axis=0).max() > 50
+    # camera2's messages never come, and its status says why.
+    silent = lambda: "nothing on /camera2/keypoints" in cameras.status("camera2").message  # noqa: E731
+    ros.spin_until(silent, "the silence of camera2")
+    assert cameras.status("camera2").message.endswith(
+        "(1 publishers there): a publisher there offers another reliability than is asked for"
+    )
+
+
+@pytest.mark.parametrize(
+    ("parameters", "text"),
+    [
+        ({"calibration": "topics"}, "parameter 'cameras' is empty"),
+        ({"calibration": "topics", "cameras": "a,b"}, "calibration:=topics needs tf2_ros"),
+        ({"publish_tf": True}, "publish_tf needs tf2_ros, which is not installed here"),
+        ({"offsets_ms": "[1.0, 2.0]"}, "'offsets_ms' has 2 values, expected one for each of"),
+        ({"offsets_ms": "[a, b, c]"}, "expected a list of numbers from -10000 to 10000"),
+    ],
+)
+def test_what_cannot_be_is_told(start, tmp_path, monkeypatch, parameters, text):
+    monkeypatch.setitem(sys.modules, "tf2_ros", None)
+    room_rig(tmp_path / "room.yaml", cameras=3)
+    with pytest.raises(InputError, match=text.replace("[", r"\[")):
+        start(rig_file=tmp_path / "room.yaml", input="keypoints", device="cpu", **parameters)
