@@ -43,6 +43,13 @@ def test_requirements_are_met_by_importable_modules_of_a_version():
     assert is_met("opencv-python-headless>=4.5")
 
 
+def test_requirements_of_other_python_versions_are_left_out():
+    for_this_python = load("missing_requirements").for_this_python
+    assert for_this_python('tomli>=1.1; python_version < "3.1"') is None
+    assert for_this_python('tomli>=1.1; python_version < "99.0"') == "tomli>=1.1"
+    assert for_this_python("numpy>=1.21") == "numpy>=1.21"
+
+
 def test_missing_requirements_are_printed(tmp_path):
     file = tmp_path / "wanted.txt"
     file.write_text("# comment\nnumpy>=1.21\nno_such_package>=0.1\n\n")
