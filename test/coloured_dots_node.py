@@ -1,6 +1,7 @@
 """The node with a detector for pictures in which each joint is a dot of its own colour.
 
 Real detectors need pictures of real people; this one lets a test draw people whose joints it knows.
+With the argument `detector_node` it is that node instead.
 """
 
 import sys
@@ -48,7 +49,8 @@ class ColouredDots:
 
 
 if __name__ == "__main__":
-    from voxelpose_ros.node import main
+    from voxelpose_ros import detector_node, node
 
     register_detector("coloured_dots", ColouredDots)
-    sys.exit(main())
+    module = detector_node if "detector_node" in sys.argv else node
+    sys.exit(module.main())

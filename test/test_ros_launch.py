@@ -20,7 +20,6 @@ from voxelpose_ros import bringup  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 LAUNCH_FILES = sorted((ROOT / "launch").glob("*.launch.py"))
-CAMPUS = ROOT / "config" / "rigs" / "campus.yaml"
 
 
 class Recorded:
@@ -67,6 +66,7 @@ def bring_up(name, **arguments):
     *declared, opaque = description
     context = {a.args[0]: a.options["default_value"] for a in declared}
     assert set(arguments) <= set(context)
+    assert None not in (context | arguments).values()
     nodes = opaque.options["function"](context | arguments)
     return {node.options["name"]: node.options for node in nodes}
 
@@ -78,7 +78,8 @@ def test_every_argument_is_described(fake_launch, file):
     assert declared
     for argument in declared:
         assert len(argument.options["description"]) > 5
-        assert isinstance(argument.options["default_value"], str)
+        name, default = argument.args[0], argument.options["default_value"]
+        assert isinstance(default, str) or name in ("rig", "sequence")
 
 
 def test_the_demo_starts_player_and_node(fake_launch, tmp_path):
@@ -105,7 +106,12 @@ def test_the_launch_file_and_the_demo_start_the_same(fake_launch, tmp_path):
         "demo.launch.py", rig=rig, videos="a.mp4", rviz="false", loop="false", step_by_step="true"
     )
     described = bringup.demo(
-        rig, ["a.mp4"], weights="universal", device="auto", detector="movenet"
+        rig,
+        ["a.mp4"],
+        weights="universal",
+        device="auto",
+        detector="movenet",
+        publish_tf=False,
     )
     for process in described:
         assert launched[process.name] == process.action().options
@@ -127,22 +133,63 @@ def test_rviz_comes_with_the_cameras_transforms(fake_launch, tmp_path):
     assert float(values["--z"]) == pytest.approx(2.3)
 
 
-def test_campus_waits_for_its_three_cameras(fake_launch):
-    started = bring_up("campus.launch.py", image_topic="/{camera}/image", rviz="false")
+@pytest.mark.parametrize("name", ["campus", "shelf"])
+def test_a_shipped_rig_waits_for_its_cameras(fake_launch, name):
+    started = bring_up(f"{name}.launch.py", image_topic="/{camera}/image", rviz="false")
     assert set(started) == {"voxelpose"}
     (parameters,) = started["voxelpose"]["parameters"]
-    assert load_rig(parameters["rig_file"]).names == load_rig(CAMPUS).names
+    shipped = load_rig(ROOT / "config" / "rigs" / f"{name}.yaml")
+    assert load_rig(parameters["rig_file"]).names == shipped.names
     assert parameters["image_topic"] == "/{camera}/image"
     assert parameters["input"] == "image"
+    assert parameters["autostart"] is True
 
 
-def test_campus_can_be_simulated(fake_launch):
-    started = bring_up("campus.launch.py", simulate="true", people="2", rviz="false")
+@pytest.mark.parametrize("name", ["campus", "shelf"])
+def test_a_shipped_rig_can_be_simulated(fake_launch, name):
+    started = bring_up(f"{name}.launch.py", simulate="true", people="2", rviz="false")
     assert set(started) == {"voxelpose", "rig_simulator"}
     (parameters,) = started["voxelpose"]["parameters"]
     assert parameters["input"] == "keypoints"
     (parameters,) = started["rig_simulator"]["parameters"]
     assert parameters["people"] == 2
+
+
+def test_a_rig_of_ones_own_needs_its_file_only(fake_launch, tmp_path):
+    room_rig(tmp_path / "room.yaml")
+    started = bring_up("rig.launch.py", rig=str(tmp_path / "room.yaml"))
+    assert {"voxelpose", "rviz2"} <= set(started)
+    (parameters,) = started["voxelpose"]["parameters"]
+    assert parameters["rig_file"] == str(tmp_path / "room.yaml")
+    with pytest.raises(AssertionError):
+        bring_up("rig.launch.py")
+
+
+@pytest.mark.parametrize("kind", ["hdVideos", "hdImgs"])
+def test_a_panoptic_sequence_is_played(fake_launch, tmp_path, kind):
+    (tmp_path / "calibration_160906_ian5.json").write_text("{}")
+    with pytest.raises(InputError, match="neither .*hd_00_03.mp4' nor .*00_03' exists"):
+        bring_up("panoptic.launch.py", sequence=str(tmp_path), cameras="00_03,00_06", rviz="false")
+    for camera in ("00_03", "00_06"):
+        (tmp_path / "hdImgs" / camera).mkdir(parents=True)
+    if kind == "hdVideos":
+        (tmp_path / "hdVideos").mkdir()
+        for camera in ("00_03", "00_06"):
+            (tmp_path / "hdVideos" / f"hd_{camera}.mp4").touch()
+    started = bring_up(
+        "panoptic.launch.py", sequence=str(tmp_path), cameras="00_03,00_06", rviz="false"
+    )
+    (node,) = started["voxelpose"]["parameters"]
+    (player,) = started["camera_player"]["parameters"]
+    assert node["cameras"] == player["cameras"] == ["00_03", "00_06"]
+    assert node["space"] == "0,-500,800,8000,8000,2000"
+    views = player["videos" if kind == "hdVideos" else "image_folders"]
+    assert all(Path(view).exists() and "00_0" in view and kind in view for view in views)
+
+
+def test_a_folder_that_is_no_panoptic_sequence_is_told(fake_launch, tmp_path):
+    with pytest.raises(InputError, match="has no calibration_"):
+        bring_up("panoptic.launch.py", sequence=str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -200,6 +247,11 @@ def test_the_rviz_file_shows_what_the_node_publishes():
     config = yaml.safe_load((ROOT / "rviz" / "voxelpose.rviz").read_text())
     manager = config["Visualization Manager"]
     assert manager["Global Options"]["Fixed Frame"] == "world"
-    shown = {display["Class"].split("/")[1]: display for display in manager["Displays"]}
-    assert shown["MarkerArray"]["Topic"]["Value"] == f"/{bringup.NODE_NAME}/markers"
-    assert {"Grid", "TF"} <= set(shown)
+    displays = manager["Displays"]
+    arrays = [d for d in displays if d["Class"].endswith("/MarkerArray")]
+    shown = {d["Topic"]["Value"]: d["Topic"]["Durability Policy"] for d in arrays}
+    assert shown == {
+        f"/{bringup.NODE_NAME}/markers": "Volatile",
+        f"/{bringup.NODE_NAME}/rig_markers": "Transient Local",
+    }
+    assert {"Grid", "TF"} <= {d["Class"].split("/")[1] for d in displays}

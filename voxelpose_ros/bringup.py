@@ -32,6 +32,7 @@ _SHARED_MEMORY, _SHARED_MEMORY_BYTES = "/dev/shm", 48 * 2**20
 _MODULES = {
     "voxelpose_node": "voxelpose_ros.node",
     "camera_player": "voxelpose_ros.camera_player",
+    "detector_node": "voxelpose_ros.detector_node",
     "rig_simulator": "voxelpose_ros.rig_simulator",
 }
 
@@ -68,6 +69,8 @@ class Process:
             arguments=list(self.arguments),
             additional_env=dict(self.environment),
             output="screen",
+            # The moment at hand is finished first, which takes its time on a busy CPU.
+            sigterm_timeout="20",
         )
 
     def _given(self) -> dict[str, Any]:
@@ -130,27 +133,87 @@ def image_transport() -> dict[str, str]:
     return {name: str(find_resource("config/fastdds_images.xml"))}
 
 
-def campus(simulate: bool, people: int = 3, **node_parameters: Any) -> list[Process]:
-    """The node for the Campus rig, and the simulator in place of its cameras where asked."""
-    rig = campus_rig()
-    node = {"rig_file": rig, **node_parameters}
-    if not simulate:
+def rig(file: str, people: int | None = None, **node_parameters: Any) -> list[Process]:
+    """The node for a rig, and the simulator in place of its cameras where people are given.
+
+    Args:
+        file: calibration of the cameras.
+        people: how many simulated people walk; None: the cameras are real.
+        node_parameters: further parameters of the node.
+    """
+    node = {"rig_file": file, **node_parameters}
+    if people is None:
         return [Process(PACKAGE, "voxelpose_node", NODE_NAME, node)]
     node["input"] = "keypoints"
-    simulator = {"rig_file": rig, "people": people}
+    simulator = {"rig_file": file, "people": people}
     return [
         Process(PACKAGE, "voxelpose_node", NODE_NAME, node),
         Process(PACKAGE, "rig_simulator", "rig_simulator", simulator),
     ]
 
 
-def campus_rig() -> str:
-    """Path of the Campus calibration that ships with the package."""
-    return str(find_resource("config/rigs/campus.yaml"))
+def shipped_rig(name: str) -> str:
+    """Path of a calibration that ships with the package: "campus" or "shelf"."""
+    return str(find_resource(f"config/rigs/{name}.yaml"))
+
+
+def panoptic(
+    sequence: str,
+    cameras: Sequence[str],
+    play: bool = True,
+    loop: bool = False,
+    rate: float = 0.0,
+    **node_parameters: Any,
+) -> tuple[str, list[Process]]:
+    """The calibration of a CMU Panoptic sequence, the node for it and the player of its cameras.
+
+    Args:
+        sequence: folder with calibration_*.json and, to play, hdVideos/hd_00_03.mp4 or
+            hdImgs/00_03/*.jpg of each camera.
+        cameras: names of HD cameras, such as 00_03.
+        play: whether to play the sequence.
+        loop: begin again at the end.
+        rate: moments per second, at most; 0: the videos' own.
+        node_parameters: further parameters of the node.
+
+    Raises:
+        InputError: naming the file that is missing.
+    """
+    # Imports torch, for which other launches need not wait.
+    from voxelpose_core.datasets.panoptic import SPACE
+
+    found = sorted(Path(sequence).glob("calibration_*.json"))
+    if not found:
+        raise InputError(f"sequence '{sequence}' has no calibration_*.json, expected CMU Panoptic's")
+    shared = {"rig_file": str(found[0]), "cameras": list(cameras)}
+    space = ",".join(f"{value:g}" for value in (*SPACE.center, *SPACE.size))
+    node = {**shared, "space": space, **node_parameters}
+    if not play:
+        return str(found[0]), [Process(PACKAGE, "voxelpose_node", NODE_NAME, node)]
+    node |= {"reliability": "reliable"}
+    player = {**shared, **_panoptic_views(Path(sequence), cameras), "loop": loop, "rate": rate}
+    return str(found[0]), [
+        Process(PACKAGE, "voxelpose_node", NODE_NAME, node),
+        Process(
+            PACKAGE, "camera_player", "camera_player", player, environment=image_transport()
+        ),
+    ]
+
+
+def _panoptic_views(sequence: Path, cameras: Sequence[str]) -> dict[str, list[str]]:
+    """The player's parameter that names the videos, or else the folders of images."""
+    videos = [sequence / "hdVideos" / f"hd_{camera}.mp4" for camera in cameras]
+    if all(video.is_file() for video in videos):
+        return {"videos": [str(video) for video in videos]}
+    folders = [sequence / "hdImgs" / camera for camera in cameras]
+    for folder, video in zip(folders, videos):
+        if not folder.is_dir():
+            raise InputError(f"neither '{video}' nor '{folder}' exists, expected the camera's view")
+    return {"image_folders": [str(folder) for folder in folders]}
 
 
 def rviz(rig: str) -> list[Process]:
-    """RViz with the markers, in the rig's frame, and the transforms of its cameras."""
+    """RViz with people, cameras and space, in the rig's frame, and the transforms of its cameras."""
     cameras = load_rig(rig)
     config = str(find_resource("rviz/voxelpose.rviz"))
     processes = [

@@ -375,15 +375,26 @@ def keypoints_to_message(
     keypoints: np.ndarray, camera: Camera, joint_set: JointSet, header: Header
 ) -> Keypoints2DArray:
     """A camera's 2D people (P, J, 3) of x px, y px, score as a message."""
+    return keypoints_message(keypoints, camera.name, camera.image_size, joint_set, header)
+
+
+def keypoints_message(
+    keypoints: np.ndarray,
+    camera: str,
+    image_size: tuple[int, int],
+    joint_set: JointSet,
+    header: Header,
+) -> Keypoints2DArray:
+    """The same of a camera of which only its name and the size of its image are known."""
     people = []
     for person in np.asarray(keypoints, dtype=np.float32):
         x, y, scores = (column.tolist() for column in person.T)
         people.append(Keypoints2D(score=max(scores), x=x, y=y, keypoint_scores=scores))
     return Keypoints2DArray(
         header=header,
-        camera=camera.name,
-        image_width=camera.image_size[0],
-        image_height=camera.image_size[1],
+        camera=camera,
+        image_width=image_size[0],
+        image_height=image_size[1],
         joint_set=joint_set.name,
         people=people,
     )

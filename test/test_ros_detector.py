@@ -1,0 +1,83 @@
+"""The detector beside the cameras: images in, keypoints out; a bad image costs only itself."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("voxelpose_ros.msg", reason="the package's messages are not built")
+
+from diagnostic_msgs.msg import DiagnosticStatus  # noqa: E402
+from ros_processes import Cameras, Ros, python_command, room_rig, stamp_ns  # noqa: E402
+from sensor_msgs.msg import Image  # noqa: E402
+
+from voxelpose_core.skeletons import COCO17  # noqa: E402
+from voxelpose_ros import conversions, detector_node  # noqa: E402
+from voxelpose_ros.msg import Keypoints2DArray  # noqa: E402
+
+
+@pytest.fixture
+def ros(tmp_path):
+    ros = Ros(tmp_path)
+    yield ros
+    ros.close()
+
+
+def test_keypoints_come_of_images(ros, tmp_path):
+    rig = room_rig(tmp_path / "room.yaml", cameras=2)
+    cameras = Cameras(ros, rig, Image, "/{camera}/image_raw", node_name="/detector")
+    answers = {name: f"/{name}/keypoints" for name in rig.names}
+    for topic in answers.values():
+        ros.listen(Keypoints2DArray, topic)
+    script = Path(__file__).with_name("coloured_dots_node.py")
+    arguments = python_command(
+        "", cameras="[camera0, camera1]", detector="coloured_dots", reliability="reliable"
+    )[3:]
+    process = ros.start([sys.executable, str(script), "detector_node", *arguments])
+    publishers = list(cameras.publishers.values())
+    ros.wait_for_node(process, answers["camera0"])
+    ros.spin_until(lambda: all(p.get_subscription_count() for p in publishers), "subscriptions")
+    ros.spin_for(0.5)
+    cameras.publish(cameras.image)
+    ros.spin_until(lambda: all(ros.heard[topic] for topic in answers.values()), "keypoints")
+    for camera in rig.cameras:
+        (message,) = ros.heard[answers[camera.name]]
+        (person,) = conversions.keypoints_from_message(message, camera, COCO17)
+        pixels, _ = camera.project(cameras.joints)
+        seen = person[:, 2] > 0
+        assert seen.sum() > 12
+        np.testing.assert_allclose(person[seen, :2], pixels[seen], atol=2.0)
+    stamps = {stamp_ns(ros.heard[topic][0]) for topic in answers.values()}
+    assert len(stamps) == 1
+
+    # A bad image is named, and the next good one comes out.
+    bad = cameras.image("camera0", ros.node.get_clock().now().to_msg())
+    bad.encoding = "h264"
+    cameras.publishers["camera0"].publish(bad)
+
+    def warned():
+        status = cameras.status("camera0")
+        return status is not None and status.level == DiagnosticStatus.WARN
+
+    ros.spin_until(warned, "a word about the bad image")
+    text = cameras.status("camera0").message
+    assert text.startswith("topic /camera0/image_raw: encoding 'h264' is unknown")
+    cameras.publish(cameras.image, ["camera0"])
+    ros.spin_until(lambda: len(ros.heard[answers["camera0"]]) == 2, "the next keypoints")
+    assert ros.stop(process) == 0, process.output()
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ([], "parameter 'cameras' is empty, expected the names of the cameras"),
+        (["-p", "cameras:=[a]", "-p", "detector:=oracle"], "detector 'oracle' is unknown"),
+        (["-p", "cameras:=[a]", "-p", "image_topic:=/image"], "has no '{camera}' in it"),
+    ],
+)
+def test_a_bad_start_says_why_in_one_line(parameters, message, capfd, monkeypatch):
+    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    assert detector_node.main(["detector", "--ros-args", *parameters]) == 2
+    (line,) = [x for x in capfd.readouterr().err.splitlines() if x.startswith("error: ")]
+    assert message in line

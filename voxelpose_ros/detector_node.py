@@ -1,0 +1,171 @@
+"""Runs the 2D detector beside the cameras, so that only keypoints cross the network."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.node import Node
+from sensor_msgs.msg import CompressedImage, Image
+
+from voxelpose_core.detectors import load_detector
+from voxelpose_core.errors import InputError
+from voxelpose_ros import conversions, process, topics
+from voxelpose_ros.msg import Keypoints2DArray
+from voxelpose_ros.parameters import Parameters
+
+_MESSAGE_TYPES = {"image": Image, "compressed": CompressedImage}
+_DIAGNOSTICS_PERIOD_S = 1.0
+_JOIN_S = 30.0
+_LOG_PERIOD_S = 10.0
+
+
+class DetectorNode(Node):
+    """Publishes the 2D people in the newest image of each of its cameras.
+
+    The keypoints keep the image's stamp and frame, so that `voxelpose_node` with
+    `input:=keypoints` synchronizes them like images. Cameras take turns; images that come while the
+    detector is busy are skipped, the newest one counts.
+
+    Raises:
+        InputError: when a parameter is not as expected.
+    """
+
+    def __init__(self):
+        super().__init__("detector")
+        p = Parameters(self)
+        self._cameras = p.texts("cameras", "Names of the cameras; required.")
+        kind = p.text("input", "image", "What the cameras publish.", tuple(_MESSAGE_TYPES))
+        image_topic = p.text("image_topic", topics.IMAGE_TOPIC, "Image topic of a camera.")
+        keypoints_topic = p.text("keypoints_topic", topics.KEYPOINTS_TOPIC, "Where answers go.")
+        detector = p.text("detector", "movenet", "2D detector.")
+        threads = p.integer("threads", 0, "CPU threads of the detector; 0: all.", 0, 1024)
+        reliability = p.text(
+            "reliability", "best_effort", "Quality of the image topics.", topics.RELIABILITIES
+        )
+        if not self._cameras:
+            raise InputError("parameter 'cameras' is empty, expected the names of the cameras")
+        suffix = topics.COMPRESSED_SUFFIX if kind == "compressed" else ""
+        self._topics = {
+            name: topics.expand(image_topic, name) + suffix for name in self._cameras
+        }
+        self._detector = load_detector(detector, threads)
+        self._publishers_of = {
+            name: self.create_publisher(
+                Keypoints2DArray, topics.expand(keypoints_topic, name), 10
+            )
+            for name in self._cameras
+        }
+        self._changed = threading.Condition()
+        self._newest: dict[str, Any] = {}
+        self._closed = False
+        self._counts = dict.fromkeys(self._cameras, 0)
+        self._problems = dict.fromkeys(self._cameras, "")
+        self._milliseconds = 0.0
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        for name, topic in self._topics.items():
+            self.create_subscription(
+                _MESSAGE_TYPES[kind],
+                topic,
+                partial(self._on_image, name),
+                topics.sensor_qos(reliability),
+                event_callbacks=topics.subscription_events(
+                    partial(self._on_incompatible_qos, name)
+                ),
+            )
+        self.create_timer(_DIAGNOSTICS_PERIOD_S, self._publish_diagnostics)
+        self._worker = threading.Thread(target=self._work, name="detector", daemon=True)
+        self._worker.start()
+        self.get_logger().info(f"{detector} for {', '.join(self._cameras)}")
+
+    def close(self) -> None:
+        """Stop the worker, before the node is destroyed."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self._worker.join(timeout=_JOIN_S)
+
+    def _on_image(self, camera: str, message: Image | CompressedImage) -> None:
+        with self._changed:
+            # A camera that waits keeps its place; one that was served queues at the end.
+            self._newest[camera] = message
+            self._changed.notify()
+
+    def _on_incompatible_qos(self, camera: str, policy: str) -> None:
+        self._problem(camera, f"a publisher offers another {policy} than is asked for")
+
+    def _work(self) -> None:
+        while (item := self._next()) is not None:
+            camera, message = item
+            try:
+                self._detect(camera, message)
+            except InputError as error:
+                self._problem(camera, str(error))
+            # Whatever an image does to the detector, the next one gets its chance.
+            except Exception as error:
+                if not self.context.ok():
+                    return
+                self._problem(camera, f"{type(error).__name__}: {error}")
+                self.get_logger().debug(traceback.format_exc())
+
+    def _next(self) -> tuple[str, Any] | None:
+        """The camera that has waited longest, with its newest image; None at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._newest or self._closed)
+            if self._closed:
+                return None
+            camera = next(iter(self._newest))
+            return camera, self._newest.pop(camera)
+
+    def _detect(self, camera: str, message: Image | CompressedImage) -> None:
+        start = time.perf_counter()
+        image = conversions.to_bgr(message)
+        (people,) = self._detector.detect([image])
+        self._publishers_of[camera].publish(
+            conversions.keypoints_message(
+                people, camera, image.shape[1::-1], self._detector.joint_set, message.header
+            )
+        )
+        self._counts[camera] += 1
+        self._milliseconds = 1e3 * (time.perf_counter() - start)
+        self._problems[camera] = ""
+
+    def _problem(self, camera: str, text: str) -> None:
+        self._problems[camera] = f"topic {self._topics[camera]}: {text}"
+        self.get_logger().warning(self._problems[camera], throttle_duration_sec=_LOG_PERIOD_S)
+
+    def _publish_diagnostics(self) -> None:
+        name = self.get_fully_qualified_name().strip("/")
+        message = DiagnosticArray()
+        message.header.stamp = self.get_clock().now().to_msg()
+        for camera, problem in self._problems.items():
+            values = {
+                "topic": self._topics[camera],
+                "images": self._counts[camera],
+                "last image ms": f"{self._milliseconds:.1f}",
+            }
+            message.status.append(
+                DiagnosticStatus(
+                    level=DiagnosticStatus.WARN if problem else DiagnosticStatus.OK,
+                    name=f"{name}: {camera}",
+                    message=problem or f"{self._counts[camera]} images",
+                    values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
+                )
+            )
+        self._diagnostics.publish(message)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the detector as a process."""
+    return process.run(DetectorNode, rclpy.spin, args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
