@@ -8,6 +8,7 @@ import pytest
 
 pytest.importorskip("voxelpose_ros.msg", reason="the package's messages are not built")
 
+from bad_messages import giant_png  # noqa: E402
 from builtin_interfaces.msg import Time  # noqa: E402
 from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
 from std_msgs.msg import Header  # noqa: E402
@@ -15,6 +16,7 @@ from std_msgs.msg import Header  # noqa: E402
 from voxelpose_core.errors import InputError  # noqa: E402
 from voxelpose_core.estimator import Skeleton  # noqa: E402
 from voxelpose_core.geometry.camera import Camera  # noqa: E402
+from voxelpose_core.image_headers import declared_size  # noqa: E402
 from voxelpose_core.skeletons import COCO17, PANOPTIC15  # noqa: E402
 from voxelpose_ros import conversions  # noqa: E402
 from voxelpose_ros.msg import Keypoints2D  # noqa: E402
@@ -379,6 +381,48 @@ def test_a_skeleton_of_another_joint_count_is_refused():
     message.skeletons[0].joints.pop()
     with pytest.raises(InputError, match="expected 17 of coco17"):
         conversions.skeletons_from_message(message)
+
+
+@pytest.mark.parametrize("size", [(60_000, 60_000), (20_000, 20_000)])
+def test_images_that_promise_too_much_are_not_decoded(size):
+    """A picture of black pixels compresses a thousand times."""
+    message = CompressedImage(format="png", data=giant_png(*size))
+    with pytest.raises(InputError, match=f"promises {size[0]}x{size[1]}, expected at most"):
+        conversions.compressed_to_bgr(message)
+
+
+@pytest.mark.parametrize("kind", [".png", ".jpg"])
+def test_the_declared_size_is_that_of_the_picture(kind):
+    picture = np.random.default_rng(0).integers(0, 255, (480, 640, 3), np.uint8)
+    data = cv2.imencode(kind, picture)[1].tobytes()
+    assert declared_size(data) == (640, 480)
+    for cut in range(0, len(data), 7):
+        assert declared_size(data[:cut]) in (None, (640, 480))
+    assert declared_size(b"GIF89a" + data) is None
+
+
+def test_progressive_jpegs_tell_their_size_too():
+    picture = np.zeros((30, 50, 3), np.uint8)
+    data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
+    assert declared_size(data) == (50, 30)
+
+
+def test_what_others_write_does_not_fill_the_log(camera):
+    for message, read in (
+        (Image(width=1, height=1, step=1, data=b"0", encoding="x" * 10_000), "image_to_bgr"),
+        (CompressedImage(format="x" * 10_000, data=b"junk"), "compressed_to_bgr"),
+    ):
+        with pytest.raises(InputError) as caught:
+            getattr(conversions, read)(message)
+        assert len(str(caught.value)) < 600
+
+
+def test_scores_are_clipped(camera):
+    message = keypoints_message(camera)
+    for joint, score in enumerate((1.5, -0.5, 3e38)):
+        message.people[0].keypoint_scores[joint] = score
+    found = conversions.keypoints_from_message(message, camera, COCO17)
+    assert found[0, :3, 2].tolist() == [1.0, 0.0, 1.0]
 
 
 def keypoints(people=2):

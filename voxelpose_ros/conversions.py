@@ -5,6 +5,7 @@ Errors name what is wrong in the message; the caller, who knows it, puts the top
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from std_msgs.msg import Header
 
 from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.camera import Camera
+from voxelpose_core.image_headers import declared_size
 from voxelpose_core.skeletons import JointSet, get_joint_set
 from voxelpose_core.sources import is_codec_crop
 from voxelpose_ros.msg import Keypoints2D, Keypoints2DArray, SkeletonArray
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
 SECOND = 1_000_000_000
 MM_PER_M = 1000.0
 MAX_PEOPLE = 100
+# More than any camera has; and where a header says so, behind a thumbnail perhaps.
+_MAX_PIXELS = 2**26
+_HEADER_BYTES = 2**18
 
 # Bytes a sample, samples a pixel, and OpenCV's code to BGR. ROS names a Bayer pattern by its first
 # row, OpenCV by its second. cv_bridge is asked for the encodings that are not here only: PyPI's
@@ -125,7 +130,7 @@ def _through_cv_bridge(message: Image) -> np.ndarray:
     # cv_bridge raises whatever it meets inside, of any type.
     except Exception:
         raise InputError(
-            f"encoding '{message.encoding}' is unknown, expected one of {', '.join(_ENCODINGS)}"
+            f"encoding {_shown(message.encoding)} is unknown, expected one of {', '.join(_ENCODINGS)}"
         ) from None
     return image
 
@@ -144,10 +149,23 @@ def compressed_to_bgr(message: CompressedImage) -> np.ndarray:
         b"\xff\xd9"
     ):
         raise InputError(f"JPEG of {len(data)} bytes is cut off, expected its end marker")
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    size = declared_size(bytes(data[:_HEADER_BYTES]))
+    if size is not None and size[0] * size[1] > _MAX_PIXELS:
+        raise InputError(
+            f"compressed image promises {size[0]}x{size[1]}, expected at most {_MAX_PIXELS} pixels"
+        )
+    try:
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    except cv2.error:
+        image = None
     if image is None:
-        raise InputError(f"compressed image of format '{message.format}' cannot be decoded")
+        raise InputError(f"compressed image of format {_shown(message.format)} cannot be decoded")
     return image
+
+
+def _shown(text: str) -> str:
+    """What somebody else wrote, in a form that fits into a line."""
+    return reprlib.repr(text)
 
 
 def bgr_to_image(image: np.ndarray, header: Header) -> Image:
@@ -403,16 +421,16 @@ def keypoints_message(
 def keypoints_from_message(
     message: Keypoints2DArray, camera: Camera, joint_set: JointSet
 ) -> np.ndarray:
-    """(P, J, 3) float32, x px, y px, score, of the people in the message.
+    """(P, J, 3) float32, x px, y px, score (clipped to 0 to 1), of the people in the message.
 
     Raises:
         InputError: when camera, image size or joint set are not those expected, lengths differ,
             values are not finite, or there are more than 100 people.
     """
     if message.camera and message.camera != camera.name:
-        raise InputError(f"keypoints are of camera '{message.camera}', expected '{camera.name}'")
+        raise InputError(f"keypoints are of camera {_shown(message.camera)}, expected '{camera.name}'")
     if message.joint_set != joint_set.name:
-        raise InputError(f"joint set is '{message.joint_set}', expected '{joint_set.name}'")
+        raise InputError(f"joint set is {_shown(message.joint_set)}, expected '{joint_set.name}'")
     check_image_size((message.image_width, message.image_height), camera)
     if len(message.people) > MAX_PEOPLE:
         raise InputError(f"{len(message.people)} people, expected at most {MAX_PEOPLE}")
@@ -427,6 +445,8 @@ def keypoints_from_message(
             row[:, column] = values
     if not np.isfinite(keypoints).all():
         raise InputError("a keypoint is not finite, expected pixels and scores")
+    # Some detectors' scores leave that range by a little.
+    keypoints[..., 2] = keypoints[..., 2].clip(0.0, 1.0)
     return keypoints
 
 

@@ -1,0 +1,143 @@
+"""Thousands of bad messages over real topics: every good moment between them comes out.
+
+VOXELPOSE_FUZZ_MESSAGES sets how many bad messages of each kind of input; CI sends some hundreds.
+"""
+
+import os
+import random
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("voxelpose_ros.msg", reason="the package's messages are not built")
+
+from bad_messages import SPOIL, spoil_camera_info, spoil_stamp  # noqa: E402
+from rclpy.duration import Duration  # noqa: E402
+from ros_processes import Cameras, Ros, positions, room_rig, stamp_ns  # noqa: E402
+from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
+
+from voxelpose_ros import conversions  # noqa: E402
+from voxelpose_ros.msg import Keypoints2DArray  # noqa: E402
+
+BAD_MESSAGES = int(os.environ.get("VOXELPOSE_FUZZ_MESSAGES", 200))
+INPUTS = {
+    "image": (Image, "/{camera}/image_raw"),
+    "compressed": (CompressedImage, "/{camera}/image_raw/compressed"),
+    "keypoints": (Keypoints2DArray, "/{camera}/keypoints"),
+}
+# Farther apart than the slop: no message of one moment may be taken for one of the other.
+PAUSE_S = 0.04
+
+
+class Fuzz:
+    """A node, its cameras, and all the bad messages that they send.
+
+    Content is spoiled of all cameras; stamps of one a round, as where one clock is broken. Two
+    cameras that agree on a wrong time would be right.
+    """
+
+    def __init__(self, folder, kind):
+        self.kind, self.source = kind, random.Random(kind)
+        self.ros = Ros(folder, number=list(INPUTS).index(kind))
+        self.rig = room_rig(folder / "room.yaml", image_size=(320, 240))
+        self.cameras = Cameras(self.ros, self.rig, *INPUTS[kind])
+        self.make = getattr(self.cameras, kind)
+        parameters = {
+            "rig_file": folder / "room.yaml",
+            "input": kind,
+            "detector": "coloured_dots",
+            "device": "cpu",
+            "reliability": "reliable",
+            "queue_depth": 1000,
+            "max_wait_ms": 3000,
+            # What is tested is the node: the estimator may be coarse.
+            "space": "0,0,1000,2800,2800,2000",
+            "recenter": False,
+            "refine": False,
+        }
+        command = [sys.executable, str(Path(__file__).with_name("coloured_dots_node.py"))]
+        command += ["--ros-args"]
+        for name, value in parameters.items():
+            command += ["-p", f"{name}:={value}"]
+        self.process = self.ros.start(command)
+        self.cameras.wait_for_node(self.process)
+        self.sent = 0
+
+    def round(self, count):
+        """Bad messages, then a good moment; returns the answer to that."""
+        mad = self.source.choice(self.rig.names)
+        names = self.source.choices(self.rig.names, k=count)
+        # Every camera speaks last: nobody waits for one that has been silent for a second.
+        for name in (*names, *self.rig.names):
+            message = self.make(name, self.ros.node.get_clock().now().to_msg())
+            if name == mad and self.source.random() < 0.4:
+                spoil_stamp(message, self.source)
+            else:
+                SPOIL[self.kind](message, self.source)
+            self.send(self.cameras.publishers[name], message)
+        time.sleep(PAUSE_S)
+        return self.good_moment()
+
+    def camera_infos(self):
+        """Each camera's intrinsics, bad, then good."""
+        for good in (False, True, True):
+            for name, publisher in self.cameras.infos.items():
+                now = self.ros.node.get_clock().now().to_msg()
+                message = conversions.camera_info(self.rig.camera(name), now)
+                if not good:
+                    spoil_camera_info(message, self.source)
+                    self.sent += 1
+                publisher.publish(message)
+            self.ros.spin_for(0.1)
+
+    def send(self, publisher, message):
+        publisher.publish(message)
+        self.sent += 1
+
+    def good_moment(self):
+        """The answer to a moment in which everything is as it should be."""
+        stamp = self.ros.node.get_clock().now().to_msg()
+        for name, publisher in self.cameras.publishers.items():
+            publisher.publish(self.make(name, stamp))
+        for publisher in self.cameras.publishers.values():
+            assert publisher.wait_for_all_acked(Duration(seconds=60.0))
+        expected = conversions.to_nanoseconds(stamp)
+        heard = self.ros.heard[self.cameras.skeletons]
+
+        def answered():
+            return self.process.poll() is not None or any(stamp_ns(m) == expected for m in heard)
+
+        self.ros.spin_until(answered, f"the answer to a good moment after {self.sent} bad messages")
+        assert self.process.poll() is None, self.process.output()
+        answer = next(m for m in heard if stamp_ns(m) == expected)
+        heard.clear()
+        return answer
+
+
+@pytest.mark.parametrize("kind", INPUTS)
+def test_good_moments_between_bad_messages_all_come_out(kind, tmp_path):
+    fuzz = Fuzz(tmp_path, kind)
+    try:
+        known = fuzz.good_moment()
+        assert len(known.skeletons) == 1
+        rounds = 0
+        while fuzz.sent < BAD_MESSAGES:
+            answer = fuzz.round(fuzz.source.randrange(1, 40))
+            assert list(answer.cameras) == list(fuzz.rig.names)
+            assert len(answer.skeletons) == 1
+            moved = positions(answer.skeletons[0]) - positions(known.skeletons[0])
+            assert np.abs(moved).max() < 0.001  # the same picture, the same answer
+            rounds += 1
+            if rounds % 5 == 0:
+                fuzz.camera_infos()
+        problems = sum(int(fuzz.cameras.value(name, "problems") or 0) for name in fuzz.rig.names)
+        assert problems > 0
+        for name in (*fuzz.rig.names, "estimator"):
+            assert "\n" not in fuzz.cameras.value(name, "last problem")
+        assert "Traceback" not in fuzz.process.output()
+        print(f"{kind}: {fuzz.sent} bad messages, {rounds} good moments, {problems} problems told")
+    finally:
+        fuzz.ros.close()
