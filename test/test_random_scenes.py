@@ -1,12 +1,13 @@
 """Random rigs, detector noise and whole training scenes."""
 
+import numpy as np
 import pytest
 import torch
 
 from voxelpose_core.datasets.detection_noise import detect
+from voxelpose_core.datasets.generated_rigs import as_camera
 from voxelpose_core.datasets.random_rigs import HEATMAP_SIZES, miscalibrate, sample_rigs, sample_spaces
 from voxelpose_core.datasets.random_scenes import MIN_DISTANCE, place_people, sample_scenes
-from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.voxel import feature_volumes
 from voxelpose_core.voxel.views import project
 
@@ -21,13 +22,6 @@ def rigs(count=6, views=4, seed=0):
     return spaces, sample_rigs(spaces, views, HEATMAP_SIZES[0], g), g
 
 
-def as_camera(views, scene, index):
-    """The same view as a Camera, which checks what it is given."""
-    size = views.image_size[scene, index].int().tolist()
-    fields = (views.K, views.distortion, views.R, views.C)
-    return Camera("camera", size, *(field[scene, index].numpy() for field in fields))
-
-
 def test_cameras_are_valid_and_look_into_the_space():
     spaces, views, _ = rigs(count=40)
     middle = torch.tensor([0.0, 0.0, 1000.0]).expand(40, 1, 3)
@@ -37,15 +31,28 @@ def test_cameras_are_valid_and_look_into_the_space():
     assert seen.float().mean() > 0.8
     for scene in range(5):
         for index in range(4):
-            as_camera(views, scene, index)
+            as_camera(views, scene, index, "camera")
     assert spaces.min() >= 2000 and spaces.max() <= 15000
 
 
 def test_valid_radius_is_that_of_the_camera_model():
     _, views, _ = rigs(count=20)
     for scene in range(20):
-        expected = as_camera(views, scene, 0).valid_radius
+        expected = as_camera(views, scene, 0, "camera").valid_radius
         assert views.valid_radius[scene, 0] == pytest.approx(expected, rel=1e-3)
+
+
+def test_some_lenses_are_fisheyes_and_none_folds_back_inside_its_image():
+    _, views, _ = rigs(count=80)
+    assert 0.02 < views.fisheye.mean() < 0.2
+    assert (views.fisheye == views.fisheye[:, :1]).all()
+    for scene in range(80):
+        camera = as_camera(views, scene, 0, "camera")
+        width, height = camera.image_size
+        corners = np.array([[0, 0], [width, 0], [0, height], [width, height]], dtype=float)
+        rays = np.column_stack([camera.undistort(corners), np.ones(4)])
+        points = camera.C + 3000 * rays @ camera.R
+        np.testing.assert_allclose(camera.project(points)[0], corners, atol=1)
 
 
 def test_miscalibration_grows_with_its_level():

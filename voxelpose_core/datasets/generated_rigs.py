@@ -81,17 +81,22 @@ def generate_rig(
 
 
 def _cameras(views: Views) -> list[Camera]:
-    return [
-        Camera(
-            name=f"camera_{index}",
-            image_size=tuple(views.image_size[0, index].ceil().int().tolist()),
-            K=views.K[0, index].numpy(),
-            distortion=views.distortion[0, index].numpy(),
-            R=views.R[0, index].numpy(),
-            C=views.C[0, index].numpy(),
-        )
-        for index in range(len(views))
-    ]
+    return [as_camera(views, 0, index, f"camera_{index}") for index in range(len(views))]
+
+
+def as_camera(views: Views, scene: int, index: int, name: str) -> Camera:
+    """One view of one scene as a camera."""
+    fisheye = bool(views.fisheye[scene, index])
+    distortion = views.distortion[scene, index].numpy()
+    return Camera(
+        name=name,
+        image_size=tuple(views.image_size[scene, index].ceil().int().tolist()),
+        K=views.K[scene, index].numpy(),
+        distortion=distortion[:4] if fisheye else distortion,
+        R=views.R[scene, index].numpy(),
+        C=views.C[scene, index].numpy(),
+        fisheye=fisheye,
+    )
 
 
 def _moment(rig: Rig, poses: np.ndarray, people: np.ndarray) -> GeneratedMoment:

@@ -6,11 +6,14 @@ import math
 
 import torch
 
+from voxelpose_core.geometry.camera import FISHEYE_LIMIT
 from voxelpose_core.voxel import Views
 
 # Networks see a rig only through its heatmaps, so a few canvases stand for all image sizes.
 HEATMAP_SIZES = ((240, 136), (200, 160), (136, 240), (184, 184))
 NETWORK_STRIDE = 4
+# Rigs of equidistant fisheye lenses.
+_FISHEYE_SHARE = 0.08
 
 
 def sample_spaces(count: int, generator: torch.Generator) -> torch.Tensor:
@@ -28,8 +31,8 @@ def sample_rigs(
     """Draw one rig of `view_count` cameras around each space, centred at x = y = 0.
 
     Cameras stand around the space or along one side of it, 0.7 to 4.5 m high, with 25 to 120
-    degrees of view, slightly rolled, some with radial distortion and some with a border in the
-    network's input.
+    degrees of view, slightly rolled, some with radial distortion or fisheye lenses and some with a
+    border in the network's input.
 
     Args:
         spaces: (B, 2), mm.
@@ -112,7 +115,9 @@ def _views(centers, rotation, field_of_view, heatmap_size, uniform) -> Views:
         [torch.where(which, shrink, ones), torch.where(which, ones, shrink)], dim=-1
     )
     image_size = network * fraction
-    focal = 0.5 * image_size.amax(dim=-1) / torch.tan(field_of_view / 2)
+    fisheye = (uniform(0, 1, count, 1) < _FISHEYE_SHARE).expand(count, view_count)
+    half_angle = field_of_view / 2
+    focal = 0.5 * image_size.amax(dim=-1) / torch.where(fisheye, half_angle, half_angle.tan())
     K = torch.zeros(count, view_count, 3, 3, device=centers.device)
     K[..., 0, 0] = focal
     K[..., 1, 1] = focal
@@ -120,16 +125,19 @@ def _views(centers, rotation, field_of_view, heatmap_size, uniform) -> Views:
     K[..., 2, 2] = 1.0
     distortion = torch.zeros(count, view_count, 8, device=centers.device)
     distorted = (uniform(0, 1, count, 1) < 0.4).float()
-    distortion[..., 0] = distorted * uniform(-0.25, 0.05, count, view_count)
-    k1 = distortion[..., 0]
+    # Real lenses do not fold back inside their image: the corner is this far from the axis.
+    corner = 0.5 * image_size.norm(dim=-1) / focal
+    k1 = (distorted * uniform(-0.25, 0.05, count, view_count)).maximum(-0.14 / corner.square())
+    distortion[..., 0] = torch.where(fisheye, 0.0, k1)
     valid = torch.where(k1 < -1e-6, (-1 / (3 * k1.clamp(max=-1e-6))).sqrt(), torch.inf)
+    valid = torch.where(fisheye, FISHEYE_LIMIT, valid)
     affine = torch.zeros(count, view_count, 2, 3, device=centers.device)
     affine[..., 0, 0] = affine[..., 1, 1] = 1 / NETWORK_STRIDE
     affine[..., 2] = (network - image_size) / 2 / NETWORK_STRIDE
     return Views(
         K=K,
         distortion=distortion,
-        fisheye=torch.zeros(count, view_count, device=centers.device),
+        fisheye=fisheye.float(),
         R=rotation,
         C=centers,
         image_size=image_size,
