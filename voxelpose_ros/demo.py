@@ -40,6 +40,8 @@ from voxelpose_ros import bringup, conversions, process, topics
 from voxelpose_ros.msg import Keypoints2DArray, SkeletonArray
 
 _QUEUE = 1000
+# Of the latency, what passes before the estimator has a moment (see EstimationWorker).
+_WAITS = ("transport", "waiting", "queue")
 _LAST_WORDS_S = 3.0
 _GRACE_S = 15.0
 # Recordings of a higher rate become slow motion.
@@ -100,12 +102,28 @@ class Listener(Node):
 
     def stage_medians_ms(self) -> dict[str, float]:
         """Median milliseconds of each stage, from the last diagnostics."""
+        return {
+            stage: ms
+            for stage, ms in self._medians_ms().items()
+            if stage not in ("latency", "total", *_WAITS)
+        }
+
+    def latency_parts_ms(self) -> dict[str, float]:
+        """Median milliseconds of what lies between a moment and its skeletons."""
+        medians = self._medians_ms()
+        if not medians:
+            return {}
+        inference = medians["total"] - medians["publish"]
+        waits = {part: medians[part] for part in _WAITS}
+        return {**waits, "inference": inference, "publishing": medians["publish"]}
+
+    def _medians_ms(self) -> dict[str, float]:
         status = self.diagnostics.get(f"{bringup.NODE_NAME}: estimator", DiagnosticStatus())
         suffix = " p50 ms"
         return {
             item.key.removesuffix(suffix): float(item.value)
             for item in status.values
-            if item.key.endswith(suffix) and item.key not in ("latency p50 ms", "total p50 ms")
+            if item.key.endswith(suffix)
         }
 
     def problems(self) -> list[str]:
@@ -291,12 +309,14 @@ def _report_lines(
     rig: Rig, report: RunReport, views: Counter[int], listener: Listener, output: Path
 ) -> list[str]:
     latency = listener.value("latency p50 ms"), listener.value("latency p95 ms")
+    parts = ", ".join(f"{part} {ms:.0f}" for part, ms in listener.latency_parts_ms().items())
     lines = [
         f"rig           {rig.name}: {len(rig)} cameras, {rig.source}",
         f"weights       {listener.value('weights')} on {listener.value('device')}",
         *report.lines(),
         "cameras       " + ", ".join(f"{n} in {c} frames" for n, c in sorted(views.items())),
-        f"latency       {latency[0]} ms median, {latency[1]} ms p95, from stamp to skeletons",
+        f"latency       {latency[0]} ms median, {latency[1]} ms p95, from stamp to skeletons; "
+        f"medians: {parts}",
         f"messages      {len(listener.skeletons)} SkeletonArray, {len(listener.drawn)} MarkerArray "
         "with people",
     ]

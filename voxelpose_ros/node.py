@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
@@ -158,15 +158,19 @@ class VoxelPoseNode(LifecycleNode):
         if settings.calibration == "rig_file":
             self._calibration: Calibration = RigFile(settings.rig_file, settings.load_rig)
             rig = self._calibration.poll()
-            self._topics = settings.camera_topics(rig.names)
+            self._topics = self._resolved(settings.camera_topics(rig.names))
             return rig
         if not settings.cameras:
             raise InputError("parameter 'cameras' is empty, expected the names of the cameras")
-        self._topics = settings.camera_topics(settings.cameras)
+        self._topics = self._resolved(settings.camera_topics(settings.cameras))
         frame = settings.frame_id or WORLD_FRAME
         self._calibration = TopicCalibration(self, self._topics, frame)
         acquired.callback(self._calibration.close)
         return None
+
+    def _resolved(self, camera_topics: Mapping[str, str]) -> dict[str, str]:
+        """The topics by their full names, which diagnostics tell."""
+        return {name: self.resolve_topic_name(topic) for name, topic in camera_topics.items()}
 
     def _activate(self) -> None:
         with ExitStack() as acquired:
