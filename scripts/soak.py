@@ -3,8 +3,8 @@
 
     python3 scripts/soak.py [--seconds 900] [--out FILE]
 
-needs this package (`. install/setup.bash`). Five simulated cameras of the Shelf rig publish 2D
-keypoints at 25 Hz; the node estimates with the shipped weights on the CPU. Every few seconds faults
+needs this package (`. install/setup.bash`). Simulated cameras of the Shelf rig publish 2D keypoints
+at 25 Hz; the node estimates with the shipped weights on the CPU. Every few seconds faults
 begin: cameras die, jitter, hold their messages back and release them at once, send rubbish or
 everything twice; all clocks jump; the node gets no CPU. Then follows a calm while, in which every
 camera must be in the sets again within a second. Ends with exit code 1 when the node died or fell
@@ -28,6 +28,7 @@ from pathlib import Path
 
 import numpy as np
 import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.executors import SingleThreadedExecutor
 from std_msgs.msg import Header
 
@@ -67,11 +68,14 @@ class Cameras:
 
     node: rclpy.node.Node
     source: random.Random
+    count: int
     shift_ns: int = 0
     faults: list[Fault] = field(default_factory=list)
 
     def __post_init__(self):
-        self.rig = load_rig(find_resource("config/rigs/shelf.yaml"))
+        rig = load_rig(find_resource("config/rigs/shelf.yaml"))
+        self.rig = rig.select(rig.names[: self.count])
+        self.sent = dict.fromkeys(self.rig.names, 0)
         people = WalkingPeople(walking_space(self.rig), 2)
         noise = np.random.default_rng(0)
         self._recording = {camera.name: [] for camera in self.rig.cameras}
@@ -101,15 +105,19 @@ class Cameras:
                 continue
             self._release(name)
             for _ in range(1 + ("twice" in kinds)):
-                self._publishers[name].publish(message)
+                self._send(name, message)
         return stamp
+
+    def _send(self, name: str, message: Keypoints2DArray) -> None:
+        self.sent[name] += 1
+        self._publishers[name].publish(message)
 
     def _release(self, name: str) -> None:
         for moment, stamp in self._held[name]:
             message = self._recording[name][moment % _RECORDED_MOMENTS]
             # The message at hand may be the same one.
             kept, message.header.stamp = message.header.stamp, stamp
-            self._publishers[name].publish(message)
+            self._send(name, message)
             message.header.stamp = kept
         self._held[name].clear()
 
@@ -127,6 +135,7 @@ class Watch:
     noticed_s: list[float] = field(default_factory=list)
     missing_s: list[float] = field(default_factory=list)
     unnoticed: list[str] = field(default_factory=list)
+    diagnostics: dict[str, DiagnosticStatus] = field(default_factory=dict)
     _returned: dict[str, int] = field(default_factory=dict)
     _lacking: dict[str, int] = field(default_factory=dict)
 
@@ -154,6 +163,16 @@ class Watch:
             else:
                 self._lacking[camera] = stamp
 
+    def on_diagnostics(self, message: DiagnosticArray) -> None:
+        """Keep the last word on each camera."""
+        self.diagnostics |= {status.name: status for status in message.status}
+
+    def counts(self, camera: str) -> dict[str, int]:
+        """What became of the camera's messages, as the node says."""
+        status = self.diagnostics.get(f"voxelpose: {camera}", DiagnosticStatus())
+        wanted = ("received", "used", "late", "duplicate", "unmatched", "missed")
+        return {v.key: int(v.value) for v in status.values if v.key in wanted}
+
     def calm_is_over(self) -> None:
         """Whoever returned must have been seen, if anything came out at all."""
         for camera, since in self._returned.items():
@@ -166,23 +185,27 @@ class Watch:
 class Soak:
     """The node's process, the cameras, and the plan of faults."""
 
-    def __init__(self, seconds: float, seed: int, folder: Path):
+    def __init__(self, seconds: float, seed: int, cameras: int, folder: Path):
         self._seconds, self._source = seconds, random.Random(seed)
         self._log = folder / "node.txt"
         self.counts: Counter[str] = Counter()
         self._node = rclpy.create_node("soak")
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self._node)
-        self.cameras = Cameras(self._node, self._source)
+        self.cameras = Cameras(self._node, self._source, cameras)
         self.watch = Watch(self._node.get_clock())
         self._node.create_subscription(
             SkeletonArray, "/voxelpose/skeletons", self.watch.on_skeletons, 100
+        )
+        self._node.create_subscription(
+            DiagnosticArray, "/diagnostics", self.watch.on_diagnostics, 100
         )
         with self._log.open("w") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "voxelpose_ros.node", "--ros-args"]
                 + ["-p", f"rig_file:={find_resource('config/rigs/shelf.yaml')}"]
-                + ["-p", "input:=keypoints", "-p", "device:=cpu"]
+                + ["-p", f"cameras:=[{', '.join(self.cameras.rig.names)}]"]
+                + ["-p", "input:=keypoints", "-p", "device:=cpu", "-p", "queue_depth:=25"]
                 + ["-p", "recenter:=false", "-p", "refine:=false"],
                 env={**os.environ, "OMP_NUM_THREADS": "1"},
                 stdout=log,
@@ -195,6 +218,7 @@ class Soak:
         while self.watch.outputs == 0 and self.process.poll() is None:
             moment = self._tick(moment)
         start = time.monotonic()
+        self.watch.memory_mb.clear()
         while self._alive(start):
             until = time.monotonic() + self._begin_faults()
             while time.monotonic() < until and self._alive(start):
@@ -297,6 +321,9 @@ class Soak:
                 round(float(np.median(after)), 1),
             ],
             "memory_growth": round(growth, 4),
+            "memory_mb_every_minute": [round(mb) for mb in watch.memory_mb[::60]],
+            "sent": self.cameras.sent,
+            "messages": {name: watch.counts(name) for name in self.cameras.rig.names},
             "alive_at_end": self.process.poll() is None,
             "fell_silent": time.monotonic() - watch.last_output_s > SILENT_FOR_S,
             "tracebacks": self._log.read_text().count("Traceback"),
@@ -306,6 +333,7 @@ class Soak:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seconds", type=float, default=900.0)
+    parser.add_argument("--cameras", type=int, default=5, help="of the five, 3 to 5")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--memory-growth", type=float, default=0.02, help="largest that passes, after warm-up"
@@ -317,7 +345,7 @@ def main() -> int:
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     rclpy.init()
     with tempfile.TemporaryDirectory() as folder:
-        soak = Soak(arguments.seconds, arguments.seed, Path(folder))
+        soak = Soak(arguments.seconds, arguments.seed, arguments.cameras, Path(folder))
         try:
             soak.run()
             report = soak.report()
