@@ -95,7 +95,11 @@ def run_ours(events: Sequence[Event], cameras: int, slop_ms: float) -> dict[str,
         lambda found: sets.append([m.header.moment for m in found.messages if m is not None])
     )
     polls = range(events[0].arrival_ns, events[-1].arrival_ns + SECOND, _POLL)
-    timeline = heapq.merge(((t, None) for t in polls), ((e.arrival_ns, e) for e in events), key=lambda x: x[0])
+    timeline = heapq.merge(
+        ((poll, None) for poll in polls),
+        ((event.arrival_ns, event) for event in events),
+        key=lambda item: item[0],
+    )
     durations = []
     for now, event in timeline:
         start = time.thread_time_ns()

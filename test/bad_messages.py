@@ -28,7 +28,8 @@ def spoil_image(message, source):
     elif kind == 5:
         message.data = b""
     elif kind == 6:
-        message.encoding = source.choice(("", "h264", "BGR8", "64FC4", "bgr8 ", "\u00e9", "x" * 999))
+        unknown = ("", "h264", "BGR8", "64FC4", "bgr8 ", "\u00e9", "x" * 999)
+        message.encoding = source.choice(unknown)
     elif kind == 7:
         message.encoding = source.choice(("bgra8", "rgba8", "bgr16", "32FC3", "16UC1", "yuv422"))
     else:

@@ -15,10 +15,9 @@ SOAK = Path(__file__).resolve().parents[1] / "scripts" / "soak.py"
 def test_the_node_survives_twenty_seconds_of_faults(tmp_path):
     out = tmp_path / "soak.json"
     # Memory is flat only after minutes; here it must not run away.
-    command = [sys.executable, str(SOAK), "--seconds", "20", "--cameras", "3", "--memory-growth", "0.5"]
-    ended = subprocess.run(
-        [*command, "--out", str(out)], capture_output=True, text=True, timeout=400
-    )
+    options = "--seconds 20 --cameras 3 --memory-growth 0.5".split()
+    command = [sys.executable, str(SOAK), *options, "--out", str(out)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=400)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     report = json.loads(out.read_text())
     assert report["outputs"] > 3

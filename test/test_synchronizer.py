@@ -462,7 +462,7 @@ def test_few_cameras_with_much_jitter_lose_next_to_nothing():
 
 
 def best_partition(events, slop):
-    """The exhaustive matcher: all ways to put messages together, the fewest sets, then the tightest.
+    """The exhaustive matcher: of all ways to put messages together the fewest, tightest sets.
 
     Sets hold one message of a camera and spread at most `slop`; messages are (camera, stamp).
     """

@@ -16,7 +16,7 @@ def declared_size(data: bytes) -> tuple[int, int] | None:
         return width, height
     position = 2 if data[:2] == b"\xff\xd8" else len(data)
     while position + 9 <= len(data) and data[position] == 0xFF:
-        marker, length = data[position + 1], struct.unpack(">H", data[position + 2 : position + 4])[0]
+        marker, length = struct.unpack(">BH", data[position + 1 : position + 4])
         # Start of frame, of any kind of coding; C4, C8 and CC are tables.
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             height, width = struct.unpack(">HH", data[position + 5 : position + 9])

@@ -51,7 +51,9 @@ class TrackerSettings(BaseModel):
         "skeleton, mm; it widens while the person is unseen.",
     )
     max_age_s: float = Field(
-        2.0, gt=0, description="A person unseen for longer, and for max_missed moments, gets a new id."
+        2.0,
+        gt=0,
+        description="A person unseen for longer, and for max_missed moments, gets a new id.",
     )
     max_missed: int = Field(
         3, ge=0, description="A person missing in more moments, and for max_age_s, gets a new id."
@@ -63,8 +65,8 @@ class TrackerSettings(BaseModel):
     joint_noise_mm: float = Field(
         60.0,
         gt=0,
-        description="Noise expected of a joint's coordinates, mm: more makes velocities and smoothed "
-        "joints calmer and later.",
+        description="Noise expected of a joint's coordinates, mm: more makes velocities and "
+        "smoothed joints calmer and later.",
     )
 
 

@@ -130,7 +130,8 @@ def _through_cv_bridge(message: Image) -> np.ndarray:
     # cv_bridge raises whatever it meets inside, of any type.
     except Exception:
         raise InputError(
-            f"encoding {_shown(message.encoding)} is unknown, expected one of {', '.join(_ENCODINGS)}"
+            f"encoding {_shown(message.encoding)} is unknown, expected one of "
+            f"{', '.join(_ENCODINGS)}"
         ) from None
     return image
 
@@ -428,7 +429,9 @@ def keypoints_from_message(
             values are not finite, or there are more than 100 people.
     """
     if message.camera and message.camera != camera.name:
-        raise InputError(f"keypoints are of camera {_shown(message.camera)}, expected '{camera.name}'")
+        raise InputError(
+            f"keypoints are of camera {_shown(message.camera)}, expected '{camera.name}'"
+        )
     if message.joint_set != joint_set.name:
         raise InputError(f"joint set is {_shown(message.joint_set)}, expected '{joint_set.name}'")
     check_image_size((message.image_width, message.image_height), camera)

@@ -169,8 +169,10 @@ class _Beat:
         """Whether two times are of different moments."""
         if not self._period or abs(first_ns - second_ns) < self._period / 8:
             return False
-        beats = [round((time_ns - self._origin) / self._period) for time_ns in (first_ns, second_ns)]
-        return beats[0] != beats[1]
+        return self._beat_of(first_ns) != self._beat_of(second_ns)
+
+    def _beat_of(self, time_ns: int) -> int:
+        return round((time_ns - self._origin) / self._period)
 
 
 class Synchronizer:

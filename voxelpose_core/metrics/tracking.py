@@ -113,13 +113,14 @@ class TrackingEvaluation:
         """The metrics of all moments so far."""
         truths, tracks = sum(self._truths.values()), sum(self._tracks.values())
         errors = self._misses + self._false_positives + self._switches
+        agreeing = 2.0 * self._most_agreeing()
         return TrackingMetrics(
             truths=truths,
             misses=self._misses,
             false_positives=self._false_positives,
             switches=self._switches,
             mota=1.0 - errors / truths if truths else float("nan"),
-            idf1=2.0 * self._most_agreeing() / (truths + tracks) if truths + tracks else float("nan"),
+            idf1=agreeing / (truths + tracks) if truths + tracks else float("nan"),
         )
 
     def _most_agreeing(self) -> int:
