@@ -1,5 +1,7 @@
 """PoseEstimator with the shipped weights: people whom nobody trained on, in a rig never seen."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -122,6 +124,24 @@ def test_warm_up_changes_nothing(estimator, rig):
     after = estimator.estimate_keypoints(keypoints)
     for one, other in zip(before.skeletons, after.skeletons, strict=True):
         np.testing.assert_allclose(one.joints, other.joints, atol=1e-3)
+
+
+def test_a_new_calibration_is_that_of_a_new_estimator(estimator, rig):
+    persons = people()
+    shift = np.array([800.0, -300.0, 0.0])
+    moved = dataclasses.replace(
+        rig,
+        cameras=tuple(dataclasses.replace(c, C=c.C + shift) for c in rig.cameras),
+        space=Space(rig.space.center + shift, rig.space.size),
+    )
+    keypoints = keypoints_of(rig, persons)
+    found = estimator.recalibrated(moved).estimate_keypoints(keypoints)
+    expected = estimator.estimate_keypoints(keypoints)
+    assert len(found.skeletons) == len(expected.skeletons) > 0
+    for one, other in zip(found.skeletons, expected.skeletons):
+        np.testing.assert_allclose(one.joints, other.joints + shift, atol=2.0)
+    with pytest.raises(InputError, match="has the cameras"):
+        estimator.recalibrated(rig.select(rig.names[:-1]))
 
 
 def test_description_says_what_runs(estimator):

@@ -10,6 +10,7 @@ pytest.importorskip("voxelpose_ros.msg", reason="the package's messages are not 
 
 from bad_messages import giant_png  # noqa: E402
 from builtin_interfaces.msg import Time  # noqa: E402
+from scipy.spatial.transform import Rotation  # noqa: E402
 from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
 from std_msgs.msg import Header  # noqa: E402
 
@@ -17,7 +18,7 @@ from voxelpose_core.errors import InputError  # noqa: E402
 from voxelpose_core.estimator import Skeleton  # noqa: E402
 from voxelpose_core.geometry.camera import Camera  # noqa: E402
 from voxelpose_core.image_headers import declared_size  # noqa: E402
-from voxelpose_core.skeletons import COCO17, PANOPTIC15  # noqa: E402
+from voxelpose_core.skeletons import COCO17, PANOPTIC15, get_joint_set  # noqa: E402
 from voxelpose_ros import conversions  # noqa: E402
 from voxelpose_ros.msg import Keypoints2D  # noqa: E402
 
@@ -251,6 +252,26 @@ def changed_info(camera, **changes):
 
 
 @pytest.mark.parametrize(
+    ("heading", "joint_set"), [(0, "coco17"), (70, "panoptic15"), (-160, "campus14")]
+)
+def test_a_bodys_frame_looks_where_the_person_does(heading, joint_set):
+    joint_set = get_joint_set(joint_set)
+    forward = np.array([np.cos(np.radians(heading)), np.sin(np.radians(heading)), 0.0])
+    left = np.array([-forward[1], forward[0], 0.0])
+    joints = np.tile([1000.0, 2000.0, 900.0], (len(joint_set), 1))
+    joints[joint_set.index("left_hip")] += 150.0 * left
+    joints[joint_set.index("right_hip")] -= 150.0 * left
+    ones = np.ones(len(joint_set))
+    person = Skeleton(joints, ones, ones.astype(bool), 0.9, track_id=7)
+    found = conversions.body_transform(person, joint_set, HEADER)
+    assert (found.child_frame_id, found.header) == ("body_7", HEADER)
+    place, q = found.transform.translation, found.transform.rotation
+    np.testing.assert_allclose([place.x, place.y, place.z], [1.0, 2.0, 0.9])
+    axes = Rotation.from_quat([q.x, q.y, q.z, q.w]).as_matrix()
+    np.testing.assert_allclose(axes, np.column_stack([forward, left, [0, 0, 1]]), atol=1e-9)
+
+
+@pytest.mark.parametrize(
     "lens",
     [
         {},
@@ -325,8 +346,6 @@ def test_a_camera_info_that_contradicts_the_rig_is_told(camera, changes, text):
 
 def test_the_camera_transform_takes_optical_points_to_the_world(camera):
     transform = conversions.camera_transform(camera, "map").transform
-    from scipy.spatial.transform import Rotation
-
     q, t = transform.rotation, transform.translation
     turn = Rotation.from_quat([q.x, q.y, q.z, q.w])
     world_mm = np.array([[4000.0, -2500.0, 1200.0]])

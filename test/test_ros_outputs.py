@@ -214,8 +214,8 @@ def test_overlays_are_drawn_for_whoever_listens_and_other_qualities_are_told(sta
     x, y = pixels[11:13].mean(axis=0).astype(int)
     assert np.ptp(picture[y - 20 : y + 20, x - 20 : x + 20].reshape(-1, 3), axis=0).max() > 50
     # camera2's messages never come, and its status says why.
-    silent = lambda: "nothing on /camera2/keypoints" in cameras.status("camera2").message  # noqa: E731
-    ros.spin_until(silent, "the silence of camera2")
+    silence = "nothing on /camera2/keypoints"
+    ros.spin_until(lambda: silence in cameras.status("camera2").message, "its silence")
     assert cameras.status("camera2").message.endswith(
         "(1 publishers there): a publisher there offers another reliability than is asked for"
     )

@@ -184,7 +184,7 @@ def panoptic(
 
     found = sorted(Path(sequence).glob("calibration_*.json"))
     if not found:
-        raise InputError(f"sequence '{sequence}' has no calibration_*.json, expected CMU Panoptic's")
+        raise InputError(f"sequence '{sequence}' has no calibration_*.json, expected one")
     shared = {"rig_file": str(found[0]), "cameras": list(cameras)}
     space = ",".join(f"{value:g}" for value in (*SPACE.center, *SPACE.size))
     node = {**shared, "space": space, **node_parameters}
@@ -213,7 +213,7 @@ def _panoptic_views(sequence: Path, cameras: Sequence[str]) -> dict[str, list[st
 
 
 def rviz(rig: str) -> list[Process]:
-    """RViz with people, cameras and space, in the rig's frame, and the transforms of its cameras."""
+    """RViz with people, cameras and space, in the rig's frame, and the cameras' transforms."""
     cameras = load_rig(rig)
     config = str(find_resource("rviz/voxelpose.rviz"))
     processes = [

@@ -1,4 +1,4 @@
-"""Where the node's calibration comes from: a rig file, or CameraInfo and TF; read anew on change."""
+"""Where the calibration comes from: a rig file, or CameraInfo and TF; read anew on change."""
 
 from __future__ import annotations
 

@@ -253,7 +253,7 @@ def camera_from_messages(name: str, info: CameraInfo, transform: TransformStampe
     position, rotation = transform.transform.translation, transform.transform.rotation
     quaternion = np.array([rotation.x, rotation.y, rotation.z, rotation.w])
     if not abs(np.linalg.norm(quaternion) - 1.0) < 1e-2:
-        raise InputError(f"transform of camera '{name}' has no rotation, expected a unit quaternion")
+        raise InputError(f"transform of '{name}' has no rotation, expected a unit quaternion")
     return Camera(
         name,
         (info.width, info.height),

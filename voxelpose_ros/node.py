@@ -206,7 +206,11 @@ class VoxelPoseNode(LifecycleNode):
             detector=None if settings.input == "keypoints" else settings.detector,
             space=settings.space,
             settings=settings.estimator,
+            precision=settings.precision,
         )
+        # A CPU compiles nothing, and a start that takes seconds longer gains nothing there.
+        if estimator.device.type == "cuda":
+            estimator.warm_up()
         self.get_logger().info(
             f"rig '{rig.name}' with {len(rig)} cameras ({rig.source}), space {estimator.space} mm, "
             f"weights '{settings.weights}' on {estimator.device}"

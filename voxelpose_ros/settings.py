@@ -14,6 +14,7 @@ from voxelpose_ros import topics
 from voxelpose_ros.parameters import Parameters
 
 INPUTS = ("image", "compressed", "keypoints")
+PRECISIONS = ("auto", "float32", "bfloat16")
 CALIBRATIONS = ("rig_file", "topics")
 
 
@@ -37,6 +38,7 @@ class NodeSettings:
     frame_id: str
     weights: str
     device: str
+    precision: str
     detector: str
     space: Space | None
     slop_ms: float
@@ -125,6 +127,12 @@ class NodeSettings:
             ),
             weights=p.text("weights", "universal", "Name or file of the 3D weights."),
             device=p.text("device", "auto", "auto, cpu or cuda:N."),
+            precision=p.text(
+                "precision",
+                "auto",
+                "Of the networks; auto: bfloat16 where the hardware multiplies it.",
+                PRECISIONS,
+            ),
             detector=p.text("detector", "movenet", "2D detector, for images."),
             space=Space.parse(space) if space else None,
             slop_ms=p.number(
