@@ -18,7 +18,9 @@ from sensor_msgs.msg import Image  # noqa: E402
 from visualization_msgs.msg import MarkerArray  # noqa: E402
 
 from voxelpose_core.errors import InputError  # noqa: E402
+from voxelpose_core.geometry.rig import load_rig  # noqa: E402
 from voxelpose_ros import conversions, topics  # noqa: E402
+from voxelpose_ros.calibration import RigFile  # noqa: E402
 from voxelpose_ros.msg import Keypoints2DArray, SkeletonArray  # noqa: E402
 from voxelpose_ros.node import VoxelPoseNode  # noqa: E402
 
@@ -219,6 +221,28 @@ def test_overlays_are_drawn_for_whoever_listens_and_other_qualities_are_told(sta
     assert cameras.status("camera2").message.endswith(
         "(1 publishers there): a publisher there offers another reliability than is asked for"
     )
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_a_calibration_is_read_when_it_changed(tmp_path, folder):
+    file = tmp_path / "rig" / "room.yaml"
+    file.parent.mkdir()
+    room_rig(file, cameras=2)
+    calibration = RigFile(file.parent if folder else file, lambda: load_rig(file))
+    assert calibration.poll().frame == "world"
+    assert calibration.poll() is None
+    text = file.read_text()
+    file.write_text(text.replace("frame: world", "frame: hall"))
+    assert calibration.poll().frame == "hall"
+    file.unlink()
+    with pytest.raises(InputError, match="does not exist"):
+        calibration.poll()
+    assert calibration.poll() is None
+    file.write_text(text.replace("camera1", "another"))
+    with pytest.raises(InputError, match="other cameras need a reconfigure"):
+        calibration.poll()
+    file.write_text(text)
+    assert calibration.poll().frame == "world"
 
 
 @pytest.mark.parametrize(

@@ -42,10 +42,10 @@ class Calibration(Protocol):
 
 
 class RigFile:
-    """A calibration file.
+    """A calibration file, or a folder of files.
 
     Args:
-        path: the file.
+        path: the file or folder.
         load: reads the rig; called again when the file has changed.
     """
 
@@ -53,7 +53,7 @@ class RigFile:
         self._path = Path(path)
         self._load = load
         self._names: tuple[str, ...] = ()
-        self._mark: tuple[int, ...] | None = ()
+        self._mark: list[tuple] | None = None
 
     def poll(self) -> Rig | None:
         """See `Calibration.poll`."""
@@ -73,12 +73,16 @@ class RigFile:
     def close(self) -> None:
         """See `Calibration.close`."""
 
-    def _modified(self) -> tuple[int, ...] | None:
-        try:
-            status = self._path.stat()
-        except OSError:
-            return None
-        return status.st_mtime_ns, status.st_size, status.st_ino
+    def _modified(self) -> list[tuple]:
+        """What tells one version from the next; nothing of what does not exist."""
+        marks = []
+        for file in sorted((self._path, *self._path.glob("*"))):
+            try:
+                status = file.stat()
+            except OSError:
+                continue
+            marks.append((file.name, status.st_mtime_ns, status.st_size, status.st_ino))
+        return marks
 
 
 class TopicCalibration:
