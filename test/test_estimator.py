@@ -117,6 +117,19 @@ def test_people_in_several_calls_of_the_pose_net(rig, monkeypatch):
         np.testing.assert_allclose(one.joints, other.joints, atol=0.5)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("precision", ["float32", "auto"])
+def test_a_gpu_finds_the_same_people(rig, precision):
+    keypoints = keypoints_of(rig, people())
+    answers = [
+        PoseEstimator(rig, device=device, detector=None, precision=p).estimate_keypoints(keypoints)
+        for device, p in (("cpu", "float32"), ("cuda", precision))
+    ]
+    assert len(answers[0].skeletons) == len(answers[1].skeletons) == 2
+    for one, other in zip(*(answer.skeletons for answer in answers), strict=True):
+        assert np.linalg.norm(one.joints - other.joints, axis=1).max() < 2.0
+
+
 def test_warm_up_changes_nothing(estimator, rig):
     keypoints = keypoints_of(rig, people())
     before = estimator.estimate_keypoints(keypoints)

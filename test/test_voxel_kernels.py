@@ -1,5 +1,6 @@
 """The compiled voxel kernels give the reference's values and gradients, on every device here."""
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -9,17 +10,41 @@ import torch
 import torch.nn.functional as F
 
 from voxelpose_core.datasets.random_rigs import sample_rigs, sample_spaces
-from voxelpose_core.voxel import Views, feature_volumes, implementation, native, torch_reference
+from voxelpose_core.voxel import (
+    Views,
+    feature_volumes,
+    implementation,
+    kernels,
+    native,
+    op,
+    torch_reference,
+    unchanged_heatmaps,
+)
 
 HEATMAP = (48, 32)
-DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+GPUS = ["cuda"] if torch.cuda.is_available() else []
 
 
-@pytest.fixture(params=DEVICES)
-def device(request):
-    if implementation(request.param) == native.REFERENCE:
-        pytest.skip(f"no compiler for the kernel of {request.param}")
-    return torch.device(request.param)
+class Items:
+    """The code of the CUDA kernel, which the CPU's library runs item after item."""
+
+    def __init__(self, library):
+        self.library = library
+
+    def __getattr__(self, function):
+        return getattr(self.library, function.replace("voxel_", "items_"))
+
+
+@pytest.fixture(params=["cpu", "cuda items on cpu", *GPUS])
+def device(request, monkeypatch):
+    name = request.param.split()[-1]
+    kernel = native.kernel_for(torch.device(name))
+    if kernel is None:
+        pytest.skip(f"no compiler for the kernel of {name}")
+    if request.param == "cuda items on cpu":
+        items = native.Kernel("items", Items(kernel.library), kernel.dtypes)
+        monkeypatch.setattr(op, "kernel_for", lambda device: items)
+    return torch.device(name)
 
 
 def scenes(view_count, joints, batch=2, seed=0):
@@ -235,6 +260,37 @@ def test_arguments_that_do_not_go_together(change, words):
     }
     with pytest.raises(ValueError, match=words):
         feature_volumes(**{**arguments, **change})
+
+
+def test_the_cuda_kernel_compiles(tmp_path, monkeypatch):
+    monkeypatch.setenv("VOXELPOSE_KERNELS", str(tmp_path))
+    try:
+        kernels._nvcc()
+    except kernels.BuildError as error:
+        pytest.skip(str(error))
+    library = ctypes.CDLL(str(kernels.cuda_library((9, 0))))
+    for function in ("voxel_pack", "voxel_forward", "voxel_backward", "voxel_unpack"):
+        assert getattr(library, function)
+
+
+def test_unchanged_heatmaps_are_read_in_once(monkeypatch):
+    kernel = native.kernel_for(torch.device("cpu"))
+    if kernel is None:
+        pytest.skip("no compiler")
+    heatmaps, views = scenes(3, 5)
+    calls = []
+    call = native.Kernel.call
+    monkeypatch.setattr(
+        native.Kernel, "call", lambda self, name, *a: (calls.append(name), call(self, name, *a))
+    )
+    with unchanged_heatmaps():
+        first = feature_volumes(heatmaps, views, *boxes(), SIZE, VOXELS)
+        again = feature_volumes(heatmaps, views, *boxes(), SIZE, VOXELS)
+        other = feature_volumes(heatmaps + 0.1, views, *boxes(), SIZE, VOXELS)
+    heatmaps += 0.1
+    after = feature_volumes(heatmaps, views, *boxes(), SIZE, VOXELS)
+    assert calls.count("voxel_pack") == 3
+    assert torch.equal(first, again) and torch.equal(after, other) and not torch.equal(first, after)
 
 
 def in_process(script, **environment):

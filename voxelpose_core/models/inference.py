@@ -62,7 +62,7 @@ class FoldedV2V(nn.Module):
         super().__init__()
         front, first = net.front_layers
         body = net.encoder_decoder
-        self.front = FoldedConv(*front.block[:2], dtype)
+        self.front = FoldedConv(front.block[0], front.block[1], dtype)
         self.first = FoldedResidual(first, dtype)
         for name, child in body.named_children():
             if isinstance(child, ResidualBlock):
@@ -82,13 +82,15 @@ class FoldedV2V(nn.Module):
 
     def features(self, x: torch.Tensor) -> torch.Tensor:
         """(N, 32, X, Y, Z) of `dtype`: all but the last convolution."""
-        x = self.first(self.front(x, relu=True))
+        x = self.first(self.front(x))
+        below = self.pool(x)
         fine = self.skip_res1(x)
-        x = self.encoder_res1(self.pool(x))
+        x = self.encoder_res1(below)
+        below = self.pool(x)
         middle = self.skip_res2(x)
-        x = self.mid_res(self.encoder_res2(self.pool(x)))
-        x = self.decoder_upsample2(self.decoder_res2(x)) + middle
-        return self.decoder_upsample1(self.decoder_res1(x)) + fine
+        x = self.mid_res(self.encoder_res2(below))
+        x = self.decoder_upsample2(self.decoder_res2(x)).add_(middle)
+        return self.decoder_upsample1(self.decoder_res1(x)).add_(fine)
 
 
 class FoldedPoseNet(nn.Module):
@@ -109,17 +111,21 @@ class FoldedPoseNet(nn.Module):
 
 
 class FoldedResidual(nn.Module):
-    """ResidualBlock for inference."""
+    """ResidualBlock for inference. Where input and output have the same shape, it overwrites the
+    input: volumes are large."""
 
     def __init__(self, block: ResidualBlock, dtype: torch.dtype):
         super().__init__()
         branch = block.res_branch
         self.first = FoldedConv(branch[0], branch[1], dtype)
         self.second = FoldedConv(branch[3], branch[4], dtype)
-        self.skip = FoldedConv(*block.skip_con, dtype) if len(block.skip_con) else nn.Identity()
+        self.skip = None
+        if len(block.skip_con):
+            self.skip = FoldedConv(block.skip_con[0], block.skip_con[1], dtype, relu=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.second(self.first(x, relu=True), relu=True, add=self.skip(x))
+        skip = x if self.skip is None else self.skip(x)
+        return self.second.onto(skip, self.first(x))
 
 
 class FoldedUpsample(nn.Module):
@@ -135,36 +141,41 @@ class FoldedUpsample(nn.Module):
 
 
 class FoldedConv(nn.Module):
-    """A convolution with its batch norm folded in, and what follows it."""
+    """A convolution with its batch norm folded in, and the ReLU after it."""
 
-    def __init__(self, conv: nn.Conv3d, norm: nn.BatchNorm3d, dtype: torch.dtype):
+    def __init__(
+        self, conv: nn.Conv3d, norm: nn.BatchNorm3d, dtype: torch.dtype, relu: bool = True
+    ):
         super().__init__()
         folded = nn.utils.fuse_conv_bn_eval(conv, norm)
         weight = folded.weight.to(dtype).contiguous(memory_format=torch.channels_last_3d)
-        self.padding = conv.padding
+        self.padding, self.relu = conv.padding, relu
         self.register_buffer("weight", weight)
         self.register_buffer("bias", folded.bias.to(dtype))
 
-    def forward(
-        self, x: torch.Tensor, relu: bool = False, add: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """relu(conv(x) + add), either left out where not asked for."""
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """relu(conv(x))."""
         if _fuses(x):
-            return self._fused(x, relu, add)
+            after = "relu" if self.relu else "none"
+            return torch.ops.mkldnn._convolution_pointwise(x, *self._geometry, after, [], "")
         x = F.conv3d(x, self.weight, self.bias, padding=self.padding)
-        x = x if add is None else x.add_(add)
-        return x.relu_() if relu else x
+        return x.relu_() if self.relu else x
 
-    def _fused(self, x, relu, add):
-        """One call of oneDNN, through the operators that torch.compile lowers to on CPUs."""
-        ones, after = (1, 1, 1), "relu" if relu else "none"
-        geometry = (self.weight, self.bias, self.padding, ones, ones, 1)
-        if add is None:
-            return torch.ops.mkldnn._convolution_pointwise(x, *geometry, after, [], "")
-        after = "relu" if relu else None
-        return torch.ops.mkldnn._convolution_pointwise.binary(
-            x, add, *geometry, "add", 1.0, after, [], ""
-        )
+    def onto(self, sum: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        """relu(conv(x) + sum), written into `sum`."""
+        if _fuses(x):
+            after = "relu" if self.relu else None
+            return torch.ops.mkldnn._convolution_pointwise_.binary(
+                sum, x, *self._geometry, "add", 1.0, after, [], ""
+            )
+        sum.add_(F.conv3d(x, self.weight, self.bias, padding=self.padding))
+        return sum.relu_() if self.relu else sum
+
+    @property
+    def _geometry(self) -> tuple:
+        """Arguments of oneDNN's fused convolutions: the operators that torch.compile lowers to."""
+        ones = (1, 1, 1)
+        return self.weight, self.bias, self.padding, ones, ones, 1
 
 
 def _fuses(x: torch.Tensor) -> bool:

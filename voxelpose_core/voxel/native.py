@@ -67,7 +67,7 @@ class Kernel:
         addresses = [
             ctypes.c_void_p(p.data_ptr()) if isinstance(p, torch.Tensor) else p for p in pointers
         ]
-        if self.name == "cpp":
+        if self.name != "cuda":
             getattr(self.library, function)(
                 ctypes.byref(arguments), *addresses, ctypes.c_int(torch.get_num_threads())
             )
@@ -242,12 +242,18 @@ class Volumes:
         gradient = gradient.float().contiguous(memory_format=self._memory_format)
         packed = torch.zeros_like(self.tensors[0])
         if gradient.numel():
-            boxes, _, *voxels = self.shape
-            scaled = torch.empty(boxes, *voxels, packed.shape[-1], device=self.device)
-            kernel.call("voxel_backward", self.problem, gradient, scaled, packed)
+            self._scatter(kernel, gradient, packed)
         result = torch.empty(self.heatmap_shape, device=self.device)
         kernel.call("voxel_unpack", self.problem, packed, result)
         return result
+
+    def _scatter(self, kernel: Kernel, gradient: torch.Tensor, packed: torch.Tensor) -> None:
+        if kernel.name != "cpp":
+            kernel.call("voxel_backward", self.problem, gradient, packed)
+            return
+        boxes, _, *voxels = self.shape
+        scaled = torch.empty(boxes, *voxels, packed.shape[-1])
+        kernel.call("voxel_backward", self.problem, gradient, scaled, packed)
 
     @property
     def device(self) -> torch.device:

@@ -83,15 +83,6 @@ inline void mean_of(const VoxelProblem& problem, const float* scene_heatmaps, co
   for (int j = 0; j < kJoints; ++j) mean[j] *= taps.inverse_weight[i];
 }
 
-inline uint16_t to_bfloat16(float value) {  // to nearest even; values are in [0, 1]
-  uint32_t bits;
-  std::memcpy(&bits, &value, sizeof bits);
-  return static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
-}
-
-inline void store(float value, float* place) { *place = value; }
-inline void store(float value, uint16_t* place) { *place = to_bfloat16(value); }
-
 // Averages kJoints joints from `joint` on, of which `used` are real, and writes them.
 template <int kJoints, typename Element>
 void average(const VoxelProblem& problem, const Taps& taps, int64_t box, int64_t first, int count,
@@ -104,7 +95,7 @@ void average(const VoxelProblem& problem, const Taps& taps, int64_t box, int64_t
     alignas(64) Element rounded[kJoints];
     mean_of<kJoints>(problem, heatmaps, taps, i, mean);
     for (int j = 0; j < kJoints; ++j)
-      store(std::min(std::max(mean[j], 0.0f), 1.0f), &rounded[j]);
+      voxel_store(std::min(std::max(mean[j], 0.0f), 1.0f), &rounded[j]);
     if (problem.channels_last)
       std::memcpy(volume + voxel_place(problem, box, first + i, joint), rounded,
                   used * sizeof(Element));

@@ -4,8 +4,10 @@
 
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 
 #ifdef __CUDACC__
+#include <cuda_fp16.h>
 #define VOXEL_FUNCTION __host__ __device__ inline
 #else
 #define VOXEL_FUNCTION inline
@@ -148,3 +150,14 @@ VOXEL_FUNCTION int64_t voxel_place(const VoxelProblem& problem, int64_t box, int
   return problem.channels_last ? (box * count + index) * problem.joints + joint
                                : (box * problem.joints + joint) * count + index;
 }
+
+// Elements of volumes. bfloat16 is rounded to nearest even; the values are in [0, 1].
+VOXEL_FUNCTION void voxel_store(float value, float* place) { *place = value; }
+VOXEL_FUNCTION void voxel_store(float value, uint16_t* place) {
+  uint32_t bits;
+  memcpy(&bits, &value, sizeof bits);
+  *place = static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+#ifdef __CUDACC__
+VOXEL_FUNCTION void voxel_store(float value, __half* place) { *place = __float2half_rn(value); }
+#endif

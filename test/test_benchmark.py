@@ -1,0 +1,76 @@
+"""What the benchmark compares with is the same computation, and the benchmark runs."""
+
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from voxelpose_core.voxel import torch_reference
+
+TRAINING = Path(__file__).resolve().parents[1] / "training"
+
+
+@pytest.fixture(scope="module")
+def benchmark():
+    sys.path.insert(0, str(TRAINING))
+    try:
+        yield importlib.import_module("benchmark")
+    finally:
+        sys.path.remove(str(TRAINING))
+
+
+@pytest.fixture(scope="module")
+def scene(benchmark):
+    return benchmark.Scene(benchmark.Setup((20, 16, 8), (12, 8, 16), 3, 2), torch.device("cpu"))
+
+
+def test_the_plain_loop_computes_the_reference_s_volumes(benchmark, scene):
+    voxels, size = (12, 8, 16), (2000.0, 1500.0, 1800.0)
+    centers = scene.centers + torch.tensor([300.0, -200, 100])
+    index = torch.zeros(len(centers), dtype=torch.long)
+    expected = torch_reference.feature_volumes(
+        scene.heatmaps, scene.views, centers, index, size, voxels, count_points_behind=True
+    )
+    maps = list(scene.heatmaps.unbind(1))
+    for center, volume in zip(centers, expected, strict=True):
+        plain = benchmark.plain_volume(maps, scene.views, center, size, voxels)[0]
+        assert volume.max() > 0.1
+        assert ((plain - volume).abs() > 1e-3).float().mean() < 2e-3
+
+
+def test_the_plain_frame_gives_the_model_s_poses(benchmark, scene):
+    plain = benchmark.plain_frame(scene.model, scene.heatmaps, scene.views, scene.grid, 2)
+    estimator = scene.estimator("float32", recenter=False, refine=False)
+    with torch.inference_mode():
+        proposals = estimator.model.propose(scene.heatmaps, scene.views, scene.grid, -1e9, 2)
+        ours = estimator._poses(scene.heatmaps, scene.views, proposals.centers[0])
+    assert plain.shape == (2, 17, 3)
+    torch.testing.assert_close(ours, plain, rtol=0, atol=2.0)
+
+
+def test_frames_are_measured_and_compared(benchmark, scene):
+    bench = benchmark.Benchmark(torch.device("cpu"), seconds=0.0, shrink=8)
+    estimator = scene.estimator("float32", recenter=False, refine=False)
+    times, stages = bench.time_frames(estimator, scene)
+    assert len(times.values) == 2 and min(times.values) > 0
+    assert set(stages) == {"proposals", "poses"}
+    found = benchmark.accuracy(estimator, estimator, scene)
+    assert found["found"] == 0 or found["from_float32_max_mm"] == 0
+
+
+def test_the_benchmark_runs(tmp_path):
+    out = tmp_path / "numbers.json"
+    command = [sys.executable, TRAINING / "benchmark.py", "--out", out, "--shrink", "8"]
+    done = subprocess.run(
+        [*command, "--device", "cpu", "--threads", "1", "--seconds", "0", "--only", "kernel"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(out.read_text())["kernel"]
+    assert {row["grid"] for row in rows} >= {"campus proposals", "small people"}
+    assert all(row["ours"] > 0 for row in rows) and "campus proposals" in done.stdout
