@@ -106,7 +106,6 @@ SIZE, VOXELS = (2500.0, 2000.0, 1800.0), (12, 8, 20)
 @pytest.mark.parametrize("view_count, joints", [(1, 17), (2, 1), (3, 15), (5, 8), (16, 17), (2, 41)])
 def test_random_rigs(device, view_count, joints):
     heatmaps, views = scenes(view_count, joints, seed=view_count)
-    assert views.distortion.abs().max() > 0 or view_count < 3
     assert_same(*both(device, heatmaps, views, *boxes(), SIZE, VOXELS))
 
 

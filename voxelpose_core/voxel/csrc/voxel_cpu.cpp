@@ -29,16 +29,16 @@ struct Taps {
   explicit Taps(const VoxelProblem& problem) : views(problem.view_count) {}
 };
 
-template <bool kFisheye>
-void look(const VoxelView& view, const VoxelProblem& problem, int count, Taps& taps,
-          Taps::View& out) {
+template <VoxelLens kLens>
+void look_through(const VoxelView& view, const VoxelProblem& problem, int count, const Taps& taps,
+                  Taps::View& out) {
   const bool behind = problem.count_points_behind != 0;
   const int height = problem.heatmap_height, width = problem.heatmap_width;
 #pragma omp simd
   for (int i = 0; i < count; ++i) {
     float u, v;
     const bool seen =
-        voxel_project<kFisheye>(view, taps.x[i], taps.y[i], taps.z[i], behind, u, v);
+        voxel_project<kLens>(view, taps.x[i], taps.y[i], taps.z[i], behind, u, v);
     const VoxelTap tap = voxel_tap(u, v, seen, height, width);
     out.pixel[i] = tap.pixel;
     for (int corner = 0; corner < 4; ++corner) out.weight[corner][i] = tap.weight[corner];
@@ -46,19 +46,41 @@ void look(const VoxelView& view, const VoxelProblem& problem, int count, Taps& t
   }
 }
 
+void look(const VoxelView& view, const VoxelProblem& problem, int count, const Taps& taps,
+          Taps::View& out) {
+  switch (voxel_lens(view)) {
+    case kFisheye: return look_through<kFisheye>(view, problem, count, taps, out);
+    case kRational: return look_through<kRational>(view, problem, count, taps, out);
+    default: return look_through<kPolynomial>(view, problem, count, taps, out);
+  }
+}
+
+// Positions of voxels first .. first + count of a box: voxel_position without its divisions.
+void locate(const VoxelProblem& problem, int64_t box, int64_t first, int count, Taps& taps) {
+  const float* center = problem.centers + 3 * box;
+  const int rows = problem.voxels[1], depth = problem.voxels[2];
+  int z = static_cast<int>(first % depth), y = static_cast<int>(first / depth % rows);
+  int x = static_cast<int>(first / depth / rows);
+  for (int i = 0; i < count; ++i) {
+    taps.x[i] = center[0] + problem.axes[0][x];
+    taps.y[i] = center[1] + problem.axes[1][y];
+    taps.z[i] = center[2] + problem.axes[2][z];
+    if (++z == depth) {
+      z = 0;
+      if (++y == rows) y = 0, ++x;
+    }
+  }
+}
+
 // Taps of voxels first .. first + count of a box, in all views.
 void look_everywhere(const VoxelProblem& problem, int64_t box, int64_t first, int count,
                      Taps& taps) {
-  for (int i = 0; i < count; ++i)
-    voxel_position(problem, box, first + i, taps.x[i], taps.y[i], taps.z[i]);
+  locate(problem, box, first, count, taps);
   const VoxelView* views = problem.views + problem.scene[box] * problem.view_count;
   for (int i = 0; i < count; ++i) taps.inverse_weight[i] = VOXEL_WEIGHT_EPSILON;
   for (int index = 0; index < problem.view_count; ++index) {
     Taps::View& out = taps.views[index];
-    if (views[index].fisheye > 0)
-      look<true>(views[index], problem, count, taps, out);
-    else
-      look<false>(views[index], problem, count, taps, out);
+    look(views[index], problem, count, taps, out);
     for (int i = 0; i < count; ++i) taps.inverse_weight[i] += out.seen[i];
   }
   for (int i = 0; i < count; ++i) taps.inverse_weight[i] = 1.0f / taps.inverse_weight[i];
@@ -89,23 +111,28 @@ void average(const VoxelProblem& problem, const Taps& taps, int64_t box, int64_t
              int joint, int used, Element* volume) {
   const float* heatmaps = problem.heatmaps + joint +
                           problem.scene[box] * problem.view_count * voxel_image_size(problem);
-  alignas(64) Element transposed[kJoints][kBlock];
+  alignas(64) Element rounded[kBlock][kJoints];
   for (int i = 0; i < count; ++i) {
     alignas(64) float mean[kJoints];
-    alignas(64) Element rounded[kJoints];
     mean_of<kJoints>(problem, heatmaps, taps, i, mean);
     for (int j = 0; j < kJoints; ++j)
-      voxel_store(std::min(std::max(mean[j], 0.0f), 1.0f), &rounded[j]);
-    if (problem.channels_last)
-      std::memcpy(volume + voxel_place(problem, box, first + i, joint), rounded,
-                  used * sizeof(Element));
-    else
-      for (int j = 0; j < kJoints; ++j) transposed[j][i] = rounded[j];
+      voxel_store(std::min(std::max(mean[j], 0.0f), 1.0f), &rounded[i][j]);
   }
-  if (problem.channels_last) return;
-  for (int j = 0; j < used; ++j)
-    std::memcpy(volume + voxel_place(problem, box, first, joint + j), transposed[j],
-                count * sizeof(Element));
+  Element* place = volume + voxel_place(problem, box, first, joint);
+  if (!problem.channels_last) {
+    const int64_t stride = voxel_count(problem);
+    for (int j = 0; j < used; ++j)
+      for (int i = 0; i < count; ++i) place[j * stride + i] = rounded[i][j];
+    return;
+  }
+  // Where all joints are written at once, the padding of a voxel may fall onto the next one, which
+  // is written afterwards: copies of constant size are much faster.
+  const int joints = problem.joints;
+  const bool fits = joints == used && count * joints >= kJoints;
+  const int padded = fits ? (count * joints - kJoints) / joints + 1 : 0;
+  int i = 0;
+  for (; i < padded; ++i) std::memcpy(place + i * joints, rounded[i], sizeof rounded[i]);
+  for (; i < count; ++i) std::memcpy(place + i * joints, rounded[i], used * sizeof(Element));
 }
 
 // Calls f<width>(first joint, real joints) for pieces of at most kMostJoints joints.
@@ -188,12 +215,8 @@ void scatter_box(const VoxelProblem& problem, int64_t box, int index, const floa
   const int64_t count = voxel_count(problem);
   for (int64_t first = 0; first < count; first += kBlock) {
     const int size = static_cast<int>(std::min<int64_t>(kBlock, count - first));
-    for (int i = 0; i < size; ++i)
-      voxel_position(problem, box, first + i, taps.x[i], taps.y[i], taps.z[i]);
-    if (view.fisheye > 0)
-      look<true>(view, problem, size, taps, taps.views[0]);
-    else
-      look<false>(view, problem, size, taps, taps.views[0]);
+    locate(problem, box, first, size, taps);
+    look(view, problem, size, taps, taps.views[0]);
     const float* from = scaled + (box * count + first) * problem.padded_joints;
     for_joints(problem, [&](auto width, int joint, int) {
       scatter<width()>(problem, taps.views[0], size, from + joint, image + joint);

@@ -53,11 +53,19 @@ struct VoxelTap {
 #define VOXEL_LEAST_DEPTH 1e-3f
 #define VOXEL_WEIGHT_EPSILON 1e-6f
 
-template <bool kFisheye>
+enum VoxelLens { kPolynomial, kRational, kFisheye };
+
+VOXEL_FUNCTION VoxelLens voxel_lens(const VoxelView& view) {
+  const float* k = view.distortion;
+  if (view.fisheye > 0) return kFisheye;
+  return (k[5] != 0) | (k[6] != 0) | (k[7] != 0) ? kRational : kPolynomial;
+}
+
+template <VoxelLens kLens>
 VOXEL_FUNCTION bool voxel_distort(const float* k, float x, float y, float limit, float& xd,
                                   float& yd) {
   const float r2 = x * x + y * y;
-  if (kFisheye) {
+  if (kLens == kFisheye) {
     const float r = sqrtf(r2), theta = atanf(r), t2 = theta * theta;
     const float bent = theta * (1 + t2 * (k[0] + t2 * (k[1] + t2 * (k[2] + t2 * k[3]))));
     const float scale = r > 1e-8f ? bent / r : 1.0f;
@@ -65,25 +73,25 @@ VOXEL_FUNCTION bool voxel_distort(const float* k, float x, float y, float limit,
     yd = y * scale;
     return theta < limit;
   }
-  const float radial = (1 + r2 * (k[0] + r2 * (k[1] + r2 * k[4]))) /
-                       (1 + r2 * (k[5] + r2 * (k[6] + r2 * k[7])));
+  float radial = 1 + r2 * (k[0] + r2 * (k[1] + r2 * k[4]));
+  if (kLens == kRational) radial /= 1 + r2 * (k[5] + r2 * (k[6] + r2 * k[7]));
   xd = x * radial + 2 * k[2] * x * y + k[3] * (r2 + 2 * x * x);
   yd = y * radial + k[2] * (r2 + 2 * y * y) + 2 * k[3] * x * y;
   return r2 < limit * limit;
 }
 
 // Position (u, v) in the heatmap of a world point, and whether the view sees it.
-template <bool kFisheye>
+template <VoxelLens kLens>
 VOXEL_FUNCTION bool voxel_project(const VoxelView& view, float px, float py, float pz,
                                   bool count_points_behind, float& u, float& v) {
   const float dx = px - view.C[0], dy = py - view.C[1], dz = pz - view.C[2];
   const float* R = view.R;
   const float depth = R[6] * dx + R[7] * dy + R[8] * dz;
-  const float safe = fabsf(depth) < VOXEL_LEAST_DEPTH ? VOXEL_LEAST_DEPTH : depth;
-  const float x = (R[0] * dx + R[1] * dy + R[2] * dz) / safe;
-  const float y = (R[3] * dx + R[4] * dy + R[5] * dz) / safe;
+  const float inverse = 1.0f / (fabsf(depth) < VOXEL_LEAST_DEPTH ? VOXEL_LEAST_DEPTH : depth);
+  const float x = (R[0] * dx + R[1] * dy + R[2] * dz) * inverse;
+  const float y = (R[3] * dx + R[4] * dy + R[5] * dz) * inverse;
   float xd, yd;
-  const bool defined = voxel_distort<kFisheye>(view.distortion, x, y, view.valid_radius, xd, yd);
+  const bool defined = voxel_distort<kLens>(view.distortion, x, y, view.valid_radius, xd, yd);
   const float column = view.fx * xd + view.skew * yd + view.cx;
   const float row = view.fy * yd + view.cy;
   const float* a = view.to_heatmap;
@@ -117,8 +125,12 @@ VOXEL_FUNCTION VoxelTap voxel_look(const VoxelView& view, float px, float py, fl
                                    const VoxelProblem& problem) {
   float u, v;
   const bool behind = problem.count_points_behind != 0;
-  const bool seen = view.fisheye > 0 ? voxel_project<true>(view, px, py, pz, behind, u, v)
-                                     : voxel_project<false>(view, px, py, pz, behind, u, v);
+  bool seen;
+  switch (voxel_lens(view)) {
+    case kFisheye: seen = voxel_project<kFisheye>(view, px, py, pz, behind, u, v); break;
+    case kRational: seen = voxel_project<kRational>(view, px, py, pz, behind, u, v); break;
+    default: seen = voxel_project<kPolynomial>(view, px, py, pz, behind, u, v);
+  }
   return voxel_tap(u, v, seen, problem.heatmap_height, problem.heatmap_width);
 }
 
