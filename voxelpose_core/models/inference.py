@@ -8,6 +8,7 @@ connections and applies ReLUs while a convolution's result is still in the cache
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Sequence
 
 import torch
@@ -179,9 +180,14 @@ class FoldedConv(nn.Module):
 
 
 def _fuses(x: torch.Tensor) -> bool:
-    return (
-        x.device.type == "cpu"
-        and torch.backends.mkldnn.enabled
-        and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
-        and x.numel() > 0
-    )
+    on_cpu = x.device.type == "cpu" and x.numel() > 0
+    return on_cpu and torch.backends.mkldnn.enabled and _onednn_takes(x.dtype)
+
+
+@functools.cache
+def _onednn_takes(dtype: torch.dtype) -> bool:
+    """Whether this PyTorch has the fused operators, for this processor and dtype."""
+    operators = torch.ops.mkldnn
+    if not hasattr(operators, "_convolution_pointwise"):
+        return False
+    return dtype == torch.float32 or operators._is_mkldnn_bf16_supported()
