@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import resource
 import subprocess
 import sys
 import tempfile
@@ -482,16 +481,19 @@ def peak_memory(way: str, setup: Setup, device: torch.device) -> dict[str, Any]:
         frame()
         peak = torch.cuda.max_memory_allocated(device) - before
     else:
-        before = resident()
+        before = memory_of_process("VmRSS")
         frame()
-        peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+        peak = memory_of_process("VmHWM") - before
     return {"setup": str(setup), "frame": way, "peak_MiB": round(peak / 2**20)}
 
 
-def resident() -> int:
-    """Bytes of memory that this process holds now (Linux)."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize()
+def memory_of_process(field: str) -> int:
+    """Bytes that this process holds (VmRSS) or held at most (VmHWM), on Linux.
+
+    getrusage's peak would include that of the process that started this one.
+    """
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(field))
 
 
 def processor() -> str:
