@@ -8,15 +8,17 @@ Each argument is optional. DIR of Shelf and Campus is in the original's layout (
 actorsGT.mat, 2D predictions, which for Campus are simulated); of pose2sim it holds SinglePerson/
 (with the reference .trc) and MultiPerson/, each with four videos and the Qualisys file; of panoptic
 it holds camera_parameters.json and one folder of images a camera. --generated needs no data: rigs
-of 2 to 8 cameras on fixed seeds (voxelpose_core/datasets/generated_rigs.py). Prints what it finds
-and writes JSON with --out.
+of 2 to 8 cameras on fixed seeds (voxelpose_core/datasets/generated_rigs.py). --specialize trains for
+three such rigs. Prints what it finds and writes JSON with --out.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import sys
+import tempfile
 from collections import Counter
 from pathlib import Path
 
@@ -32,7 +34,7 @@ from voxelpose_core.datasets.shelf import Shelf
 from voxelpose_core.errors import InputError
 from voxelpose_core.estimator import Estimate, PoseEstimator
 from voxelpose_core.evaluation import triangulate_actors
-from voxelpose_core.geometry.rig import load_rig
+from voxelpose_core.geometry.rig import load_rig, save_rig
 from voxelpose_core.memory import keep_freed_memory
 from voxelpose_core.metrics.average_precision import evaluate_detections
 from voxelpose_core.metrics.mpjpe import pose_distances
@@ -42,6 +44,9 @@ from voxelpose_core.skeletons import COCO17
 
 SHELF_FRAMES = range(300, 450)
 CAMPUS_FRAMES = range(751, 901)
+SPECIALIZED_VIEWS = (2, 3, 5)
+# No rig of --generated, which counts from 0.
+SPECIALIZED_NUMBER = 100
 
 
 def main() -> int:
@@ -61,6 +66,8 @@ def main() -> int:
         report["panoptic"] = measure_panoptic(args)
     if args.generated:
         report["generated"] = measure_generated(args)
+    if args.specialize:
+        report["specialized"] = measure_specialization(args)
     if not report:
         raise InputError(
             "nothing to measure: give --shelf, --campus, --pose2sim, --panoptic or --generated"
@@ -79,6 +86,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--pose2sim", help="folder with SinglePerson and MultiPerson")
     parser.add_argument("--panoptic", help="folder with camera_parameters.json and images")
     parser.add_argument("--generated", action="store_true", help="measure on generated rigs")
+    parser.add_argument(
+        "--specialize", type=float, default=0, metavar="MINUTES",
+        help="train so long for each of three generated rigs, and compare",
+    )
     parser.add_argument("--rigs", type=int, default=6, help="generated rigs a setting")
     parser.add_argument("--weights", default="universal")
     parser.add_argument("--device", default="auto")
@@ -157,15 +168,34 @@ def measure_generated(args) -> dict:
     result = {}
     settings = [(views, name) for views in VIEW_COUNTS for name in LEVELS]
     for views, name in tqdm(settings, desc="generated", disable=None):
-        result[f"{views} views, {name} detections"] = _measure_rigs(args, views, LEVELS[name])
+        rigs = [generate_rig(views, LEVELS[name], number) for number in range(args.rigs)]
+        result[f"{views} views, {name} detections"] = _measure_rigs(args, rigs, args.weights)
     return result
 
 
-def _measure_rigs(args, views: int, level: float) -> dict:
+def measure_specialization(args) -> dict:
+    """What train_for_rig.py adds on three generated rigs."""
+    script = Path(__file__).with_name("train_for_rig.py")
+    result = {}
+    for views in SPECIALIZED_VIEWS:
+        rigs = [generate_rig(views, LEVELS["usual"], SPECIALIZED_NUMBER, moments=24)]
+        with tempfile.TemporaryDirectory() as folder:
+            rig_file, weights = Path(folder) / "rig.yaml", Path(folder) / "rig.safetensors"
+            save_rig(rigs[0][0], rig_file)
+            command = [sys.executable, script, rig_file, "--out", weights, "--init", args.weights]
+            command += ["--minutes", str(args.specialize), "--threads", "1"]
+            subprocess.run(list(map(str, command)), check=True)
+            result[f"{views} views"] = {
+                "universal": _measure_rigs(args, rigs, args.weights),
+                "specialized": _measure_rigs(args, rigs, weights),
+            }
+    return result
+
+
+def _measure_rigs(args, rigs, weights) -> dict:
     truths, whole, poses, scores = [], [], [], []
-    for number in range(args.rigs):
-        rig, moments = generate_rig(views, level, number)
-        estimator = PoseEstimator(rig, args.weights, args.device, detector=None)
+    for rig, moments in rigs:
+        estimator = PoseEstimator(rig, weights, args.device, detector=None)
         for moment in moments:
             found = estimator.estimate_keypoints(moment.keypoints).skeletons
             poses.append(np.array([s.joints for s in found]).reshape(-1, 17, 3))
