@@ -25,11 +25,7 @@ from voxelpose_core.scene_training import SceneSource, add_arguments, train_nets
 
 
 def main() -> int:
-    args = parse_args()
-    make_model(args)  # bad arguments end here, in one line
-    make_scenes(args)
-    notes = {"command": "python training/train_universal.py " + " ".join(sys.argv[1:])}
-    train_nets(args, make_model, make_scenes, notes)
+    train_nets(parse_args(), make_model, make_scenes)
     return 0
 
 

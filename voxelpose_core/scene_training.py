@@ -12,6 +12,7 @@ import argparse
 import json
 import math
 import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -69,29 +70,33 @@ def train_nets(
     args: argparse.Namespace,
     make_model: Callable[[argparse.Namespace], VoxelPose],
     make_scenes: Callable[[argparse.Namespace], SceneSource],
-    notes: dict[str, Any],
 ) -> None:
-    """Train both nets, side by side, and write the weights with the notes.
+    """Train both nets, side by side, and write the weights with the command and each net's log.
 
     Args:
         args: of `add_arguments`, and what the two functions read.
         make_model: the model to start from, the same in every process; a module's function.
         make_scenes: what it learns from; a module's function.
-        notes: kept in the weights' file, beside the log of each net.
 
     Raises:
-        InputError: --resume without a checkpoint.
+        InputError: --resume without a checkpoint, or what the two functions refuse.
     """
+    # Bad arguments end here, in one line, not in a process each.
+    model = make_model(args)
+    make_scenes(args)
     for net in NETS if args.resume else ():
         if not checkpoint_path(args, net, "resume").is_file():
             raise InputError(f"--resume: no checkpoint at {checkpoint_path(args, net, 'resume')}")
     torch.multiprocessing.spawn(train_net, args=(args, make_model, make_scenes), nprocs=len(NETS))
-    model = make_model(args)
+    notes: dict[str, Any] = {
+        "command": f"python training/{Path(sys.argv[0]).name} {' '.join(sys.argv[1:])}",
+        "torch": torch.__version__,
+    }
     for net in NETS:
         result = torch.load(checkpoint_path(args, net, "done"), weights_only=True)
         getattr(model, net).load_state_dict(result["net"])
         notes[net] = json.loads(result["notes"])
-    save_weights(model, args.out, notes | {"torch": torch.__version__}, half=True)
+    save_weights(model, args.out, notes, half=True)
     for net in NETS:
         for kind in ("done", "resume"):
             checkpoint_path(args, net, kind).unlink(missing_ok=True)
