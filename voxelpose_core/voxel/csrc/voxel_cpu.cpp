@@ -149,21 +149,31 @@ void for_joints(const VoxelProblem& problem, F f) {
   }
 }
 
+// Within a parallel region: its threads share the blocks of all boxes. f(box, first, size, width,
+// joint, used) is called for each block, once its taps are known, and each group of joints.
+template <typename F>
+void for_blocks(const VoxelProblem& problem, Taps& taps, F f) {
+  const int64_t count = voxel_count(problem), blocks = (count + kBlock - 1) / kBlock;
+#pragma omp for schedule(dynamic, 16)
+  for (int64_t item = 0; item < problem.boxes * blocks; ++item) {
+    const int64_t box = item / blocks, first = item % blocks * kBlock;
+    const int size = static_cast<int>(std::min<int64_t>(kBlock, count - first));
+    look_everywhere(problem, box, first, size, taps);
+    for_joints(problem, [&](auto width, int joint, int used) {
+      f(box, first, size, width, joint, used);
+    });
+  }
+}
+
 template <typename Element>
 void forward(const VoxelProblem& problem, Element* volume, int threads) {
-  const int64_t count = voxel_count(problem), blocks = (count + kBlock - 1) / kBlock;
 #pragma omp parallel num_threads(threads)
   {
     Taps taps(problem);
-#pragma omp for schedule(dynamic, 16)
-    for (int64_t item = 0; item < problem.boxes * blocks; ++item) {
-      const int64_t box = item / blocks, first = item % blocks * kBlock;
-      const int size = static_cast<int>(std::min<int64_t>(kBlock, count - first));
-      look_everywhere(problem, box, first, size, taps);
-      for_joints(problem, [&](auto width, int joint, int used) {
-        average<width()>(problem, taps, box, first, size, joint, used, volume);
-      });
-    }
+    for_blocks(problem, taps, [&](int64_t box, int64_t first, int size, auto width, int joint,
+                                  int used) {
+      average<width()>(problem, taps, box, first, size, joint, used, volume);
+    });
   }
 }
 
@@ -276,19 +286,13 @@ void voxel_forward(const VoxelProblem* problem, void* volume, int threads) {
 void voxel_backward(const VoxelProblem* problem, const float* gradient, float* scaled,
                     float* packed_gradient, int threads) {
   const VoxelProblem& p = *problem;
-  const int64_t count = voxel_count(p), blocks = (count + kBlock - 1) / kBlock;
 #pragma omp parallel num_threads(threads)
   {
     Taps taps(p);
-#pragma omp for schedule(dynamic, 16)
-    for (int64_t item = 0; item < p.boxes * blocks; ++item) {
-      const int64_t box = item / blocks, first = item % blocks * kBlock;
-      const int size = static_cast<int>(std::min<int64_t>(kBlock, count - first));
-      look_everywhere(p, box, first, size, taps);
-      for_joints(p, [&](auto width, int joint, int used) {
-        scale_gradient<width()>(p, taps, box, first, size, joint, used, gradient, scaled);
-      });
-    }
+    for_blocks(p, taps, [&](int64_t box, int64_t first, int size, auto width, int joint,
+                            int used) {
+      scale_gradient<width()>(p, taps, box, first, size, joint, used, gradient, scaled);
+    });
 #pragma omp for schedule(dynamic, 1)
     for (int64_t item = 0; item < p.scenes * p.view_count; ++item) {
       const int64_t scene = item / p.view_count;
