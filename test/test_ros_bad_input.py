@@ -176,6 +176,8 @@ def test_bad_images_cost_only_themselves(start_node):
             shrink(message)
         publisher.publish(message)
     assert cameras.problem("estimator") == "moment dropped: 1 cameras usable, expected at least 2"
+    for name in everyone[1:]:
+        assert "image is 320x240" in cameras.problem(name)
     answer = cameras.show(cameras.image)
     assert list(answer.cameras) == everyone
     assert len(answer.skeletons) == 1
