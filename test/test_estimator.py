@@ -73,6 +73,58 @@ def test_finds_two_people(estimator, rig):
         assert abs(skeleton.root(COCO17)[2] - skeleton.joints[[11, 12], 2].mean()) < 1e-6
 
 
+def estimator_with(rig, **settings):
+    return PoseEstimator(
+        rig, device="cpu", detector=None, settings=EstimatorSettings(**settings)
+    )
+
+
+def test_the_second_look_finds_whom_the_first_one_missed(rig):
+    persons = people()
+    keypoints = keypoints_of(rig, persons)
+    # No root score exceeds 2.
+    first = estimator_with(rig, proposal_threshold=2.0, second_look=False)
+    assert first.estimate_keypoints(keypoints).skeletons == []
+    both = estimator_with(rig, proposal_threshold=2.0).estimate_keypoints(keypoints)
+    assert len(both.skeletons) == 2
+    assert max(errors(both, persons)) < 60
+
+
+def test_the_second_look_needs_two_views(rig):
+    """One person in sight of all cameras, one in a single camera's, one false one in another."""
+    persons = people()
+    keypoints = keypoints_of(rig, persons)
+    for view in keypoints[1:]:
+        view[1, :, 2] = 0
+    keypoints[2][1] = keypoints[2][0] + [250.0, 90.0, 0.0]
+    estimate = estimator_with(rig).estimate_keypoints(keypoints)
+    assert len(estimate.skeletons) == 1
+    assert errors(estimate, persons)[0] < 60
+
+
+def test_the_second_look_keeps_to_the_limit(rig):
+    estimator = estimator_with(rig, proposal_threshold=2.0, max_people=1)
+    assert len(estimator.estimate_keypoints(keypoints_of(rig, people())).skeletons) == 1
+
+
+def test_only_people_off_their_box_are_regressed_again(rig, monkeypatch):
+    estimator = estimator_with(rig, recenter_distance=60.0)
+    regressed = []
+    regress = estimator._regress
+
+    def count(heatmaps, views, centers):
+        regressed.append(len(centers))
+        return regress(heatmaps, views, centers)
+
+    monkeypatch.setattr(estimator, "_regress", count)
+    keypoints = keypoints_of(rig, people())
+    estimator.estimate_keypoints(keypoints)
+    assert regressed == [2]
+    estimator.settings = EstimatorSettings(recenter_distance=0.0)
+    estimator.estimate_keypoints(keypoints)
+    assert regressed == [2, 2, 2]
+
+
 def test_a_camera_without_a_frame(estimator, rig):
     persons = people()
     keypoints = keypoints_of(rig, persons)
@@ -192,9 +244,7 @@ def test_unusable_keypoints_count_as_missing(estimator, rig):
 
 def test_support_threshold_drops_people(estimator, rig):
     keypoints = keypoints_of(rig, people())
-    strict = PoseEstimator(
-        rig, device="cpu", detector=None, settings=EstimatorSettings(support_threshold=1.0)
-    )
+    strict = estimator_with(rig, support_threshold=1.0, second_look=False)
     assert strict.estimate_keypoints(keypoints).skeletons == []
 
 

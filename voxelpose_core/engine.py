@@ -24,7 +24,7 @@ from voxelpose_core.debug_pictures import Scene, save_pictures
 from voxelpose_core.evaluation import Evaluation, FrameResult, evaluate
 from voxelpose_core.experiment import Experiment
 from voxelpose_core.heatmaps import render_keypoints
-from voxelpose_core.models.cuboid_proposal import Proposals, select_proposals
+from voxelpose_core.models.cuboid_proposal import Proposals
 from voxelpose_core.models.losses import (
     coordinate_loss,
     heatmap_loss,
@@ -216,14 +216,7 @@ class TrainedNetwork(nn.Module):
         return box_points(center, self.grid.size, self.grid.voxels).expand(len(heatmaps), -1, -1)
 
     def _proposals(self, root_volumes: torch.Tensor) -> Proposals:
-        settings = self.config.multi_person
-        return select_proposals(
-            root_volumes.detach(),
-            self.grid.center,
-            self.grid.size,
-            settings.max_people_num,
-            settings.threshold,
-        )
+        return self.model.select(root_volumes.detach(), self.grid)
 
     def _matched_people(self, root_volumes: torch.Tensor, batch: Batch):
         """Centres (N, 3), scores, scene and person (N,) that the pose net is trained on.

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from voxelpose_core.detectors import Detector, load_detector
 from voxelpose_core.errors import InputError
+from voxelpose_core.explanation import explained_views, unexplained_people
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.rig import Rig, Space, propose_space
 from voxelpose_core.heatmaps import render_keypoints
@@ -50,7 +51,8 @@ class EstimatorSettings(BaseModel):
         ge=0,
         le=1,
         description="Mean heatmap value at the reprojected joints that a person reaches; people "
-        "below it are phantoms where rays of others cross.",
+        "below it are phantoms where rays of others cross. (The second look asks for a fit to 2D "
+        "people instead.)",
     )
     joint_threshold: float = Field(
         0.05, ge=0, le=1, description="Support from which a single joint is valid."
@@ -67,10 +69,25 @@ class EstimatorSettings(BaseModel):
         description="A person with a joint farther than this below the floor of the capture space, "
         "mm, is a phantom.",
     )
+    second_look: bool = Field(
+        True,
+        description="Look once more for people, in the 2D people that no skeleton explains, where "
+        "two views have some. (Heatmaps of a backbone have no 2D people.)",
+    )
+    second_look_threshold: float = Field(
+        0.05,
+        description="Root score that people of the second look exceed, who also fit 2D people in "
+        "two views.",
+    )
     max_people: int = Field(10, ge=1, description="At most so many people at once.")
     min_cameras: int = Field(2, ge=2, description="Fewer cameras with a frame give no estimate.")
     recenter: bool = Field(
-        True, description="Run the pose net a second time, centred on its own mid-hip."
+        True,
+        description="Run the pose net a second time, centred on its own mid-hip, for people whom "
+        "their proposal missed by more than recenter_distance.",
+    )
+    recenter_distance: float = Field(
+        60.0, ge=0, description="Between mid-hip and proposal, mm, from which recenter acts."
     )
     refine: bool = Field(
         True, description="Move joints to the nearby place that the heatmaps agree on."
@@ -299,12 +316,58 @@ class PoseEstimator:
         present = [people is not None for people in keypoints]
         if sum(present) < self.settings.min_cameras or self._too_few_views(keypoints):
             return Estimate([], keypoints, self._names(present), clock.laps)
-        with torch.inference_mode():
-            heatmaps = self._render(keypoints)
-            clock.lap("heatmaps", self.device)
-            with unchanged_heatmaps():
-                skeletons = self._run_networks(heatmaps, present, clock)
+        skeletons = self._find_people(keypoints, present, self._first_look, clock)
+        if self.settings.second_look:
+            skeletons += self._look_again(skeletons, keypoints, present, clock)
+            skeletons = self._without_doubles(skeletons)[: self.settings.max_people]
         return Estimate(skeletons, keypoints, self._names(present), clock.laps)
+
+    @torch.inference_mode()
+    def _find_people(
+        self,
+        keypoints: list[np.ndarray | None],
+        present: Sequence[bool],
+        look: "_Look",
+        clock: "_Clock",
+    ) -> list[Skeleton]:
+        heatmaps = self._render(keypoints)
+        clock.lap("heatmaps", self.device)
+        with unchanged_heatmaps():
+            return self._run_networks(heatmaps, present, look, clock)
+
+    def _look_again(
+        self,
+        skeletons: list[Skeleton],
+        keypoints: list[np.ndarray | None],
+        present: Sequence[bool],
+        clock: "_Clock",
+    ) -> list[Skeleton]:
+        """People in the 2D people that no skeleton explains.
+
+        Without their neighbours' joints, those stand out who were too near to others or too faint,
+        and rays of people already found no longer cross. So a low root score is enough, if the
+        skeleton is the image of 2D people in two views.
+        """
+        cameras, least_score = self.rig.cameras, self.settings.keypoint_threshold
+        rest = unexplained_people(cameras, self._joints(skeletons), keypoints, least_score)
+        counts = [0 if people is None else len(people) for people in rest]
+        if np.count_nonzero(counts) < 2:
+            return []
+        most = min(self.settings.max_people, sum(counts))
+        look = _Look(self.settings.second_look_threshold, 0.0, most)
+        found = self._find_people(rest, present, look, clock)
+        views = explained_views(cameras, self._joints(found), rest, least_score)
+        clock.lap("poses")
+        return [s for s, count in zip(found, views, strict=True) if count >= 2]
+
+    @property
+    def _first_look(self) -> "_Look":
+        settings = self.settings
+        return _Look(settings.proposal_threshold, settings.support_threshold, settings.max_people)
+
+    def _joints(self, skeletons: list[Skeleton]) -> np.ndarray:
+        """(S, J, 3), mm."""
+        return np.array([s.joints for s in skeletons]).reshape(-1, len(self.joint_set), 3)
 
     def _estimate_with_backbone(self, images: Sequence[np.ndarray | None]) -> Estimate:
         clock = _Clock()
@@ -316,7 +379,7 @@ class PoseEstimator:
             heatmaps = self.model.backbone(self._network_input(images))[None]
             clock.lap("backbone", self.device)
             with unchanged_heatmaps():
-                skeletons = self._run_networks(heatmaps, present, clock)
+                skeletons = self._run_networks(heatmaps, present, self._first_look, clock)
         return Estimate(skeletons, nothing, self._names(present), clock.laps)
 
     def _network_input(self, images: Sequence[np.ndarray | None]) -> torch.Tensor:
@@ -360,11 +423,15 @@ class PoseEstimator:
         return render_keypoints(xy, scores, self.heatmap_size)
 
     def _run_networks(
-        self, heatmaps: torch.Tensor, present: Sequence[bool], clock: "_Clock"
+        self,
+        heatmaps: torch.Tensor,
+        present: Sequence[bool],
+        look: "_Look",
+        clock: "_Clock",
     ) -> list[Skeleton]:
         views = self.views.with_present(present)
         proposals = self.model.propose(
-            heatmaps, views, self.grid, self.settings.proposal_threshold, self.settings.max_people
+            heatmaps, views, self.grid, look.threshold, look.max_people
         )
         # The strongest come first: the valid ones are the first so many.
         count = int(proposals.valid[0].sum())
@@ -379,7 +446,7 @@ class PoseEstimator:
         scores = proposals.scores[0, :people, None]
         answer = torch.cat([joints.flatten(1), support, scores], dim=1)[:count].cpu()
         clock.lap("poses")
-        return self._select(*self._split(answer.numpy()))
+        return self._select(*self._split(answer.numpy()), look.least_support)
 
     def _bucket(self, count: int, most: int) -> int:
         """How many people are computed for `count` of them."""
@@ -391,10 +458,23 @@ class PoseEstimator:
         """(P, J, 3) joints, mm, of people at centers (P, 3)."""
         joints = self._regress(heatmaps, views, centers)
         if self.settings.recenter:
-            roots = joints[:, list(self.joint_set.root)].mean(dim=1)
-            joints = self._regress(heatmaps, views, roots)
+            joints = self._recenter(joints, heatmaps, views, centers)
         if self.settings.refine:
             joints = refine_joints(joints, heatmaps, views, self.settings.joint_threshold)
+        return joints
+
+    def _recenter(
+        self, joints: torch.Tensor, heatmaps: torch.Tensor, views: Views, centers: torch.Tensor
+    ) -> torch.Tensor:
+        """The joints (P, J, 3) again, in boxes around their mid-hips, of those far from `centers`."""
+        roots = joints[:, list(self.joint_set.root)].mean(dim=1)
+        far = (roots - centers).norm(dim=1) > self.settings.recenter_distance
+        if self.device.type != "cpu":
+            # To know how many they are would wait for the device.
+            again = self._regress(heatmaps, views, roots)
+            return torch.where(far[:, None, None], again, joints)
+        if far.any():
+            joints[far] = self._regress(heatmaps, views, roots[far])
         return joints
 
     @property
@@ -417,29 +497,35 @@ class PoseEstimator:
         return joints, answer[:, 3 * count : -1], answer[:, -1]
 
     def _select(
-        self, joints_mm: np.ndarray, joint_scores: np.ndarray, scores: np.ndarray
+        self,
+        joints_mm: np.ndarray,
+        joint_scores: np.ndarray,
+        scores: np.ndarray,
+        least_support: float,
     ) -> list[Skeleton]:
         """Drop phantoms, and of doubles the one with less support."""
-        kept: list[Skeleton] = []
         lowest = self.space.low[2] - self.settings.floor_tolerance
-        for index in np.argsort(-joint_scores.mean(axis=1), kind="stable"):
-            if joint_scores[index].mean() < self.settings.support_threshold:
-                continue
-            if joints_mm[index, :, 2].min() < lowest:
-                continue
-            distances = [
-                np.linalg.norm(joints_mm[index] - other.joints, axis=1).mean() for other in kept
-            ]
-            if min(distances, default=np.inf) < self.settings.duplicate_distance:
-                continue
-            kept.append(
-                Skeleton(
-                    joints=joints_mm[index],
-                    joint_scores=joint_scores[index],
-                    joint_valid=joint_scores[index] >= self.settings.joint_threshold,
-                    score=float(np.clip(scores[index], 0, 1)),
-                )
+        people = [
+            Skeleton(
+                joints=joints,
+                joint_scores=support,
+                joint_valid=support >= self.settings.joint_threshold,
+                score=float(np.clip(score, 0, 1)),
             )
+            for joints, support, score in zip(joints_mm, joint_scores, scores, strict=True)
+            if support.mean() >= least_support and joints[:, 2].min() >= lowest
+        ]
+        return self._without_doubles(people)
+
+    def _without_doubles(self, skeletons: list[Skeleton]) -> list[Skeleton]:
+        """Most support first; of two skeletons in one place the first stays."""
+        kept: list[Skeleton] = []
+        for skeleton in sorted(skeletons, key=lambda s: -s.joint_scores.mean()):
+            distances = [
+                np.linalg.norm(skeleton.joints - other.joints, axis=1).mean() for other in kept
+            ]
+            if min(distances, default=np.inf) >= self.settings.duplicate_distance:
+                kept.append(skeleton)
         return kept
 
 
@@ -511,6 +597,15 @@ def _make_detector(detector: str | Detector | None, joint_set: JointSet) -> Dete
             f"{joint_set.name}"
         )
     return detector
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What a look for people asks of them: root score, support, and to be so many at most."""
+
+    threshold: float | None
+    least_support: float
+    max_people: int
 
 
 class _Clock:

@@ -240,10 +240,13 @@ def _estimator_settings(p: Parameters, min_cameras: int) -> EstimatorSettings:
         support_threshold=number("support_threshold", 0.0, 1.0),
         joint_threshold=number("joint_threshold", 0.0, 1.0),
         keypoint_threshold=number("keypoint_threshold", 0.0, 1.0),
+        second_look=flag("second_look"),
+        second_look_threshold=number("second_look_threshold", 0.0, 1.0),
         duplicate_distance=number("duplicate_distance", 0.0, 5000.0),
         floor_tolerance=number("floor_tolerance", 0.0, 10000.0),
         max_people=p.integer("max_people", people.default, people.description, 1, 100, live=True),
         min_cameras=min_cameras,
         recenter=flag("recenter"),
+        recenter_distance=number("recenter_distance", 0.0, 5000.0),
         refine=flag("refine"),
     )

@@ -44,6 +44,7 @@ def select_proposals(
     size: Sequence[float],
     max_people: int,
     threshold: float,
+    between_voxels: bool = False,
 ) -> Proposals:
     """Local maxima (3x3x3) of the root volumes, the strongest `max_people` of each scene.
 
@@ -53,6 +54,8 @@ def select_proposals(
         size: edge lengths between its outermost voxels, mm.
         max_people: K.
         threshold: the score that a valid proposal exceeds.
+        between_voxels: where the peak lies between voxels, and not the middle of its voxel, which
+            is the original's centre.
     """
     peaks = F.max_pool3d(root_volumes[:, None], 3, stride=1, padding=1)[:, 0]
     suppressed = torch.where(root_volumes == peaks, root_volumes, torch.zeros_like(root_volumes))
@@ -64,5 +67,35 @@ def select_proposals(
     extent = index.new_tensor(root_volumes.shape[1:]) - 1
     edge = scores.new_tensor(tuple(size))
     middle = scores.new_tensor(tuple(center))
-    centers = index.to(scores.dtype) / extent * edge + middle - edge / 2
+    place = index.to(scores.dtype)
+    if between_voxels:
+        place = place + _peak_offsets(root_volumes, index)
+    centers = place / extent * edge + middle - edge / 2
     return Proposals(centers, scores, scores > threshold)
+
+
+def _peak_offsets(root_volumes: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    """How far peaks lie from their voxels, in voxels, at most a half along each axis.
+
+    Root volumes are trained to be Gaussians, so their logarithm is a parabola through the peak and
+    its two neighbours.
+
+    Args:
+        root_volumes: (B, X, Y, Z).
+        index: (B, K, 3) voxels of the peaks.
+    """
+    # On the border the neighbour outside is as high as the one inside: no offset.
+    padded = F.pad(root_volumes[:, None], (1,) * 6, mode="reflect")[:, 0]
+    logs = padded.clamp(min=1e-3).log()
+    scene = torch.arange(len(index), device=index.device)[:, None]
+
+    def at(axis: int, step: int) -> torch.Tensor:
+        x, y, z = (index[..., a] + 1 + step * (a == axis) for a in range(3))
+        return logs[scene, x, y, z]
+
+    offsets = []
+    for axis in range(3):
+        before, peak, after = at(axis, -1), at(axis, 0), at(axis, 1)
+        curvature = (before - 2 * peak + after).clamp(max=-1e-6)
+        offsets.append((before - after) / (2 * curvature))
+    return torch.stack(offsets, dim=-1).clamp(-0.5, 0.5)

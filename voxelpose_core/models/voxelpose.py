@@ -94,14 +94,26 @@ class VoxelPose(nn.Module):
         max_people: int | None = None,
     ) -> Proposals:
         """Find people: heatmaps (B, V, J, H, W) -> proposals (None: the configuration's values)."""
-        settings = self.config.multi_person
         root_volumes = self.root_net(self.proposal_volumes(heatmaps, views, grid))
+        return self.select(root_volumes.float(), grid, threshold, max_people)
+
+    def select(
+        self,
+        root_volumes: torch.Tensor,
+        grid: ProposalGrid,
+        threshold: float | None = None,
+        max_people: int | None = None,
+    ) -> Proposals:
+        """Peaks of root volumes (B, X, Y, Z) of a grid (None: the configuration's values)."""
+        settings = self.config.multi_person
         return select_proposals(
-            root_volumes.float(),
+            root_volumes,
             grid.center,
             grid.size,
             settings.max_people_num if max_people is None else max_people,
             settings.threshold if threshold is None else threshold,
+            # The originals' pose nets were trained around voxels.
+            between_voxels=settings.voxel_pitch is not None,
         )
 
     def person_volumes(

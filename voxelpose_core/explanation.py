@@ -1,0 +1,83 @@
+"""Which 2D people the skeletons explain: what is left over may show somebody not found yet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from voxelpose_core.geometry.camera import Camera
+
+# Median distance of common joints up to which a 2D person is a skeleton's image, as a share of the
+# longer side of the 2D person's box.
+NEAR = 0.12
+# Fewer joints in common decide nothing.
+MIN_COMMON_JOINTS = 4
+
+
+def image_gaps(
+    camera: Camera, joints: np.ndarray, people: np.ndarray, least_score: float
+) -> np.ndarray:
+    """How far the image of each skeleton lies from each 2D person.
+
+    Args:
+        camera: whose image.
+        joints: (S, J, 3) skeletons, mm.
+        people: (P, J, 3) x and y in pixels, and score.
+        least_score: keypoints with a lower score do not count.
+
+    Returns:
+        (S, P) median distance of their common joints as a share of the longer side of the 2D
+        person's box; infinite where fewer than four are common.
+    """
+    pixels, depth = camera.project(joints.reshape(-1, 3))
+    pixels = pixels.reshape(*joints.shape[:2], 2)
+    found = people[..., 2] >= max(least_score, 1e-6)
+    common = (depth > 0).reshape(joints.shape[:2])[:, None] & found
+    distance = np.linalg.norm(pixels[:, None] - people[None, ..., :2], axis=-1)
+    enough = common.sum(axis=-1) >= MIN_COMMON_JOINTS
+    gaps = np.full(enough.shape, np.inf)
+    if enough.any():
+        masked = np.where(common, distance, np.nan)[enough]
+        gaps[enough] = np.nanmedian(masked, axis=-1)
+    return gaps / _box_sides(people[..., :2], found)
+
+
+def _box_sides(xy: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """(P,) longer sides of the boxes around the found joints (P, J), pixels; at least 1."""
+    low = np.where(found[..., None], xy, np.inf).min(axis=1)
+    high = np.where(found[..., None], xy, -np.inf).max(axis=1)
+    return np.maximum(high - low, 1.0).max(axis=-1)
+
+
+def unexplained_people(
+    cameras: Sequence[Camera],
+    joints: np.ndarray,
+    keypoints: Sequence[np.ndarray | None],
+    least_score: float,
+) -> list[np.ndarray | None]:
+    """The 2D people of each camera (P, J, 3) that are no skeleton's image; None stays None."""
+    return [
+        None if people is None else people[_left_over(camera, joints, people, least_score)]
+        for camera, people in zip(cameras, keypoints, strict=True)
+    ]
+
+
+def _left_over(camera, joints, people, least_score) -> np.ndarray:
+    enough = (people[..., 2] >= max(least_score, 1e-6)).sum(axis=-1) >= MIN_COMMON_JOINTS
+    return enough & (image_gaps(camera, joints, people, least_score) > NEAR).all(axis=0)
+
+
+def explained_views(
+    cameras: Sequence[Camera],
+    joints: np.ndarray,
+    keypoints: Sequence[np.ndarray | None],
+    least_score: float,
+) -> np.ndarray:
+    """(S,) in how many views each skeleton (S, J, 3) has a 2D person as its image."""
+    count = np.zeros(len(joints), dtype=int)
+    for camera, people in zip(cameras, keypoints, strict=True):
+        if people is not None and len(people):
+            gaps = image_gaps(camera, joints, people, least_score)
+            count += (gaps <= NEAR).any(axis=1)
+    return count
