@@ -11,7 +11,7 @@ from voxelpose_core.models.checkpoints import load_weights
 from voxelpose_core.models.inference import for_inference, inference_dtype
 from voxelpose_core.models.voxelpose import VoxelPose
 from voxelpose_core.resources import find_weights
-from voxelpose_core.voxel import box_points, native, soft_argmax
+from voxelpose_core.voxel import box_points, native, output_scores, soft_argmax
 
 VOXELS = (16, 8, 12)
 CPU = torch.device("cpu")
@@ -109,13 +109,17 @@ def test_soft_argmax_is_the_mean_under_the_softmax(joints, dtype, kernel):
     weight = 0.05 * torch.randn(joints, 32, generator=generator)
     bias = torch.randn(joints, generator=generator)
     size = (2000.0, 1500.0, 900.0)
-    scores = torch.einsum("jc,ncxyz->njxyz", weight.double(), features.double())
+    skip = torch.randn(2, 32, 4, 6, 10, generator=generator).to(dtype)
+    summed = features.double().relu() + skip.double()
+    scores = torch.einsum("jc,ncxyz->njxyz", weight.double(), summed)
     probability = torch.softmax(20.0 * (scores.flatten(2) + bias[:, None]), dim=-1)
     expected = probability @ box_points(torch.zeros(1, 3), size, (4, 6, 10))[0].double()
     with native.use(kernel):
-        ours = soft_argmax(features, weight, bias, 20.0, size)
+        ours = soft_argmax(features, skip, weight, bias, 20.0, size)
+        ours_scores = output_scores(features, skip, weight, bias)
     assert ours.shape == (2, joints, 3)
     np.testing.assert_allclose(ours, expected, atol=0.02)
+    np.testing.assert_allclose(ours_scores, scores + bias[:, None, None, None], atol=1e-5)
 
 
 def test_soft_argmax_of_extreme_scores_and_of_nobody():
@@ -123,12 +127,14 @@ def test_soft_argmax_of_extreme_scores_and_of_nobody():
     features[0, 0, 1, 2, 3] = 1e4
     weight, bias = torch.zeros(3, 32), torch.tensor([1e3, -1e3, 0.0])
     weight[:, 0] = torch.tensor([1.0, 1.0, -1.0])
-    offsets = soft_argmax(features, weight, bias, 100.0, (300.0,) * 3)[0]
+    skip = torch.zeros_like(features)
+    offsets = soft_argmax(features, skip, weight, bias, 100.0, (300.0,) * 3)[0]
     torch.testing.assert_close(offsets[0], torch.tensor([-50.0, 50.0, 150.0]))
     torch.testing.assert_close(offsets[1], offsets[0])
     # All others share the third joint.
     torch.testing.assert_close(offsets[2], -offsets[0] / 63, atol=1e-3, rtol=0)
-    assert soft_argmax(features[:0], weight, bias, 100.0, (300.0,) * 3).shape == (0, 3, 3)
+    nobody = soft_argmax(features[:0], skip[:0], weight, bias, 100.0, (300.0,) * 3)
+    assert nobody.shape == (0, 3, 3)
 
 
 def test_fused_operators_are_used_on_cpus_that_have_them(model, volumes, monkeypatch):

@@ -18,7 +18,7 @@ from torch import nn
 from voxelpose_core.models.pose_regression import PoseRegressionNet
 from voxelpose_core.models.v2v import ResidualBlock, UpsampleBlock, V2VNet
 from voxelpose_core.models.voxelpose import VoxelPose
-from voxelpose_core.voxel import soft_argmax
+from voxelpose_core.voxel import output_scores, soft_argmax
 
 
 def inference_dtype(device: torch.device) -> torch.dtype:
@@ -75,14 +75,13 @@ class FoldedV2V(nn.Module):
         self.register_buffer("output_bias", net.output_layer.bias.detach())
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        # The last, 1x1x1 convolution in float32, as the matrix product that it is.
-        features = self.features(x)
-        columns = features.permute(0, 2, 3, 4, 1).flatten(1, 3).float().transpose(1, 2)
-        scores = self.output_weight @ columns + self.output_bias[:, None]
-        return scores.unflatten(2, features.shape[2:])
+        return output_scores(*self.branches(x), self.output_weight, self.output_bias)
 
-    def features(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, 32, X, Y, Z) of `dtype`: all but the last convolution."""
+    def branches(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """All but the end: (N, 32, X, Y, Z) of `dtype` from below and from the skip connection.
+
+        The last convolution takes the ReLU of the former plus the latter.
+        """
         x = self.first(self.front(x))
         below = self.pool(x)
         fine = self.skip_res1(x)
@@ -91,7 +90,7 @@ class FoldedV2V(nn.Module):
         middle = self.skip_res2(x)
         x = self.mid_res(self.encoder_res2(below))
         x = self.decoder_upsample2(self.decoder_res2(x)).add_(middle)
-        return self.decoder_upsample1(self.decoder_res1(x)).add_(fine)
+        return self.decoder_upsample1.conv(self.decoder_res1(x)), fine
 
 
 class FoldedPoseNet(nn.Module):
@@ -106,9 +105,9 @@ class FoldedPoseNet(nn.Module):
         self, volumes: torch.Tensor, centers: torch.Tensor, size: Sequence[float]
     ) -> torch.Tensor:
         """Joints (N, J, 3), mm: see PoseRegressionNet."""
-        features = self.v2v_net.features(volumes)
-        weight, bias = self.v2v_net.output_weight, self.v2v_net.output_bias
-        return soft_argmax(features, weight, bias, self.beta, size) + centers[:, None]
+        net = self.v2v_net
+        end = (net.output_weight, net.output_bias, self.beta, size)
+        return soft_argmax(*net.branches(volumes), *end) + centers[:, None]
 
 
 class FoldedResidual(nn.Module):

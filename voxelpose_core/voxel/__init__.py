@@ -3,7 +3,7 @@
 from voxelpose_core.voxel.boxes import box_points, fit_voxels
 from voxelpose_core.voxel.native import implementation, unchanged_heatmaps
 from voxelpose_core.voxel.op import feature_volumes
-from voxelpose_core.voxel.soft_argmax import soft_argmax
+from voxelpose_core.voxel.output_layer import output_scores, soft_argmax
 from voxelpose_core.voxel.views import Views
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "feature_volumes",
     "fit_voxels",
     "implementation",
+    "output_scores",
     "soft_argmax",
     "unchanged_heatmaps",
 ]

@@ -1,10 +1,12 @@
-// The end of the pose net on CPUs in one pass: last 1x1x1 convolution, softmax over all voxels of a
-// box, mean position. Neither scores nor probabilities are stored. soft_argmax.py defines it.
+// The end of both nets on CPUs in one pass: ReLU and skip connection, last 1x1x1 convolution, and for
+// the pose net the softmax over all voxels of a box and its mean position. None of what lies between
+// is stored. output_layer.py defines it.
 
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <type_traits>
 #include <vector>
 
 namespace {
@@ -86,25 +88,38 @@ struct Arguments {
   const float* weight;   // (channels, joints rounded up to a multiple of 8), times beta
   const float* bias;     // (joints rounded up), times beta
   const float* axes[3];  // offsets of the X, Y and Z voxels from the centre, mm
+  const void* skip;      // as large as the features: what is added to their ReLU
 };
+
+// Scores of kWidth joints from `joint` on of a voxel; `values` is room for its channels.
+template <int kWidth, typename Element>
+void score(const Arguments& a, const Element* features, int64_t voxel, int joint,
+           std::vector<float>& values, float* sum) {
+  const Element* from = features + voxel * a.channels;
+  const Element* skip = static_cast<const Element*>(a.skip) + voxel * a.channels;
+  for (int c = 0; c < a.channels; ++c) values[c] = std::max(load(from + c), 0.0f) + load(skip + c);
+  const int padded = (a.joints + 7) / 8 * 8;
+  // A local array stays in registers.
+  alignas(64) float local[kWidth];
+  for (int j = 0; j < kWidth; ++j) local[j] = a.bias[joint + j];
+  for (int c = 0; c < a.channels; ++c)
+    for (int j = 0; j < kWidth; ++j) local[j] += values[c] * a.weight[c * padded + joint + j];
+  for (int j = 0; j < kWidth; ++j) sum[j] = local[j];
+}
 
 // Moments of the voxels (x, all y, all z) of a box.
 template <int kWidth, typename Element>
-void add_slab(const Arguments& a, const Element* features, int x, int joint, Moments& moments) {
-  const int padded = (a.joints + 7) / 8 * 8, count = a.voxels[1] * a.voxels[2];
+void add_slab(const Arguments& a, const Element* features, int64_t box, int x, int joint,
+              Moments& moments) {
+  const int count = a.voxels[1] * a.voxels[2];
+  const int64_t start = (box * a.voxels[0] + x) * count;
   alignas(64) float scores[kBlock][kWidth];
   float xs[kBlock], ys[kBlock], zs[kBlock];
+  std::vector<float> values(a.channels);
   for (int first = 0; first < count; first += kBlock) {
     const int size = std::min(kBlock, count - first);
     for (int i = 0; i < size; ++i) {
-      const Element* feature = features + int64_t(first + i) * a.channels;
-      alignas(64) float sum[kWidth];
-      for (int j = 0; j < kWidth; ++j) sum[j] = a.bias[joint + j];
-      for (int c = 0; c < a.channels; ++c) {
-        const float value = load(feature + c);
-        for (int j = 0; j < kWidth; ++j) sum[j] += value * a.weight[c * padded + joint + j];
-      }
-      for (int j = 0; j < kWidth; ++j) scores[i][j] = sum[j];
+      score<kWidth>(a, features, start + first + i, joint, values, scores[i]);
       xs[i] = a.axes[0][x];
       ys[i] = a.axes[1][(first + i) / a.voxels[2]];
       zs[i] = a.axes[2][(first + i) % a.voxels[2]];
@@ -113,13 +128,14 @@ void add_slab(const Arguments& a, const Element* features, int x, int joint, Mom
   }
 }
 
-template <typename Element>
-void add_slab(const Arguments& a, const Element* features, int x, int joint, Moments& moments) {
+// Calls f<width>() for the joints from `joint` on, at most kJoints.
+template <typename F>
+void for_width(const Arguments& a, int joint, F f) {
   switch ((std::min(a.joints - joint, kJoints) + 7) / 8) {
-    case 1: return add_slab<8>(a, features, x, joint, moments);
-    case 2: return add_slab<16>(a, features, x, joint, moments);
-    case 3: return add_slab<24>(a, features, x, joint, moments);
-    default: return add_slab<32>(a, features, x, joint, moments);
+    case 1: return f(std::integral_constant<int, 8>());
+    case 2: return f(std::integral_constant<int, 16>());
+    case 3: return f(std::integral_constant<int, 24>());
+    default: return f(std::integral_constant<int, 32>());
   }
 }
 
@@ -142,16 +158,35 @@ void finish(const Arguments& a, const Moments* slabs, int joint, float* offsets)
 }
 
 template <typename Element>
-void run(const Arguments& a, const Element* features, float* offsets, int threads) {
+void write_scores(const Arguments& a, const Element* features, float* scores, int threads) {
+  const int64_t count = int64_t(a.voxels[0]) * a.voxels[1] * a.voxels[2];
+#pragma omp parallel num_threads(threads)
+  {
+    std::vector<float> values(a.channels);
+    alignas(64) float sum[kJoints];
+#pragma omp for
+    for (int64_t voxel = 0; voxel < a.boxes * count; ++voxel)
+      for (int joint = 0; joint < a.joints; joint += kJoints) {
+        for_width(a, joint, [&](auto width) {
+          score<width()>(a, features, voxel, joint, values, sum);
+        });
+        float* to = scores + (voxel / count * a.joints + joint) * count + voxel % count;
+        for (int j = 0; j < std::min(a.joints - joint, kJoints); ++j) to[j * count] = sum[j];
+      }
+  }
+}
+
+template <typename Element>
+void find_means(const Arguments& a, const Element* features, float* offsets, int threads) {
   const int slabs = a.voxels[0], pieces = (a.joints + kJoints - 1) / kJoints;
-  const int64_t slab_size = int64_t(a.voxels[1]) * a.voxels[2] * a.channels;
   std::vector<Moments> moments(a.boxes * pieces * slabs);
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
   for (int64_t item = 0; item < int64_t(moments.size()); ++item) {
     const int64_t box = item / slabs / pieces, x = item % slabs;
     const int joint = static_cast<int>(item / slabs % pieces) * kJoints;
-    add_slab(a, features + (box * slabs + x) * slab_size, static_cast<int>(x), joint,
-             moments[item]);
+    for_width(a, joint, [&](auto width) {
+      add_slab<width()>(a, features, box, static_cast<int>(x), joint, moments[item]);
+    });
   }
   for (int64_t item = 0; item < a.boxes * pieces; ++item)
     finish(a, &moments[item * slabs], static_cast<int>(item % pieces) * kJoints,
@@ -160,11 +195,24 @@ void run(const Arguments& a, const Element* features, float* offsets, int thread
 
 }  // namespace
 
-// Features (N, X, Y, Z, channels), float32 or bfloat16 -> offsets (N, joints, 3) from the centres.
-extern "C" void soft_argmax(const Arguments* arguments, const void* features, int is_bfloat16,
-                            float* offsets, int threads) {
+extern "C" {
+
+// Features (N, X, Y, Z, channels), float32 or bfloat16 -> scores (N, joints, X, Y, Z).
+void output_scores(const Arguments* arguments, const void* features, int is_bfloat16,
+                   float* scores, int threads) {
   if (is_bfloat16)
-    run(*arguments, static_cast<const uint16_t*>(features), offsets, threads);
+    write_scores(*arguments, static_cast<const uint16_t*>(features), scores, threads);
   else
-    run(*arguments, static_cast<const float*>(features), offsets, threads);
+    write_scores(*arguments, static_cast<const float*>(features), scores, threads);
 }
+
+// Features as above -> offsets (N, joints, 3) from the centres.
+void soft_argmax(const Arguments* arguments, const void* features, int is_bfloat16, float* offsets,
+                 int threads) {
+  if (is_bfloat16)
+    find_means(*arguments, static_cast<const uint16_t*>(features), offsets, threads);
+  else
+    find_means(*arguments, static_cast<const float*>(features), offsets, threads);
+}
+
+}  // extern "C"

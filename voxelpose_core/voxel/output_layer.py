@@ -1,0 +1,113 @@
+"""The end of both networks, for inference: the last 1x1x1 convolution and what follows it.
+
+On CPUs a kernel does it in one pass over the features. Nothing here is differentiable.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+
+from voxelpose_core.voxel.boxes import box_axes, box_points
+from voxelpose_core.voxel.native import Kernel, kernel_for
+
+
+class _Arguments(ctypes.Structure):
+    """Arguments of csrc/output_layer_cpu.cpp."""
+
+    _fields_ = [
+        ("boxes", ctypes.c_int64),
+        ("channels", ctypes.c_int32),
+        ("joints", ctypes.c_int32),
+        ("voxels", ctypes.c_int32 * 3),
+        ("weight", ctypes.c_void_p),
+        ("bias", ctypes.c_void_p),
+        ("axes", ctypes.c_void_p * 3),
+        ("skip", ctypes.c_void_p),
+    ]
+
+
+def output_scores(
+    features: torch.Tensor, skip: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor
+) -> torch.Tensor:
+    """weight @ (relu(features) + skip) + bias, in float32.
+
+    Args:
+        features, skip: (N, C, X, Y, Z), float32 or bfloat16.
+        weight, bias: (J, C) and (J,) float32.
+
+    Returns:
+        (N, J, X, Y, Z) float32.
+    """
+    kernel = _kernel(features)
+    if kernel is None:
+        return _scores(features, skip, weight, bias)
+    scores = torch.empty(len(features), len(weight), *features.shape[2:])
+    _call(kernel, "output_scores", features, skip, weight, bias, (0.0,) * 3, scores)
+    return scores
+
+
+def soft_argmax(
+    features: torch.Tensor,
+    skip: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor,
+    beta: float,
+    size: Sequence[float],
+) -> torch.Tensor:
+    """Mean voxel offset under softmax(beta * scores) (VoxelPose, section 3.3).
+
+    Args:
+        features, skip, weight, bias: see `output_scores`.
+        beta: sharpness.
+        size: edge lengths between the outermost voxels of every box, mm.
+
+    Returns:
+        (N, J, 3) float32, mm from the centre of the box.
+    """
+    kernel = _kernel(features)
+    if kernel is None:
+        scores = _scores(features, skip, weight, bias).flatten(2)
+        center = torch.zeros(1, 3, device=features.device)
+        return torch.softmax(beta * scores, dim=-1) @ box_points(center, size, features.shape[2:])[0]
+    offsets = torch.empty(len(features), len(weight), 3)
+    _call(kernel, "soft_argmax", features, skip, beta * weight, beta * bias, size, offsets)
+    return offsets
+
+
+def _kernel(features: torch.Tensor) -> Kernel | None:
+    kernel = kernel_for(features.device)
+    known = features.dtype in (torch.float32, torch.bfloat16)
+    return kernel if kernel is not None and kernel.name == "cpp" and known else None
+
+
+def _call(kernel: Kernel, function: str, features, skip, weight, bias, size, answer) -> None:
+    boxes, channels, *voxels = features.shape
+    features = features.contiguous(memory_format=torch.channels_last_3d)
+    skip = skip.contiguous(memory_format=torch.channels_last_3d)
+    padding = -len(weight) % 8
+    table, bias = F.pad(weight.T, (0, padding)).contiguous(), F.pad(bias, (0, padding))
+    axes = box_axes(size, voxels, features.device)
+    arguments = _Arguments(
+        boxes=boxes,
+        channels=channels,
+        joints=len(weight),
+        voxels=(ctypes.c_int32 * 3)(*voxels),
+        weight=table.data_ptr(),
+        bias=bias.data_ptr(),
+        axes=(ctypes.c_void_p * 3)(*(axis.data_ptr() for axis in axes)),
+        skip=skip.data_ptr(),
+    )
+    is_bfloat16 = ctypes.c_int(features.dtype == torch.bfloat16)
+    if boxes:
+        kernel.call(function, arguments, features, is_bfloat16, answer)
+
+
+def _scores(features, skip, weight, bias) -> torch.Tensor:
+    """As the matrix product that the convolution is."""
+    features = features.relu().float() + skip
+    columns = features.permute(0, 2, 3, 4, 1).flatten(1, 3).transpose(1, 2)
+    return (weight @ columns + bias[:, None]).unflatten(2, features.shape[2:])
