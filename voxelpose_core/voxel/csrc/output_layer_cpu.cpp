@@ -12,6 +12,7 @@
 namespace {
 
 constexpr int kBlock = 64;       // voxels whose scores are kept at a time
+constexpr int kTogether = 4;     // voxels whose scores are summed together
 constexpr int kJoints = 32;      // joints at a time, in vector lanes
 
 // Running softmax of kJoints joints: everything is relative to exp(peak).
@@ -91,20 +92,36 @@ struct Arguments {
   const void* skip;      // as large as the features: what is added to their ReLU
 };
 
-// Scores of kWidth joints from `joint` on of a voxel; `values` is room for its channels.
-template <int kWidth, typename Element>
-void score(const Arguments& a, const Element* features, int64_t voxel, int joint,
-           std::vector<float>& values, float* sum) {
+// Scores of kWidth joints from `joint` on of kVoxels voxels from `voxel` on; `values` is room for
+// their channels.
+template <int kWidth, int kVoxels, typename Element>
+void score(const Arguments& a, const Element* features, int64_t voxel, int joint, float* values,
+           float (*scores)[kWidth]) {
+  const int count = kVoxels * a.channels, padded = (a.joints + 7) / 8 * 8;
   const Element* from = features + voxel * a.channels;
   const Element* skip = static_cast<const Element*>(a.skip) + voxel * a.channels;
-  for (int c = 0; c < a.channels; ++c) values[c] = std::max(load(from + c), 0.0f) + load(skip + c);
-  const int padded = (a.joints + 7) / 8 * 8;
-  // A local array stays in registers.
-  alignas(64) float local[kWidth];
-  for (int j = 0; j < kWidth; ++j) local[j] = a.bias[joint + j];
-  for (int c = 0; c < a.channels; ++c)
-    for (int j = 0; j < kWidth; ++j) local[j] += values[c] * a.weight[c * padded + joint + j];
-  for (int j = 0; j < kWidth; ++j) sum[j] = local[j];
+  for (int c = 0; c < count; ++c) values[c] = std::max(load(from + c), 0.0f) + load(skip + c);
+  // A local array stays in registers, and each weight is read once for all voxels.
+  alignas(64) float local[kVoxels][kWidth];
+  for (int i = 0; i < kVoxels; ++i)
+    for (int j = 0; j < kWidth; ++j) local[i][j] = a.bias[joint + j];
+  for (int c = 0; c < a.channels; ++c) {
+    const float* weight = a.weight + c * padded + joint;
+    for (int i = 0; i < kVoxels; ++i)
+      for (int j = 0; j < kWidth; ++j) local[i][j] += values[i * a.channels + c] * weight[j];
+  }
+  for (int i = 0; i < kVoxels; ++i)
+    for (int j = 0; j < kWidth; ++j) scores[i][j] = local[i][j];
+}
+
+// The same of `size` voxels.
+template <int kWidth, typename Element>
+void score_block(const Arguments& a, const Element* features, int64_t first, int size, int joint,
+                 float* values, float (*scores)[kWidth]) {
+  int i = 0;
+  for (; i + kTogether <= size; i += kTogether)
+    score<kWidth, kTogether>(a, features, first + i, joint, values, scores + i);
+  for (; i < size; ++i) score<kWidth, 1>(a, features, first + i, joint, values, scores + i);
 }
 
 // Moments of the voxels (x, all y, all z) of a box.
@@ -115,11 +132,11 @@ void add_slab(const Arguments& a, const Element* features, int64_t box, int x, i
   const int64_t start = (box * a.voxels[0] + x) * count;
   alignas(64) float scores[kBlock][kWidth];
   float xs[kBlock], ys[kBlock], zs[kBlock];
-  std::vector<float> values(a.channels);
+  std::vector<float> values(kTogether * a.channels);
   for (int first = 0; first < count; first += kBlock) {
     const int size = std::min(kBlock, count - first);
+    score_block<kWidth>(a, features, start + first, size, joint, values.data(), scores);
     for (int i = 0; i < size; ++i) {
-      score<kWidth>(a, features, start + first + i, joint, values, scores[i]);
       xs[i] = a.axes[0][x];
       ys[i] = a.axes[1][(first + i) / a.voxels[2]];
       zs[i] = a.axes[2][(first + i) % a.voxels[2]];
@@ -160,19 +177,20 @@ void finish(const Arguments& a, const Moments* slabs, int joint, float* offsets)
 template <typename Element>
 void write_scores(const Arguments& a, const Element* features, float* scores, int threads) {
   const int64_t count = int64_t(a.voxels[0]) * a.voxels[1] * a.voxels[2];
-#pragma omp parallel num_threads(threads)
-  {
-    std::vector<float> values(a.channels);
-    alignas(64) float sum[kJoints];
-#pragma omp for
-    for (int64_t voxel = 0; voxel < a.boxes * count; ++voxel)
-      for (int joint = 0; joint < a.joints; joint += kJoints) {
-        for_width(a, joint, [&](auto width) {
-          score<width()>(a, features, voxel, joint, values, sum);
-        });
-        float* to = scores + (voxel / count * a.joints + joint) * count + voxel % count;
-        for (int j = 0; j < std::min(a.joints - joint, kJoints); ++j) to[j * count] = sum[j];
-      }
+  const int64_t blocks = (count + kBlock - 1) / kBlock;
+#pragma omp parallel for num_threads(threads)
+  for (int64_t item = 0; item < a.boxes * blocks; ++item) {
+    const int64_t box = item / blocks, first = item % blocks * kBlock;
+    const int size = static_cast<int>(std::min<int64_t>(kBlock, count - first));
+    std::vector<float> values(kTogether * a.channels);
+    for (int joint = 0; joint < a.joints; joint += kJoints)
+      for_width(a, joint, [&](auto width) {
+        alignas(64) float block[kBlock][width()];
+        score_block<width()>(a, features, box * count + first, size, joint, values.data(), block);
+        float* to = scores + (box * a.joints + joint) * count + first;
+        for (int j = 0; j < std::min(a.joints - joint, kJoints); ++j)
+          for (int i = 0; i < size; ++i) to[j * count + i] = block[i][j];
+      });
   }
 }
 
