@@ -107,6 +107,23 @@ def test_the_second_look_keeps_to_the_limit(rig):
     assert len(estimator.estimate_keypoints(keypoints_of(rig, people())).skeletons) == 1
 
 
+def test_confidence_moves_nobody(estimator, rig):
+    """Scores tell whether somebody is there, not where."""
+    persons = people()
+    keypoints = keypoints_of(rig, persons)
+    sure = estimator.estimate_keypoints(keypoints)
+    random = np.random.default_rng(1)
+    for view in keypoints:
+        view[..., 2] *= random.uniform(0.5, 1.0, view.shape[:2])
+    unsure = estimator.estimate_keypoints(keypoints)
+    for joints in persons:
+        one, other = (
+            min(e.skeletons, key=lambda s: np.linalg.norm(s.joints - joints)) for e in (sure, unsure)
+        )
+        assert np.linalg.norm(one.joints - other.joints, axis=1).max() < 15
+        assert one.joint_scores.mean() > 1.2 * other.joint_scores.mean()
+
+
 def test_only_people_off_their_box_are_regressed_again(rig, monkeypatch):
     estimator = estimator_with(rig, recenter_distance=60.0)
     regressed = []

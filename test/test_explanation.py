@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from voxelpose_core.explanation import explained_views, image_gaps, unexplained_people
+from voxelpose_core.explanation import (
+    explained_views,
+    image_gaps,
+    owned_views,
+    unexplained_people,
+)
 from voxelpose_core.geometry.camera import Camera
 
 # From (0, -5000, 1000), looking along y; 0.2 px a mm at the origin.
@@ -71,3 +76,17 @@ def test_without_skeletons_everybody_is_left_over_who_has_joints_enough():
     (rest,) = unexplained_people([view], np.zeros((0, 17, 3)), [people], 0.1)
     np.testing.assert_array_equal(rest, people[:1])
     assert explained_views([view], np.zeros((0, 17, 3)), [people], 0.1).shape == (0,)
+
+
+def test_a_skeleton_between_two_people_owns_neither():
+    views = [camera("a"), camera("b", x=800.0)]
+    persons = np.array([person(), person(300.0)])
+    between = person(150.0)
+    keypoints = [np.array([image_of(v, joints) for joints in persons]) for v in views]
+    everybody = np.concatenate([between[None], persons])
+    assert explained_views(views, everybody, keypoints, 0.1).tolist() == [2, 2, 2]
+    assert owned_views(views, everybody, keypoints, 0.1).tolist() == [0, 2, 2]
+    # Where the second person was not found, it is the best that there is.
+    assert owned_views(views, everybody[:2], keypoints, 0.1).tolist() == [2, 2]
+    assert owned_views(views, everybody, [keypoints[0], None], 0.1).tolist() == [0, 1, 1]
+    assert owned_views(views, everybody[:0], keypoints, 0.1).shape == (0,)

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from voxelpose_core import heatmaps
 from voxelpose_core.heatmaps import (
     SIGMA_BY_BOX_SIDE,
     box_side,
@@ -68,6 +69,25 @@ def test_missing_joint_draws_nothing_and_does_not_widen_the_person():
     heatmaps = render_keypoints(xy[None, None, None], scores[None, None, None], SIZE)[0, 0]
     assert heatmaps[3].max() == 0
     torch.testing.assert_close(heatmaps[:3], render(person(60, 40, 60)))
+
+
+def test_windows_change_nothing(monkeypatch):
+    """People all over a batch of heatmaps, at its edges and beyond, drawn in windows and whole."""
+    generator = torch.Generator().manual_seed(2)
+    middle = torch.rand(3, 2, 4, 1, 2, generator=generator) * torch.tensor([180.0, 140.0]) - 30
+    xy = middle + 15 * torch.randn(3, 2, 4, 17, 2, generator=generator)
+    xy[0, 0, 0, 3] = 1e5
+    scores = torch.rand(3, 2, 4, 17, generator=generator)
+    scores = scores * (torch.rand(scores.shape, generator=generator) < 0.7)
+    windows = render_keypoints(xy, scores, SIZE)
+
+    def draw_whole(maps, xy, scores, sigma):
+        for index in range(xy.shape[2]):
+            heatmaps._draw(maps, xy[:, :, index], scores[:, :, index], sigma[:, :, index])
+
+    monkeypatch.setattr(heatmaps, "_draw_in_windows", draw_whole)
+    assert windows.max() > 0.9
+    torch.testing.assert_close(windows, render_keypoints(xy, scores, SIZE), rtol=0, atol=0)
 
 
 def test_nobody():

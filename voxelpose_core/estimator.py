@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from voxelpose_core.detectors import Detector, load_detector
 from voxelpose_core.errors import InputError
-from voxelpose_core.explanation import explained_views, unexplained_people
+from voxelpose_core.explanation import explained_views, owned_views, unexplained_people
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.rig import Rig, Space, propose_space
 from voxelpose_core.heatmaps import render_keypoints
@@ -320,6 +320,8 @@ class PoseEstimator:
         if self.settings.second_look:
             skeletons += self._look_again(skeletons, keypoints, present, clock)
             skeletons = self._without_doubles(skeletons)[: self.settings.max_people]
+        skeletons = self._without_borrowed(skeletons, keypoints)
+        clock.lap("poses")
         return Estimate(skeletons, keypoints, self._names(present), clock.laps)
 
     @torch.inference_mode()
@@ -330,10 +332,10 @@ class PoseEstimator:
         look: "_Look",
         clock: "_Clock",
     ) -> list[Skeleton]:
-        heatmaps = self._render(keypoints)
+        heatmaps, peaks = self._render(keypoints)
         clock.lap("heatmaps", self.device)
         with unchanged_heatmaps():
-            return self._run_networks(heatmaps, present, look, clock)
+            return self._run_networks(heatmaps, peaks, present, look, clock)
 
     def _look_again(
         self,
@@ -357,8 +359,15 @@ class PoseEstimator:
         look = _Look(self.settings.second_look_threshold, 0.0, most)
         found = self._find_people(rest, present, look, clock)
         views = explained_views(cameras, self._joints(found), rest, least_score)
-        clock.lap("poses")
         return [s for s, count in zip(found, views, strict=True) if count >= 2]
+
+    def _without_borrowed(
+        self, skeletons: list[Skeleton], keypoints: list[np.ndarray | None]
+    ) -> list[Skeleton]:
+        """Drop phantoms where rays of others cross: all that they fit is somebody else's image."""
+        least_score = self.settings.keypoint_threshold
+        owned = owned_views(self.rig.cameras, self._joints(skeletons), keypoints, least_score)
+        return [s for s, count in zip(skeletons, owned, strict=True) if count]
 
     @property
     def _first_look(self) -> "_Look":
@@ -379,7 +388,9 @@ class PoseEstimator:
             heatmaps = self.model.backbone(self._network_input(images))[None]
             clock.lap("backbone", self.device)
             with unchanged_heatmaps():
-                skeletons = self._run_networks(heatmaps, present, self._first_look, clock)
+                skeletons = self._run_networks(
+                    heatmaps, heatmaps, present, self._first_look, clock
+                )
         return Estimate(skeletons, nothing, self._names(present), clock.laps)
 
     def _network_input(self, images: Sequence[np.ndarray | None]) -> torch.Tensor:
@@ -408,8 +419,12 @@ class PoseEstimator:
     def _names(self, present: Sequence[bool]) -> tuple[str, ...]:
         return tuple(c.name for c, p in zip(self.rig.cameras, present, strict=True) if p)
 
-    def _render(self, keypoints: Sequence[np.ndarray | None]) -> torch.Tensor:
-        """(1, V, J, H, W) input heatmaps."""
+    def _render(self, keypoints: Sequence[np.ndarray | None]) -> tuple[torch.Tensor, torch.Tensor]:
+        """(1, V, J, H, W) heatmaps with scores for peaks, and the same with peaks of 1.
+
+        Whether somebody is there is a matter of confidence. Where the joints are of somebody who is,
+        is not: with scores for peaks, forearms that few views show are drawn to the trunk.
+        """
         joints = len(self.joint_set)
         most = max((len(people) for people in keypoints if people is not None), default=0)
         padded = np.zeros((1, len(keypoints), max(most, 1), joints, 3), dtype=np.float32)
@@ -420,15 +435,21 @@ class PoseEstimator:
         affine = self.views.to_heatmap[:, :, None, None]
         xy = (affine[..., :2] @ points[..., :2, None])[..., 0] + affine[..., 2]
         scores = points[..., 2] * (points[..., 2] >= self.settings.keypoint_threshold)
-        return render_keypoints(xy, scores, self.heatmap_size)
+        found = (scores > 0).to(scores.dtype)
+        return (
+            render_keypoints(xy, scores, self.heatmap_size),
+            render_keypoints(xy, found, self.heatmap_size),
+        )
 
     def _run_networks(
         self,
         heatmaps: torch.Tensor,
+        peaks: torch.Tensor,
         present: Sequence[bool],
         look: "_Look",
         clock: "_Clock",
     ) -> list[Skeleton]:
+        """People found in `heatmaps`, their joints in `peaks`, each (1, V, J, H, W)."""
         views = self.views.with_present(present)
         proposals = self.model.propose(
             heatmaps, views, self.grid, look.threshold, look.max_people
@@ -440,7 +461,7 @@ class PoseEstimator:
             clock.lap("poses")
             return []
         people = self._bucket(count, proposals.centers.shape[1])
-        joints = self._poses(heatmaps, views, proposals.centers[0, :people])
+        joints = self._poses(peaks, views, proposals.centers[0, :people])
         support = joint_heat(joints.transpose(0, 1), heatmaps, views).transpose(0, 1)
         # One transfer from the device for all that there is to know.
         scores = proposals.scores[0, :people, None]

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from scipy.optimize import linear_sum_assignment
+
 from voxelpose_core.geometry.camera import Camera
 
 # Median distance of common joints up to which a 2D person is a skeleton's image, as a share of the
@@ -80,4 +82,24 @@ def explained_views(
         if people is not None and len(people):
             gaps = image_gaps(camera, joints, people, least_score)
             count += (gaps <= NEAR).any(axis=1)
+    return count
+
+
+def owned_views(
+    cameras: Sequence[Camera],
+    joints: np.ndarray,
+    keypoints: Sequence[np.ndarray | None],
+    least_score: float,
+) -> np.ndarray:
+    """(S,) in how many views each skeleton (S, J, 3) has a 2D person who is nobody else's image.
+
+    In each view 2D people and skeletons are paired one to one with the least sum of gaps.
+    """
+    count = np.zeros(len(joints), dtype=int)
+    for camera, people in zip(cameras, keypoints, strict=True):
+        if people is not None and len(people) and len(joints):
+            # A pair of strangers is as good as none.
+            gaps = np.minimum(image_gaps(camera, joints, people, least_score), 2 * NEAR)
+            skeletons, persons = linear_sum_assignment(gaps)
+            count[skeletons] += gaps[skeletons, persons] <= NEAR
     return count

@@ -54,19 +54,60 @@ def render_keypoints(
     side = box_side(xy, visible).clamp(*BOX_SIDE_LIMITS)
     scale = torch.as_tensor(sigma_scale, device=xy.device, dtype=xy.dtype).reshape(-1, 1, 1)
     sigma = SIGMA_BY_BOX_SIDE * side * scale
-    x_axis = torch.arange(width, device=xy.device, dtype=xy.dtype)
-    y_axis = torch.arange(height, device=xy.device, dtype=xy.dtype)
     heatmaps = xy.new_zeros(*xy.shape[:2], xy.shape[3], height, width)
-    for person in range(xy.shape[2]):
-        if not bool(visible[:, :, person].any()):
-            continue
-        width_of = sigma[:, :, person, None, None]
-        across = _gaussian(x_axis, xy[:, :, person, :, 0, None], width_of)
-        down = _gaussian(y_axis, xy[:, :, person, :, 1, None], width_of)
-        peak = scores[:, :, person, :, None] * visible[:, :, person, :, None]
-        drawn = (down * peak)[..., :, None] * across[..., None, :]
-        torch.maximum(heatmaps, drawn, out=heatmaps)
+    if xy.device.type == "cpu":
+        _draw_in_windows(heatmaps, xy, scores, sigma)
+    else:
+        for person in range(xy.shape[2]):
+            _draw(heatmaps, xy[:, :, person], scores[:, :, person], sigma[:, :, person])
     return heatmaps.clamp_(0.0, 1.0)
+
+
+def _draw(
+    heatmaps: torch.Tensor,
+    xy: torch.Tensor,
+    scores: torch.Tensor,
+    sigma: torch.Tensor,
+    corner: tuple[int, int] = (0, 0),
+) -> None:
+    """Draw one person a view onto heatmaps (..., J, H, W).
+
+    Args:
+        xy: (..., J, 2).
+        scores: (..., J).
+        sigma: (...,).
+        corner: x and y of the first pixel of `heatmaps`.
+    """
+    height, width = heatmaps.shape[-2:]
+    x_axis = corner[0] + torch.arange(width, device=xy.device, dtype=xy.dtype)
+    y_axis = corner[1] + torch.arange(height, device=xy.device, dtype=xy.dtype)
+    across = _gaussian(x_axis, xy[..., 0, None], sigma[..., None, None])
+    down = _gaussian(y_axis, xy[..., 1, None], sigma[..., None, None])
+    peak = scores.clamp(min=0.0)[..., None]
+    drawn = (down * peak)[..., :, None] * across[..., None, :]
+    torch.maximum(heatmaps, drawn, out=heatmaps)
+
+
+def _draw_in_windows(
+    heatmaps: torch.Tensor, xy: torch.Tensor, scores: torch.Tensor, sigma: torch.Tensor
+) -> None:
+    """Draw each person of each view where something of it lies, a small part of the heatmap."""
+    size = xy.new_tensor([heatmaps.shape[-1], heatmaps.shape[-2]])
+    reach = 3.0 * sigma[..., None, None]
+    missing = (scores <= 0)[..., None]
+    low = (xy - reach).masked_fill(missing, float("inf")).amin(dim=-2)
+    high = (xy + reach).masked_fill(missing, float("-inf")).amax(dim=-2)
+    first = low.clamp(min=0.0).minimum(size).floor().long()
+    last = (high + 1.0).clamp(min=0.0).minimum(size).ceil().long()
+    for scene, view, person in (last > first).all(dim=-1).nonzero().tolist():
+        (x0, y0), (x1, y1) = first[scene, view, person].tolist(), last[scene, view, person].tolist()
+        _draw(
+            heatmaps[scene, view, :, y0:y1, x0:x1],
+            xy[scene, view, person],
+            scores[scene, view, person],
+            sigma[scene, view, person],
+            (x0, y0),
+        )
 
 
 def _gaussian(axis: torch.Tensor, mean: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
