@@ -36,6 +36,9 @@ def test_people_stand_in_the_space_and_detections_lie_on_them():
         for moment in moments:
             assert rig.space.contains(moment.poses[:, [11, 12]].mean(axis=1)).mean() > 0.5
             assert ((0 <= moment.whole_views) & (moment.whole_views <= 5)).all()
+            found = sum(len(people) for people in moment.keypoints)
+            # Besides these, false people at most.
+            assert 0 < moment.detected_views.sum() <= found
             for camera, people in zip(rig.cameras, moment.keypoints, strict=True):
                 pixels = camera.project(moment.poses.reshape(-1, 3))[0].reshape(-1, 17, 2)
                 size = max(camera.image_size)

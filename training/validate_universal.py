@@ -193,7 +193,7 @@ def measure_specialization(args) -> dict:
 
 
 def _measure_rigs(args, rigs, weights) -> dict:
-    truths, whole, poses, scores = [], [], [], []
+    truths, whole, detected, poses, scores = [], [], [], [], []
     for rig, moments in rigs:
         estimator = PoseEstimator(rig, weights, args.device, detector=None)
         for moment in moments:
@@ -202,6 +202,7 @@ def _measure_rigs(args, rigs, weights) -> dict:
             scores.append(np.array([s.score for s in found]))
             truths.append(moment.poses)
             whole.append(moment.whole_views)
+            detected.append(moment.detected_views)
     # Whom no two cameras see whole, nobody can be asked for; finding such people is no phantom.
     everybody = evaluate_detections(poses, scores, truths)
     asked = [truth[views >= 2] for truth, views in zip(truths, whole, strict=True)]
@@ -209,6 +210,12 @@ def _measure_rigs(args, rigs, weights) -> dict:
     return {
         "people": metrics.people,
         "recall_by_whole_views": _recall_by_views(poses, truths, whole),
+        # Whom the 2D detector finds in one view alone, nobody can place.
+        "of_whom_two_views_detect": _recall_by_views(
+            poses,
+            [truth[views >= 2] for truth, views in zip(truths, detected, strict=True)],
+            [w[views >= 2] for w, views in zip(whole, detected, strict=True)],
+        ),
         "recall_500mm": round(metrics.recall_500, 3),
         "mpjpe_mm": round(metrics.mpjpe, 1),
         "ap": {str(mm): round(100 * ap, 1) for mm, ap in metrics.ap.items()},

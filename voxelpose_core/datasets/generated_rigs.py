@@ -40,11 +40,13 @@ class GeneratedMoment:
     Attributes:
         poses: (P, 17, 3) true people, COCO-17, mm.
         whole_views: (P,) number of views whose image holds the whole person.
+        detected_views: (P,) number of views in which the 2D detector finds the person.
         keypoints: per camera the detected people (Q, 17, 3): x px, y px, score.
     """
 
     poses: np.ndarray
     whole_views: np.ndarray
+    detected_views: np.ndarray
     keypoints: list[np.ndarray]
 
 
@@ -74,10 +76,8 @@ def generate_rig(
         name=f"generated_{view_count}_{number}",
     )
     people = torch.cat([found.xy, found.scores[..., None]], dim=-1).numpy()
-    poses = joints.double().numpy()
-    return rig, [
-        _moment(rig, poses[m][valid[m].numpy()], people[m]) for m in range(moments)
-    ]
+    poses, exists = joints.double().numpy(), valid.numpy()
+    return rig, [_moment(rig, poses[m], exists[m], people[m]) for m in range(moments)]
 
 
 def _cameras(views: Views) -> list[Camera]:
@@ -99,8 +99,13 @@ def as_camera(views: Views, scene: int, index: int, name: str) -> Camera:
     )
 
 
-def _moment(rig: Rig, poses: np.ndarray, people: np.ndarray) -> GeneratedMoment:
+def _moment(
+    rig: Rig, poses: np.ndarray, exists: np.ndarray, people: np.ndarray
+) -> GeneratedMoment:
+    """Of poses (P, 17, 3), which of them exist, and detections (V, P', 17, 3), false ones last."""
+    detected = (people[:, : len(poses), :, 2] > 0).any(axis=-1).sum(axis=0)[exists]
+    poses = poses[exists]
     sees = np.array([camera.sees(poses.reshape(-1, 3)) for camera in rig.cameras])
     whole = sees.reshape(len(rig), len(poses), -1).all(axis=-1).sum(axis=0)
     keypoints = [view[(view[..., 2] > 0).any(axis=1)] for view in people]
-    return GeneratedMoment(poses, whole, keypoints)
+    return GeneratedMoment(poses, whole, detected, keypoints)
