@@ -423,7 +423,8 @@ class PoseEstimator:
         """(1, V, J, H, W) heatmaps with scores for peaks, and the same with peaks of 1.
 
         Whether somebody is there is a matter of confidence. Where the joints are of somebody who is,
-        is not: with scores for peaks, forearms that few views show are drawn to the trunk.
+        is not: with scores for peaks, forearms that few views show are drawn to the trunk. Original
+        configurations come from training with scores, and keep them.
         """
         joints = len(self.joint_set)
         most = max((len(people) for people in keypoints if people is not None), default=0)
@@ -435,11 +436,11 @@ class PoseEstimator:
         affine = self.views.to_heatmap[:, :, None, None]
         xy = (affine[..., :2] @ points[..., :2, None])[..., 0] + affine[..., 2]
         scores = points[..., 2] * (points[..., 2] >= self.settings.keypoint_threshold)
+        heatmaps = render_keypoints(xy, scores, self.heatmap_size)
+        if self.model.config.multi_person.voxel_pitch is None:
+            return heatmaps, heatmaps
         found = (scores > 0).to(scores.dtype)
-        return (
-            render_keypoints(xy, scores, self.heatmap_size),
-            render_keypoints(xy, found, self.heatmap_size),
-        )
+        return heatmaps, render_keypoints(xy, found, self.heatmap_size)
 
     def _run_networks(
         self,
