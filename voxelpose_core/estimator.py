@@ -51,8 +51,7 @@ class EstimatorSettings(BaseModel):
         ge=0,
         le=1,
         description="Mean heatmap value at the reprojected joints that a person reaches; people "
-        "below it are phantoms where rays of others cross. (The second look asks for a fit to 2D "
-        "people instead.)",
+        "below it are phantoms where rays of others cross. The second look asks for half of it.",
     )
     joint_threshold: float = Field(
         0.05, ge=0, le=1, description="Support from which a single joint is valid."
@@ -356,7 +355,9 @@ class PoseEstimator:
         if np.count_nonzero(counts) < 2:
             return []
         most = min(self.settings.max_people, sum(counts))
-        look = _Look(self.settings.second_look_threshold, 0.0, most)
+        # Less support, too: the mean over many views is low for people whom two of them detect.
+        least_support = self.settings.support_threshold / 2
+        look = _Look(self.settings.second_look_threshold, least_support, most)
         found = self._find_people(rest, present, look, clock)
         views = explained_views(cameras, self._joints(found), rest, least_score)
         return [s for s, count in zip(found, views, strict=True) if count >= 2]
