@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from voxelpose_core.heatmaps import gaussian_volume
-from voxelpose_core.models.cuboid_proposal import select_proposals
+from voxelpose_core.models.cuboid_proposal import _largest_nearby, select_proposals
 from voxelpose_core.voxel import box_points
 
 CENTER, VOXELS = (500.0, -250.0, 900.0), (16, 20, 12)
@@ -49,3 +49,12 @@ def test_a_peak_on_the_border_stays_there(axis):
 def test_flat_volumes_give_finite_centres():
     found = select_proposals(torch.zeros(1, *VOXELS), CENTER, SIZE, 3, 0.3, between_voxels=True)
     assert found.centers.isfinite().all() and not found.valid.any()
+
+
+def test_peaks_are_the_largest_of_their_neighbourhood():
+    volume = torch.rand(2, 7, 5, 6, generator=torch.Generator().manual_seed(1))
+    expected = torch.nn.functional.max_pool3d(volume[:, None], 3, stride=1, padding=1)[:, 0]
+    assert torch.equal(_largest_nearby(volume), expected)
+    thin = volume[:, :1]
+    expected = torch.nn.functional.max_pool3d(thin[:, None], 3, stride=1, padding=1)[:, 0]
+    assert torch.equal(_largest_nearby(thin), expected)

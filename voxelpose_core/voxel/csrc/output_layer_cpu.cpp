@@ -107,8 +107,11 @@ void score(const Arguments& a, const Element* features, int64_t voxel, int joint
     for (int j = 0; j < kWidth; ++j) local[i][j] = a.bias[joint + j];
   for (int c = 0; c < a.channels; ++c) {
     const float* weight = a.weight + c * padded + joint;
-    for (int i = 0; i < kVoxels; ++i)
-      for (int j = 0; j < kWidth; ++j) local[i][j] += values[i * a.channels + c] * weight[j];
+    for (int i = 0; i < kVoxels; ++i) {
+      const float value = values[i * a.channels + c];
+#pragma omp simd
+      for (int j = 0; j < kWidth; ++j) local[i][j] += value * weight[j];
+    }
   }
   for (int i = 0; i < kVoxels; ++i)
     for (int j = 0; j < kWidth; ++j) scores[i][j] = local[i][j];
