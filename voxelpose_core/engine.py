@@ -216,7 +216,10 @@ class TrainedNetwork(nn.Module):
         return box_points(center, self.grid.size, self.grid.voxels).expand(len(heatmaps), -1, -1)
 
     def _proposals(self, root_volumes: torch.Tensor) -> Proposals:
-        return self.model.select(root_volumes.detach(), self.grid)
+        settings = self.config.multi_person
+        return self.model.select(
+            root_volumes.detach(), self.grid, settings.threshold, settings.max_people_num
+        )
 
     def _matched_people(self, root_volumes: torch.Tensor, batch: Batch):
         """Centres (N, 3), scores, scene and person (N,) that the pose net is trained on.
