@@ -16,7 +16,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from voxelpose_core.detectors import Detector, load_detector
 from voxelpose_core.errors import InputError
-from voxelpose_core.explanation import explained_views, owned_views, unexplained_people
+from voxelpose_core.explanation import (
+    explained_views,
+    owned_views,
+    unexplained_people,
+    usable_joints,
+)
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.rig import Rig, Space, propose_space
 from voxelpose_core.heatmaps import render_keypoints
@@ -412,7 +417,7 @@ class PoseEstimator:
         """Nobody can be located: fewer than two views have a usable keypoint."""
         threshold = self.settings.keypoint_threshold
         usable = [
-            people is not None and bool((people[..., 2] >= max(threshold, 1e-6)).any())
+            people is not None and bool(usable_joints(people, threshold).any())
             for people in keypoints
         ]
         return sum(usable) < 2
@@ -454,10 +459,10 @@ class PoseEstimator:
         """People found in `heatmaps`, their joints in `peaks`, each (1, V, J, H, W)."""
         views = self.views.with_present(present)
         proposals = self.model.propose(
-            heatmaps, views, self.grid, look.threshold, look.max_people
+            heatmaps, views, self.grid, look.threshold, self.settings.max_people
         )
         # The strongest come first: the valid ones are the first so many.
-        count = int(proposals.valid[0].sum())
+        count = min(int(proposals.valid[0].sum()), look.max_people)
         clock.lap("proposals", self.device)
         if count == 0:
             clock.lap("poses")

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-
+import torch
 from scipy.optimize import linear_sum_assignment
 
 from voxelpose_core.geometry.camera import Camera
+from voxelpose_core.heatmaps import box_side
 
 # Median distance of common joints up to which a 2D person is a skeleton's image, as a share of the
 # longer side of the 2D person's box.
 NEAR = 0.12
 # Fewer joints in common decide nothing.
 MIN_COMMON_JOINTS = 4
+
+
+def usable_joints(people: np.ndarray, least_score: float) -> np.ndarray:
+    """(P, J) bool: joints of 2D people (P, J, 3) that were detected, with that score at least."""
+    return people[..., 2] >= max(least_score, 1e-6)
 
 
 def image_gaps(
@@ -34,7 +40,7 @@ def image_gaps(
     """
     pixels, depth = camera.project(joints.reshape(-1, 3))
     pixels = pixels.reshape(*joints.shape[:2], 2)
-    found = people[..., 2] >= max(least_score, 1e-6)
+    found = usable_joints(people, least_score)
     common = (depth > 0).reshape(joints.shape[:2])[:, None] & found
     distance = np.linalg.norm(pixels[:, None] - people[None, ..., :2], axis=-1)
     enough = common.sum(axis=-1) >= MIN_COMMON_JOINTS
@@ -42,14 +48,8 @@ def image_gaps(
     if enough.any():
         masked = np.where(common, distance, np.nan)[enough]
         gaps[enough] = np.nanmedian(masked, axis=-1)
-    return gaps / _box_sides(people[..., :2], found)
-
-
-def _box_sides(xy: np.ndarray, found: np.ndarray) -> np.ndarray:
-    """(P,) longer sides of the boxes around the found joints (P, J), pixels; at least 1."""
-    low = np.where(found[..., None], xy, np.inf).min(axis=1)
-    high = np.where(found[..., None], xy, -np.inf).max(axis=1)
-    return np.maximum(high - low, 1.0).max(axis=-1)
+    sides = box_side(torch.from_numpy(people[..., :2]), torch.from_numpy(found))
+    return gaps / np.maximum(sides.numpy(), 1.0)
 
 
 def unexplained_people(
@@ -66,7 +66,7 @@ def unexplained_people(
 
 
 def _left_over(camera, joints, people, least_score) -> np.ndarray:
-    enough = (people[..., 2] >= max(least_score, 1e-6)).sum(axis=-1) >= MIN_COMMON_JOINTS
+    enough = usable_joints(people, least_score).sum(axis=-1) >= MIN_COMMON_JOINTS
     return enough & (image_gaps(camera, joints, people, least_score) > NEAR).all(axis=0)
 
 
@@ -78,10 +78,8 @@ def explained_views(
 ) -> np.ndarray:
     """(S,) in how many views each skeleton (S, J, 3) has a 2D person as its image."""
     count = np.zeros(len(joints), dtype=int)
-    for camera, people in zip(cameras, keypoints, strict=True):
-        if people is not None and len(people):
-            gaps = image_gaps(camera, joints, people, least_score)
-            count += (gaps <= NEAR).any(axis=1)
+    for gaps in _gaps_by_view(cameras, joints, keypoints, least_score):
+        count += (gaps <= NEAR).any(axis=1)
     return count
 
 
@@ -96,10 +94,15 @@ def owned_views(
     In each view 2D people and skeletons are paired one to one with the least sum of gaps.
     """
     count = np.zeros(len(joints), dtype=int)
-    for camera, people in zip(cameras, keypoints, strict=True):
-        if people is not None and len(people) and len(joints):
-            # A pair of strangers is as good as none.
-            gaps = np.minimum(image_gaps(camera, joints, people, least_score), 2 * NEAR)
-            skeletons, persons = linear_sum_assignment(gaps)
-            count[skeletons] += gaps[skeletons, persons] <= NEAR
+    for gaps in _gaps_by_view(cameras, joints, keypoints, least_score):
+        # A pair of strangers is as good as none.
+        skeletons, persons = linear_sum_assignment(np.minimum(gaps, 2 * NEAR))
+        count[skeletons] += gaps[skeletons, persons] <= NEAR
     return count
+
+
+def _gaps_by_view(cameras, joints, keypoints, least_score) -> Iterator[np.ndarray]:
+    """`image_gaps` of each view that has 2D people."""
+    for camera, people in zip(cameras, keypoints, strict=True):
+        if people is not None and len(people):
+            yield image_gaps(camera, joints, people, least_score)

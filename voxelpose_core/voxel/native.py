@@ -54,7 +54,8 @@ class Kernel:
 
     Attributes:
         name: "cpp" or "cuda".
-        library: with voxel_pack, voxel_unpack, voxel_forward, voxel_backward; cpp: output_scores, soft_argmax.
+        library: with voxel_pack, voxel_unpack, voxel_forward, voxel_backward; cpp: also
+            output_scores, soft_argmax.
         dtypes: what volumes it writes.
     """
 
