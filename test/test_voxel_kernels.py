@@ -1,6 +1,7 @@
 """The compiled voxel kernels give the reference's values and gradients, on every device here."""
 
 import ctypes
+import dataclasses
 import os
 import subprocess
 import sys
@@ -66,7 +67,7 @@ def boxes(count=5, batch=2, seed=0, reach=6000.0):
 
 def moved(views, change):
     """The same views, some of whose tensors are replaced."""
-    return Views(**{**vars(views), **change})
+    return dataclasses.replace(views, **change)
 
 
 def both(device, heatmaps, views, centers, scene, size, voxels, **options):
@@ -143,6 +144,83 @@ def test_cameras_inside_the_boxes(device, count_points_behind):
             count_points_behind=count_points_behind,
         )
     )
+
+
+def sparse(heatmaps, share, seed=3):
+    """The same with few pixels that are not zero, among them corners and whole rows."""
+    kept = torch.rand(heatmaps.shape, generator=torch.Generator().manual_seed(seed)) < share
+    kept[..., 0, 0] = kept[..., -1, -1] = True
+    kept[:, 0, 0, 5] = True
+    return torch.where(kept, heatmaps, -0.0)
+
+
+@pytest.fixture
+def poisoned_memory(monkeypatch):
+    """What the kernels leave unwritten in packed heatmaps is not a number."""
+    like = native.PackedHeatmaps.like
+
+    def poisoned(heatmaps):
+        packed = like(heatmaps)
+        packed.values.fill_(float("nan"))
+        packed.occupied.fill_(77)
+        return packed
+
+    monkeypatch.setattr(native.PackedHeatmaps, "like", poisoned)
+
+
+@pytest.mark.parametrize("joints", [1, 17, 41])
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.05])
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_sparse_heatmaps(device, poisoned_memory, joints, share, channels_last):
+    heatmaps, views = scenes(3, joints)
+    # Small boxes, so that some see nothing at all; their voxels lie densely.
+    arguments = (*boxes(40, reach=4000.0), (300.0, 300.0, 300.0), (6, 5, 13))
+    heatmaps = sparse(heatmaps, share)
+    for layout in (heatmaps, heatmaps.permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3)):
+        kernel, reference = both(device, layout, views, *arguments, channels_last=channels_last)
+        torch.testing.assert_close(kernel[0], reference[0], rtol=0, atol=2e-3)
+        assert (kernel[1] - reference[1]).norm() < 0.01 * reference[1].norm()
+    assert 1e-4 < (reference[0] > 0).float().mean() < 0.9
+    # Boxes whose voxels lie in one row of a heatmap or none.
+    assert any(not box.any() for box in reference[0])
+
+
+@pytest.mark.parametrize("behind", [False, True])
+@pytest.mark.parametrize("lens", ["pinhole", "rational", "fisheye"])
+def test_a_sampling_grid_changes_nothing(device, behind, lens):
+    heatmaps, views = scenes(3, 17)
+    if lens != "pinhole":
+        k = torch.tensor([0.05, -0.01, 3e-3, -1e-3, 0, 0.02, 0, 0]) * (lens == "rational")
+        change = {"distortion": views.distortion + k}
+        if lens == "fisheye":
+            change["fisheye"] = torch.ones_like(views.fisheye)
+        views = moved(views, change)
+    views, (centers, scene) = views.map(lambda t: t.to(device)), [t.to(device) for t in boxes()]
+    kernel = op.kernel_for(device)
+    made = native.Boxes(views, centers, scene, SIZE, VOXELS, behind)
+    grid = native.find_spots(kernel, made, HEATMAP)
+    # Which views are present is not part of it.
+    for present in (views.present, torch.tensor([[1.0, 0, 1], [0, 1, 1]], device=device)):
+        some = moved(views, {"present": present})
+        answers = [
+            both(device, sparse(heatmaps, 0.3), some, centers, scene, SIZE, VOXELS, grid=g,
+                 count_points_behind=behind)[0]
+            for g in (grid, None)
+        ]
+        torch.testing.assert_close(*answers, rtol=0, atol=0)
+
+
+def test_a_sampling_grid_of_other_boxes_or_heatmaps_is_refused(monkeypatch):
+    if implementation("cpu") == native.REFERENCE:
+        pytest.skip("no compiler")
+    heatmaps, views = scenes(3, 2)
+    grid = op.sampling_grid(views, *boxes(), SIZE, VOXELS, HEATMAP)
+    with pytest.raises(ValueError, match=r"grid is \(5, 3, 1920\), expected \(4, 3, 1920\)"):
+        feature_volumes(heatmaps, views, *boxes(4), SIZE, VOXELS, grid=grid)
+    with pytest.raises(ValueError, match=r"heatmaps of \(48, 32\), expected \(47, 32\)"):
+        feature_volumes(heatmaps[..., 1:], views, *boxes(), SIZE, VOXELS, grid=grid)
+    monkeypatch.setattr(op, "_MOST_GRID_BYTES", 12 * grid.pixel.numel() - 1)
+    assert op.sampling_grid(views, *boxes(), SIZE, VOXELS, HEATMAP) is None
 
 
 def test_boxes_that_reach_far_outside_every_image(device):
@@ -268,7 +346,8 @@ def test_the_cuda_kernel_compiles(tmp_path, monkeypatch):
     except kernels.BuildError as error:
         pytest.skip(str(error))
     library = ctypes.CDLL(str(kernels.cuda_library((9, 0))))
-    for function in ("voxel_pack", "voxel_forward", "voxel_backward", "voxel_unpack"):
+    functions = ("voxel_pack", "voxel_spots", "voxel_forward", "voxel_backward", "voxel_unpack")
+    for function in functions:
         assert getattr(library, function)
 
 

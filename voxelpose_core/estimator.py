@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -210,6 +210,8 @@ class PoseEstimator:
         self.views = Views.from_cameras(
             rig.cameras, self.network_size, self.heatmap_size, self.device
         )
+        self._views_by_presence = {(True,) * len(rig): self.views}
+        self.sampling = self.model.proposal_sampling(self.views, self.grid, self.heatmap_size)
 
     def description(self) -> dict[str, Any]:
         """What runs: weights, device, kernel, grids, detector; plain values."""
@@ -280,9 +282,12 @@ class PoseEstimator:
         width, height = self.heatmap_size
         heatmaps = torch.zeros(1, len(self.views), len(self.joint_set), height, width)
         heatmaps = heatmaps.to(self.device)
-        self.model.propose(heatmaps, self.views, self.grid, max_people=self.settings.max_people)
+        people = self.settings.max_people
+        self.model.propose(
+            heatmaps, self.views, self.grid, max_people=people, sampling=self.sampling
+        )
         center = heatmaps.new_tensor(self.grid.center)
-        most = min(self.settings.max_people, self._people_at_once)
+        most = min(people, self._people_at_once)
         for people in sorted({min(bucket, most) for bucket in (*_PEOPLE_BUCKETS, most)}):
             self._poses(heatmaps, self.views, center.expand(people, 3))
         if self._has_backbone:
@@ -336,8 +341,18 @@ class PoseEstimator:
         look: "_Look",
         clock: "_Clock",
     ) -> list[Skeleton]:
-        heatmaps, peaks = self._render(keypoints)
+        xy, scores = self._heatmap_points(keypoints)
+        heatmaps = render_keypoints(xy, scores, self.heatmap_size)
         clock.lap("heatmaps", self.device)
+
+        def with_peaks_of_one() -> torch.Tensor:
+            peaks = render_keypoints(xy, (scores > 0).to(scores.dtype), self.heatmap_size)
+            clock.lap("heatmaps", self.device)
+            return peaks
+
+        # Original configurations come from training with scores.
+        original = self.model.config.multi_person.voxel_pitch is None
+        peaks = None if original else with_peaks_of_one
         with unchanged_heatmaps():
             return self._run_networks(heatmaps, peaks, present, look, clock)
 
@@ -394,9 +409,7 @@ class PoseEstimator:
             heatmaps = self.model.backbone(self._network_input(images))[None]
             clock.lap("backbone", self.device)
             with unchanged_heatmaps():
-                skeletons = self._run_networks(
-                    heatmaps, heatmaps, present, self._first_look, clock
-                )
+                skeletons = self._run_networks(heatmaps, None, present, self._first_look, clock)
         return Estimate(skeletons, nothing, self._names(present), clock.laps)
 
     def _network_input(self, images: Sequence[np.ndarray | None]) -> torch.Tensor:
@@ -425,13 +438,11 @@ class PoseEstimator:
     def _names(self, present: Sequence[bool]) -> tuple[str, ...]:
         return tuple(c.name for c, p in zip(self.rig.cameras, present, strict=True) if p)
 
-    def _render(self, keypoints: Sequence[np.ndarray | None]) -> tuple[torch.Tensor, torch.Tensor]:
-        """(1, V, J, H, W) heatmaps with scores for peaks, and the same with peaks of 1.
-
-        Whether somebody is there is a matter of confidence. Where the joints are of somebody who is,
-        is not: with scores for peaks, forearms that few views show are drawn to the trunk. Original
-        configurations come from training with scores, and keep them.
-        """
+    def _heatmap_points(
+        self, keypoints: Sequence[np.ndarray | None]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """(1, V, P, J, 2) heatmap pixels of all 2D people, and (1, V, P, J) their scores, 0 where a
+        keypoint does not count."""
         joints = len(self.joint_set)
         most = max((len(people) for people in keypoints if people is not None), default=0)
         padded = np.zeros((1, len(keypoints), max(most, 1), joints, 3), dtype=np.float32)
@@ -441,25 +452,32 @@ class PoseEstimator:
         points = torch.from_numpy(padded).to(self.device)
         affine = self.views.to_heatmap[:, :, None, None]
         xy = (affine[..., :2] @ points[..., :2, None])[..., 0] + affine[..., 2]
-        scores = points[..., 2] * (points[..., 2] >= self.settings.keypoint_threshold)
-        heatmaps = render_keypoints(xy, scores, self.heatmap_size)
-        if self.model.config.multi_person.voxel_pitch is None:
-            return heatmaps, heatmaps
-        found = (scores > 0).to(scores.dtype)
-        return heatmaps, render_keypoints(xy, found, self.heatmap_size)
+        return xy, points[..., 2] * (points[..., 2] >= self.settings.keypoint_threshold)
+
+    def _present_views(self, present: Sequence[bool]) -> Views:
+        """The views, of which some have no frame."""
+        present = tuple(map(bool, present))
+        if present not in self._views_by_presence:
+            self._views_by_presence[present] = self.views.with_present(present)
+        return self._views_by_presence[present]
 
     def _run_networks(
         self,
         heatmaps: torch.Tensor,
-        peaks: torch.Tensor,
+        draw_peaks: Callable[[], torch.Tensor] | None,
         present: Sequence[bool],
         look: "_Look",
         clock: "_Clock",
     ) -> list[Skeleton]:
-        """People found in `heatmaps`, their joints in `peaks`, each (1, V, J, H, W)."""
-        views = self.views.with_present(present)
+        """People found in heatmaps (1, V, J, H, W) whose peaks are scores.
+
+        Whether somebody is there is a matter of confidence. Where the joints are of somebody who is,
+        is not: with scores for peaks, forearms that few views show are drawn to the trunk. So joints
+        are looked for in heatmaps with peaks of 1, if `draw_peaks` makes some.
+        """
+        views = self._present_views(present)
         proposals = self.model.propose(
-            heatmaps, views, self.grid, look.threshold, self.settings.max_people
+            heatmaps, views, self.grid, look.threshold, self.settings.max_people, self.sampling
         )
         # The strongest come first: the valid ones are the first so many.
         count = min(int(proposals.valid[0].sum()), look.max_people)
@@ -468,6 +486,7 @@ class PoseEstimator:
             clock.lap("poses")
             return []
         people = self._bucket(count, proposals.centers.shape[1])
+        peaks = draw_peaks() if draw_peaks else heatmaps
         joints = self._poses(peaks, views, proposals.centers[0, :people])
         support = joint_heat(joints.transpose(0, 1), heatmaps, views).transpose(0, 1)
         # One transfer from the device for all that there is to know.

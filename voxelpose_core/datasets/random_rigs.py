@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import torch
@@ -164,4 +165,4 @@ def miscalibrate(views: Views, level: torch.Tensor, generator: torch.Generator) 
     zero = torch.zeros_like(x)
     skew = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=-1).reshape(*size[:2], 3, 3)
     rotation = torch.matrix_exp(skew) @ views.R
-    return Views(**{**views.__dict__, "R": rotation, "C": views.C + shift})
+    return dataclasses.replace(views, R=rotation, C=views.C + shift)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -281,7 +282,7 @@ def _drop_views(views: Views, generator: torch.Generator) -> Views:
     order = torch.rand(count, view_count, generator=generator, device=generator.device)
     drop = torch.rand(count, 1, generator=generator, device=generator.device) < 0.15
     present = views.present * ~((order == order.amin(dim=1, keepdim=True)) & drop)
-    return Views(**{**views.__dict__, "present": present})
+    return dataclasses.replace(views, present=present)
 
 
 def _look_elsewhere(

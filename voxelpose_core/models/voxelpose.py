@@ -17,7 +17,14 @@ from voxelpose_core.errors import InputError
 from voxelpose_core.models.cuboid_proposal import CuboidProposalNet, Proposals, select_proposals
 from voxelpose_core.models.pose_regression import PoseRegressionNet
 from voxelpose_core.models.pose_resnet import PoseResNet
-from voxelpose_core.voxel import Views, box_points, feature_volumes, fit_voxels
+from voxelpose_core.voxel import (
+    SamplingGrid,
+    Views,
+    box_points,
+    feature_volumes,
+    fit_voxels,
+    sampling_grid,
+)
 
 
 @dataclass(frozen=True)
@@ -77,13 +84,38 @@ class VoxelPose(nn.Module):
             size, voxels = fit_voxels(size, settings.voxel_pitch)
         return ProposalGrid(center, size, voxels)
 
+    def proposal_sampling(
+        self, views: Views, grid: ProposalGrid, heatmap_size: tuple[int, int]
+    ) -> SamplingGrid | None:
+        """Where the views are sampled for the proposal grid, for cameras that do not move.
+
+        Args:
+            views: all views of one scene, present or not.
+            heatmap_size: (width, height), pixels.
+        """
+        center, scene = self._grid_boxes(grid, 1, views.C.device)
+        return sampling_grid(
+            views, center, scene, grid.size, grid.voxels, heatmap_size, self.count_points_behind
+        )
+
     def proposal_volumes(
-        self, heatmaps: torch.Tensor, views: Views, grid: ProposalGrid
+        self,
+        heatmaps: torch.Tensor,
+        views: Views,
+        grid: ProposalGrid,
+        sampling: SamplingGrid | None = None,
     ) -> torch.Tensor:
-        """(B, J, X, Y, Z) features of the proposal grid from heatmaps (B, V, J, H, W)."""
-        scenes = torch.arange(len(heatmaps), device=heatmaps.device)
-        centers = heatmaps.new_tensor(grid.center).expand(len(heatmaps), 3)
-        return self._volumes(heatmaps, views, centers, scenes, grid.size, grid.voxels)
+        """(B, J, X, Y, Z) features of the proposal grid from heatmaps (B, V, J, H, W).
+
+        `sampling`: `proposal_sampling` of this grid and these cameras.
+        """
+        boxes = self._grid_boxes(grid, len(heatmaps), heatmaps.device)
+        return self._volumes(heatmaps, views, *boxes, grid.size, grid.voxels, sampling)
+
+    def _grid_boxes(self, grid, scenes, device) -> tuple[torch.Tensor, torch.Tensor]:
+        """Centres (B, 3) and scene indices (B,) of the proposal grid in each scene."""
+        center = torch.tensor(grid.center, dtype=torch.float32, device=device)
+        return center.expand(scenes, 3), torch.arange(scenes, device=device)
 
     def propose(
         self,
@@ -92,9 +124,10 @@ class VoxelPose(nn.Module):
         grid: ProposalGrid,
         threshold: float | None = None,
         max_people: int | None = None,
+        sampling: SamplingGrid | None = None,
     ) -> Proposals:
         """Find people: heatmaps (B, V, J, H, W) -> proposals (None: the configuration's values)."""
-        root_volumes = self.root_net(self.proposal_volumes(heatmaps, views, grid))
+        root_volumes = self.root_net(self.proposal_volumes(heatmaps, views, grid, sampling))
         return self.select(root_volumes.float(), grid, threshold, max_people)
 
     def select(
@@ -135,7 +168,9 @@ class VoxelPose(nn.Module):
         volumes = self.person_volumes(heatmaps, views, centers, scene)
         return self.pose_net(volumes, centers, self.config.pict_struct.grid_size)
 
-    def _volumes(self, heatmaps, views, centers, scene, size, voxels) -> torch.Tensor:
+    def _volumes(
+        self, heatmaps, views, centers, scene, size, voxels, sampling=None
+    ) -> torch.Tensor:
         return feature_volumes(
             heatmaps,
             views,
@@ -146,6 +181,7 @@ class VoxelPose(nn.Module):
             self.count_points_behind,
             self.volume_dtype,
             self.channels_last,
+            sampling,
         )
 
 

@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import functools
 import logging
+import math
 import os
 import threading
 from collections.abc import Iterator, Sequence
@@ -30,7 +31,9 @@ class _Problem(ctypes.Structure):
 
     _fields_ = [
         ("heatmaps", ctypes.c_void_p),
+        ("occupied", ctypes.c_void_p),
         ("views", ctypes.c_void_p),
+        ("spots", ctypes.c_void_p * 3),
         ("centers", ctypes.c_void_p),
         ("scene", ctypes.c_void_p),
         ("axes", ctypes.c_void_p * 3),
@@ -54,7 +57,7 @@ class Kernel:
 
     Attributes:
         name: "cpp" or "cuda".
-        library: with voxel_pack, voxel_unpack, voxel_forward, voxel_backward; cpp: also
+        library: with voxel_pack, voxel_unpack, voxel_spots, voxel_forward, voxel_backward; cpp: also
             output_scores, soft_argmax.
         dtypes: what volumes it writes.
     """
@@ -127,15 +130,37 @@ def _load(name, build, dtypes) -> Kernel | None:
         return None
 
 
+@dataclass(frozen=True)
+class PackedHeatmaps:
+    """Heatmaps in the kernels' layout: see VoxelProblem of csrc/voxel_math.h.
+
+    Attributes:
+        values: (B, V, H + 2, W + 2, J rounded up to a multiple of 8) float32; on CPUs not even zeros
+            are written where the heatmaps are empty.
+        occupied: (B, V, H + 2, W + 2) uint8: where a bilinear sample is not zero.
+    """
+
+    values: torch.Tensor
+    occupied: torch.Tensor
+
+    @classmethod
+    def like(cls, heatmaps: torch.Tensor) -> PackedHeatmaps:
+        """Room for heatmaps (B, V, J, H, W)."""
+        scenes, views, joints, height, width = heatmaps.shape
+        image = (scenes, views, height + 2, width + 2)
+        values = torch.empty(*image, -(-joints // 8) * 8, device=heatmaps.device)
+        return cls(values, torch.empty(image, dtype=torch.uint8, device=heatmaps.device))
+
+
 class _Packed(threading.local):
     """What `unchanged_heatmaps` remembers in this thread; None outside of it."""
 
-    pair: tuple[torch.Tensor | None, torch.Tensor | None] | None = None
+    pair: tuple[torch.Tensor | None, PackedHeatmaps | None] | None = None
 
-    def find(self, heatmaps: torch.Tensor) -> torch.Tensor | None:
+    def find(self, heatmaps: torch.Tensor) -> PackedHeatmaps | None:
         return self.pair[1] if self.pair and self.pair[0] is heatmaps else None
 
-    def keep(self, heatmaps: torch.Tensor, packed: torch.Tensor) -> None:
+    def keep(self, heatmaps: torch.Tensor, packed: PackedHeatmaps) -> None:
         if self.pair is not None:
             self.pair = (heatmaps, packed)
 
@@ -157,11 +182,80 @@ def unchanged_heatmaps() -> Iterator[None]:
         _packed.pair = before
 
 
-def _empty_packed(heatmaps: torch.Tensor) -> torch.Tensor:
-    """(B, V, H + 2, W + 2, J rounded up to a multiple of 8) float32: see VoxelProblem."""
-    scenes, views, joints, height, width = heatmaps.shape
-    padded = -(-joints // 8) * 8
-    return torch.empty(scenes, views, height + 2, width + 2, padded, device=heatmaps.device)
+@dataclass(frozen=True)
+class SamplingGrid:
+    """Where each of V views is sampled for the M voxels of each of N boxes that never move.
+
+    Attributes:
+        pixel: (N, V, M) int32, top left tap in the packed heatmap; -1 where the voxel is not seen.
+        right, down: (N, V, M) float32, how far right of it and below it, pixels.
+        heatmap_size: (width, height) of the heatmaps it is for.
+    """
+
+    pixel: torch.Tensor
+    right: torch.Tensor
+    down: torch.Tensor
+    heatmap_size: tuple[int, int]
+
+    @property
+    def tensors(self) -> tuple[torch.Tensor, ...]:
+        return self.pixel, self.right, self.down
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """N boxes of voxels before V views of B scenes: see `feature_volumes`."""
+
+    views: Views
+    centers: torch.Tensor
+    scene: torch.Tensor
+    size: Sequence[float]
+    voxels: Sequence[int]
+    count_points_behind: bool
+
+    def problem(self, heatmap_size: tuple[int, int]) -> tuple[_Problem, tuple[torch.Tensor, ...]]:
+        """What does not depend on the heatmaps' values, and the tensors that it points to."""
+        device = self.centers.device
+        table = self.views.table
+        centers = self.centers.to(torch.float32).contiguous()
+        scene = self.scene.to(torch.int64).contiguous()
+        axes = _axes(tuple(self.size), tuple(self.voxels), device)
+        problem = _Problem(
+            views=table.data_ptr(),
+            centers=centers.data_ptr(),
+            scene=scene.data_ptr(),
+            axes=_pointers(axes),
+            boxes=len(centers),
+            scenes=len(table),
+            view_count=table.shape[1],
+            heatmap_width=heatmap_size[0],
+            heatmap_height=heatmap_size[1],
+            voxels=(ctypes.c_int32 * 3)(*self.voxels),
+            count_points_behind=self.count_points_behind,
+        )
+        return problem, (table, centers, scene, *axes)
+
+
+@functools.lru_cache(maxsize=64)
+def _axes(size, voxels, device) -> list[torch.Tensor]:
+    """`box_axes`, of which a GPU would have to be asked again and again."""
+    return box_axes(size, voxels, device)
+
+
+def _pointers(tensors: Sequence[torch.Tensor]) -> ctypes.Array:
+    return (ctypes.c_void_p * len(tensors))(*(tensor.data_ptr() for tensor in tensors))
+
+
+def find_spots(kernel: Kernel, boxes: Boxes, heatmap_size: tuple[int, int]) -> SamplingGrid:
+    """The sampling grid of boxes, as if all views were present."""
+    problem, _alive = boxes.problem(heatmap_size)
+    shape = (problem.boxes, problem.view_count, math.prod(boxes.voxels))
+    device = boxes.centers.device
+    pixel = torch.empty(shape, dtype=torch.int32, device=device)
+    right, down = (torch.empty(shape, device=device) for _ in range(2))
+    if pixel.numel():
+        kernel.call("voxel_spots", problem, pixel, right, down)
+    return SamplingGrid(pixel, right, down, heatmap_size)
 
 
 @dataclass
@@ -172,7 +266,7 @@ class Volumes:
         problem: the arguments in the kernel's form.
         shape: N, J, X, Y, Z.
         heatmap_shape: B, V, J, H, W.
-        tensors: packed heatmaps, views, centres, scene indices, offsets of the voxels.
+        tensors: packed heatmaps and where they are occupied, then what else is pointed to.
     """
 
     problem: _Problem
@@ -185,49 +279,33 @@ class Volumes:
         cls,
         kernel: Kernel,
         heatmaps: torch.Tensor,
-        views: Views,
-        centers: torch.Tensor,
-        scene: torch.Tensor,
-        size: Sequence[float],
-        voxels: Sequence[int],
-        count_points_behind: bool,
+        boxes: Boxes,
         channels_last: bool,
         dtype: torch.dtype,
+        grid: SamplingGrid | None,
     ) -> Volumes:
         """Pack the arguments of `feature_volumes`."""
-        scenes, view_count, joints, height, width = heatmaps.shape
-        device = heatmaps.device
+        joints, height, width = heatmaps.shape[2:]
         known = _packed.find(heatmaps)
-        packed = _empty_packed(heatmaps) if known is None else known
-        table = _table(views)
-        centers = centers.to(torch.float32).contiguous()
-        scene = scene.to(torch.int64).contiguous()
-        axes = box_axes(size, voxels, device)
-        problem = _Problem(
-            heatmaps=packed.data_ptr(),
-            views=table.data_ptr(),
-            centers=centers.data_ptr(),
-            scene=scene.data_ptr(),
-            axes=(ctypes.c_void_p * 3)(*(axis.data_ptr() for axis in axes)),
-            boxes=len(centers),
-            scenes=scenes,
-            view_count=view_count,
-            joints=joints,
-            padded_joints=packed.shape[-1],
-            heatmap_height=height,
-            heatmap_width=width,
-            voxels=(ctypes.c_int32 * 3)(*voxels),
-            count_points_behind=count_points_behind,
-            channels_last=channels_last,
-            element=_ELEMENTS[dtype],
-        )
+        packed = known or PackedHeatmaps.like(heatmaps)
+        problem, tensors = boxes.problem((width, height))
+        problem.heatmaps = packed.values.data_ptr()
+        problem.occupied = packed.occupied.data_ptr()
+        problem.joints, problem.padded_joints = joints, packed.values.shape[-1]
+        problem.channels_last, problem.element = channels_last, _ELEMENTS[dtype]
+        if grid is not None:
+            problem.spots, tensors = _pointers(grid.tensors), (*tensors, *grid.tensors)
         if known is None:
             source = heatmaps.detach().float()
             strides = (ctypes.c_int64 * 5)(*source.stride())
-            kernel.call("voxel_pack", problem, source, strides, packed)
+            marks = torch.empty_like(packed.occupied)
+            kernel.call(
+                "voxel_pack", problem, source, strides, packed.values, packed.occupied, marks
+            )
             _packed.keep(heatmaps, packed)
-        shape = (len(centers), joints, *voxels)
-        return cls(problem, shape, tuple(heatmaps.shape), (packed, table, centers, scene, *axes))
+        shape = (problem.boxes, joints, *boxes.voxels)
+        tensors = (packed.values, packed.occupied, *tensors)
+        return cls(problem, shape, tuple(heatmaps.shape), tensors)
 
     def forward(self, kernel: Kernel, dtype: torch.dtype) -> torch.Tensor:
         """(N, J, X, Y, Z) of that dtype."""
@@ -264,19 +342,3 @@ class Volumes:
     def _memory_format(self) -> torch.memory_format:
         last = self.problem.channels_last
         return torch.channels_last_3d if last else torch.contiguous_format
-
-
-def _table(views: Views) -> torch.Tensor:
-    """(B, V, 36) float32: VoxelView of csrc/voxel_math.h."""
-    columns = [
-        views.K.flatten(-2)[..., [0, 1, 2, 4, 5]],
-        views.distortion,
-        views.R.flatten(-2),
-        views.C,
-        views.image_size,
-        views.valid_radius[..., None],
-        views.to_heatmap.flatten(-2),
-        views.present[..., None],
-        views.fisheye[..., None],
-    ]
-    return torch.cat([column.to(torch.float32) for column in columns], dim=-1)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 
 from voxelpose_core.voxel import torch_reference
-from voxelpose_core.voxel.native import Kernel, Volumes, kernel_for
+from voxelpose_core.voxel.native import Boxes, SamplingGrid, Volumes, find_spots, kernel_for
 from voxelpose_core.voxel.views import Views
+
+# A pixel's number and two fractions.
+_BYTES_PER_SAMPLE = 12
+_MOST_GRID_BYTES = 2**28
 
 
 def feature_volumes(
@@ -21,6 +26,7 @@ def feature_volumes(
     count_points_behind: bool = False,
     dtype: torch.dtype | None = None,
     channels_last: bool = False,
+    grid: SamplingGrid | None = None,
 ) -> torch.Tensor:
     """Mean heatmap value of every voxel over the views that see it (VoxelPose, section 3.1).
 
@@ -37,6 +43,8 @@ def feature_volumes(
         count_points_behind: also count mirrored points behind a camera, as the original does.
         dtype: of the volumes; None: the heatmaps'.
         channels_last: memory format torch.channels_last_3d, which convolutions take as it is.
+        grid: `sampling_grid` of the same cameras and boxes, which spares finding it again. The
+            reference does without.
 
     Returns:
         (N, J, X, Y, Z).
@@ -54,13 +62,41 @@ def feature_volumes(
         ).to(dtype)
         memory_format = torch.channels_last_3d if channels_last else torch.contiguous_format
         return volumes.contiguous(memory_format=memory_format)
+    if grid is not None:
+        _check_grid(grid, heatmaps, centers, voxels)
     written = dtype if dtype in kernel.dtypes else torch.float32
-    arguments = (
-        kernel, views, centers, scene, size, voxels, count_points_behind, channels_last, written
-    )
+    boxes = Boxes(views, centers, scene, size, voxels, count_points_behind)
+    arguments = (kernel, boxes, channels_last, written, grid)
     if torch.is_grad_enabled() and heatmaps.requires_grad:
         return _FeatureVolumes.apply(heatmaps, *arguments).to(dtype)
     return _forward(heatmaps, *arguments)[0].to(dtype)
+
+
+def sampling_grid(
+    views: Views,
+    centers: torch.Tensor,
+    scene: torch.Tensor,
+    size: Sequence[float],
+    voxels: Sequence[int],
+    heatmap_size: tuple[int, int],
+    count_points_behind: bool = False,
+) -> SamplingGrid | None:
+    """Where `feature_volumes` samples the views for boxes that never move before fixed cameras.
+
+    Which views are present is asked at each call of `feature_volumes`, not here.
+
+    Args:
+        heatmap_size: (width, height), pixels; for the others see `feature_volumes`.
+
+    Returns:
+        None where the reference runs, or where the grid would take more than 256 MiB.
+    """
+    kernel = kernel_for(centers.device)
+    count = len(centers) * len(views) * math.prod(voxels)
+    if kernel is None or count * _BYTES_PER_SAMPLE > _MOST_GRID_BYTES:
+        return None
+    boxes = Boxes(views, centers, scene, size, voxels, count_points_behind)
+    return find_spots(kernel, boxes, heatmap_size)
 
 
 class _FeatureVolumes(torch.autograd.Function):
@@ -73,15 +109,11 @@ class _FeatureVolumes(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, gradient):
-        return ctx.call.backward(ctx.kernel, gradient).to(ctx.dtype), *(None,) * 9
+        return ctx.call.backward(ctx.kernel, gradient).to(ctx.dtype), *(None,) * 5
 
 
-def _forward(
-    heatmaps, kernel: Kernel, views, centers, scene, size, voxels, behind, channels_last, dtype
-) -> tuple[torch.Tensor, Volumes]:
-    call = Volumes.prepare(
-        kernel, heatmaps, views, centers, scene, size, voxels, behind, channels_last, dtype
-    )
+def _forward(heatmaps, kernel, boxes, channels_last, dtype, grid) -> tuple[torch.Tensor, Volumes]:
+    call = Volumes.prepare(kernel, heatmaps, boxes, channels_last, dtype, grid)
     return call.forward(kernel, dtype), call
 
 
@@ -100,3 +132,12 @@ def _check(heatmaps, views, centers, scene, voxels) -> None:
         low, high = scene.aminmax()
         if low < 0 or high >= len(heatmaps):
             raise ValueError(f"scene is in {low}..{high}, expected 0..{len(heatmaps) - 1}")
+
+
+def _check_grid(grid, heatmaps, centers, voxels) -> None:
+    expected = (len(centers), heatmaps.shape[1], math.prod(voxels))
+    if tuple(grid.pixel.shape) != expected:
+        raise ValueError(f"grid is {tuple(grid.pixel.shape)}, expected {expected} as boxes and views")
+    size = (heatmaps.shape[-1], heatmaps.shape[-2])
+    if grid.heatmap_size != size:
+        raise ValueError(f"grid is for heatmaps of {grid.heatmap_size}, expected {size}")

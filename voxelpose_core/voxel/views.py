@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
@@ -86,7 +88,23 @@ class Views:
             present: V flags.
         """
         flags = torch.as_tensor([[float(p) for p in present]], device=self.present.device)
-        return Views(**{**self.__dict__, "present": flags})
+        return dataclasses.replace(self, present=flags)
+
+    @functools.cached_property
+    def table(self) -> torch.Tensor:
+        """(B, V, 36) float32, the kernels' form: VoxelView of csrc/voxel_math.h."""
+        columns = [
+            self.K.flatten(-2)[..., [0, 1, 2, 4, 5]],
+            self.distortion,
+            self.R.flatten(-2),
+            self.C,
+            self.image_size,
+            self.valid_radius[..., None],
+            self.to_heatmap.flatten(-2),
+            self.present[..., None],
+            self.fisheye[..., None],
+        ]
+        return torch.cat([column.to(torch.float32) for column in columns], dim=-1)
 
     def __len__(self) -> int:
         """V, the number of views."""

@@ -5,10 +5,17 @@
 extern "C" {
 
 void items_pack(const VoxelProblem* problem, const float* heatmaps, const int64_t* strides,
-                float* packed, int) {
-  const int64_t pixels = problem->scenes * problem->view_count *
-                         int64_t(problem->heatmap_height + 2) * (problem->heatmap_width + 2);
-  for (int64_t i = 0; i < pixels; ++i) voxel_pack_item(*problem, i, heatmaps, strides, packed);
+                float* packed, uint8_t* occupied, uint8_t* marks, int) {
+  const int64_t pixels = problem->scenes * problem->view_count * voxel_image_pixels(*problem);
+  for (int64_t i = 0; i < pixels; ++i)
+    voxel_pack_item(*problem, i, heatmaps, strides, packed, marks);
+  for (int64_t i = 0; i < pixels; ++i) voxel_occupied_item(*problem, i, marks, occupied);
+}
+
+void items_spots(const VoxelProblem* problem, int32_t* pixel, float* right, float* down, int) {
+  const VoxelSpots spots{pixel, right, down};
+  for (int64_t i = 0; i < problem->boxes * problem->view_count * voxel_count(*problem); ++i)
+    voxel_spot_item(*problem, i, spots);
 }
 
 void items_forward(const VoxelProblem* problem, void* volume, int) {

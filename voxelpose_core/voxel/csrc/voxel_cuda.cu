@@ -11,8 +11,11 @@ namespace {
 constexpr int kThreads = 256;
 
 VOXEL_FUNCTION int64_t packed_pixels(const VoxelProblem& problem) {
-  return problem.scenes * problem.view_count * int64_t(problem.heatmap_height + 2) *
-         (problem.heatmap_width + 2);
+  return problem.scenes * problem.view_count * voxel_image_pixels(problem);
+}
+
+VOXEL_FUNCTION int64_t spot_count(const VoxelProblem& problem) {
+  return problem.boxes * problem.view_count * voxel_count(problem);
 }
 
 VOXEL_FUNCTION int64_t heatmap_pixels(const VoxelProblem& problem) {
@@ -41,10 +44,22 @@ __global__ void __launch_bounds__(kThreads)
     voxel_backward_item(problem, i, gradient, packed);
 }
 
-__global__ void pack(VoxelProblem problem, const float* heatmaps, Strides strides, float* packed) {
+__global__ void pack(VoxelProblem problem, const float* heatmaps, Strides strides, float* packed,
+                     uint8_t* marks) {
   const int64_t count = packed_pixels(problem);
   for (int64_t i = first_item(); i < count; i += item_step())
-    voxel_pack_item(problem, i, heatmaps, strides.of, packed);
+    voxel_pack_item(problem, i, heatmaps, strides.of, packed, marks);
+}
+
+__global__ void occupy(VoxelProblem problem, const uint8_t* marks, uint8_t* occupied) {
+  const int64_t count = packed_pixels(problem);
+  for (int64_t i = first_item(); i < count; i += item_step())
+    voxel_occupied_item(problem, i, marks, occupied);
+}
+
+__global__ void locate(VoxelProblem problem, VoxelSpots spots) {
+  const int64_t count = spot_count(problem);
+  for (int64_t i = first_item(); i < count; i += item_step()) voxel_spot_item(problem, i, spots);
 }
 
 __global__ void unpack(VoxelProblem problem, const float* packed, float* heatmaps) {
@@ -64,11 +79,19 @@ int blocks(int64_t items) {
 extern "C" {
 
 int voxel_pack(const VoxelProblem* problem, const float* heatmaps, const int64_t* strides,
-               float* packed, cudaStream_t stream) {
+               float* packed, uint8_t* occupied, uint8_t* marks, cudaStream_t stream) {
   Strides copied;
   for (int i = 0; i < 5; ++i) copied.of[i] = strides[i];
-  pack<<<blocks(packed_pixels(*problem)), kThreads, 0, stream>>>(*problem, heatmaps, copied,
-                                                                 packed);
+  const int count = blocks(packed_pixels(*problem));
+  pack<<<count, kThreads, 0, stream>>>(*problem, heatmaps, copied, packed, marks);
+  occupy<<<count, kThreads, 0, stream>>>(*problem, marks, occupied);
+  return cudaGetLastError();
+}
+
+int voxel_spots(const VoxelProblem* problem, int32_t* pixel, float* right, float* down,
+                cudaStream_t stream) {
+  const VoxelSpots spots{pixel, right, down};
+  locate<<<blocks(spot_count(*problem)), kThreads, 0, stream>>>(*problem, spots);
   return cudaGetLastError();
 }
 

@@ -59,6 +59,19 @@ VOXEL_FUNCTION void voxel_add_weighted(const float* from, float weight, float* s
   for (int j = 0; j < VOXEL_ITEM_JOINTS; ++j) sum[j] += weight * values[j];
 }
 
+VOXEL_FUNCTION VoxelTap voxel_item_tap(const VoxelProblem& problem, const VoxelItem& item,
+                                       int view) {
+  const bool present = item.views[view].present > 0;
+  if (problem.spots.pixel == nullptr) {
+    const VoxelSpot spot = voxel_spot(item.views[view], problem, item.position[0],
+                                      item.position[1], item.position[2]);
+    return voxel_tap(spot.pixel, spot.right, spot.down, present, voxel_nowhere(problem));
+  }
+  const int64_t at = voxel_first_spot(problem, item.box, view) + item.voxel;
+  return voxel_tap(problem.spots.pixel[at], problem.spots.right[at], problem.spots.down[at], present,
+                   voxel_nowhere(problem));
+}
+
 // Mean over the views, not clamped; returns 1 / (number of views + epsilon).
 VOXEL_FUNCTION float voxel_item_mean(const VoxelProblem& problem, const VoxelItem& item,
                                      float* mean) {
@@ -67,16 +80,16 @@ VOXEL_FUNCTION float voxel_item_mean(const VoxelProblem& problem, const VoxelIte
   for (int j = 0; j < VOXEL_ITEM_JOINTS; ++j) mean[j] = 0.0f;
   float weight = VOXEL_WEIGHT_EPSILON;
   for (int index = 0; index < problem.view_count; ++index) {
-    const VoxelTap tap = voxel_look(item.views[index], item.position[0], item.position[1],
-                                    item.position[2], problem);
+    const VoxelTap tap = voxel_item_tap(problem, item, index);
     if (tap.seen == 0.0f) continue;
-    const float* at =
-        problem.heatmaps + (item.image + index) * size + tap.pixel * right + item.joint;
+    weight += 1.0f;
+    const int64_t image = item.image + index;
+    if (!problem.occupied[image * voxel_image_pixels(problem) + tap.pixel]) continue;
+    const float* at = problem.heatmaps + image * size + tap.pixel * right + item.joint;
     voxel_add_weighted(at, tap.weight[0], mean);
     voxel_add_weighted(at + right, tap.weight[1], mean);
     voxel_add_weighted(at + below, tap.weight[2], mean);
     voxel_add_weighted(at + below + right, tap.weight[3], mean);
-    weight += 1.0f;
   }
   const float inverse = 1.0f / weight;
   for (int j = 0; j < VOXEL_ITEM_JOINTS; ++j) mean[j] *= inverse;
@@ -125,8 +138,7 @@ VOXEL_FUNCTION void voxel_backward_item(const VoxelProblem& problem, int64_t ind
   const int64_t right = problem.padded_joints, below = right * (problem.heatmap_width + 2);
   const int64_t corners[4] = {0, right, below, below + right};
   for (int view = 0; view < problem.view_count; ++view) {
-    const VoxelTap tap = voxel_look(item.views[view], item.position[0], item.position[1],
-                                    item.position[2], problem);
+    const VoxelTap tap = voxel_item_tap(problem, item, view);
     if (tap.seen == 0.0f) continue;
     float* at = packed + (item.image + view) * size + tap.pixel * right + item.joint;
     for (int corner = 0; corner < 4; ++corner)
@@ -135,10 +147,11 @@ VOXEL_FUNCTION void voxel_backward_item(const VoxelProblem& problem, int64_t ind
   }
 }
 
-// Reads pixel `index` (scene, view, row, column of the packed layout) of all joints in.
+// Reads pixel `index` (scene, view, row, column of the packed layout) of all joints in, and marks
+// whether one of them is not zero.
 VOXEL_FUNCTION void voxel_pack_item(const VoxelProblem& problem, int64_t index,
-                                    const float* heatmaps, const int64_t* strides,
-                                    float* packed) {
+                                    const float* heatmaps, const int64_t* strides, float* packed,
+                                    uint8_t* marks) {
   const int64_t width = problem.heatmap_width + 2, height = problem.heatmap_height + 2;
   const int64_t x = index % width - 1, y = index / width % height - 1;
   const int64_t view = index / width / height % problem.view_count;
@@ -148,8 +161,37 @@ VOXEL_FUNCTION void voxel_pack_item(const VoxelProblem& problem, int64_t index,
   const float* from =
       heatmaps + scene * strides[0] + view * strides[1] + y * strides[3] + x * strides[4];
   float* to = packed + index * problem.padded_joints;
-  for (int j = 0; j < problem.padded_joints; ++j)
+  bool any = false;
+  for (int j = 0; j < problem.padded_joints; ++j) {
     to[j] = border || j >= problem.joints ? 0.0f : from[j * strides[2]];
+    any |= to[j] != 0.0f;
+  }
+  marks[index] = any;
+}
+
+// Whether one of the four pixels of the tap at pixel `index` is marked. No tap starts in the last row
+// or column.
+VOXEL_FUNCTION void voxel_occupied_item(const VoxelProblem& problem, int64_t index,
+                                        const uint8_t* marks, uint8_t* occupied) {
+  const int64_t width = problem.heatmap_width + 2, height = problem.heatmap_height + 2;
+  const bool last = index % width == width - 1 || index / width % height == height - 1;
+  const uint8_t* at = marks + index;
+  occupied[index] = last ? 0 : at[0] | at[1] | at[width] | at[width + 1];
+}
+
+// Spot `index` (box, view, voxel).
+VOXEL_FUNCTION void voxel_spot_item(const VoxelProblem& problem, int64_t index,
+                                    const VoxelSpots& spots) {
+  const int64_t count = voxel_count(problem), voxel = index % count;
+  const int view = static_cast<int>(index / count % problem.view_count);
+  const int64_t box = index / count / problem.view_count;
+  float x, y, z;
+  voxel_position(problem, box, voxel, x, y, z);
+  const VoxelView& seen_by = problem.views[problem.scene[box] * problem.view_count + view];
+  const VoxelSpot spot = voxel_spot(seen_by, problem, x, y, z);
+  spots.pixel[index] = spot.pixel;
+  spots.right[index] = spot.right;
+  spots.down[index] = spot.down;
 }
 
 // Writes pixel `index` (scene, view, joint, row, column) of (B, V, J, H, W) from the packed layout.

@@ -10,7 +10,8 @@
 #include <cuda_fp16.h>
 #define VOXEL_FUNCTION __host__ __device__ inline
 #else
-#define VOXEL_FUNCTION inline
+// Loops that call what was not inlined are not vectorized.
+#define VOXEL_FUNCTION inline __attribute__((always_inline))
 #endif
 
 // One view of one scene; op.py writes these floats in this order.
@@ -25,11 +26,20 @@ struct VoxelView {
   float present, fisheye;      // 0 or 1
 };
 
+// Where a view is sampled for every voxel of every box, (N, V, X * Y * Z) each: VoxelSpot in arrays.
+struct VoxelSpots {
+  int32_t* pixel;
+  float* right;
+  float* down;
+};
+
 // One call. Heatmaps are packed (B, V, H + 2, W + 2, padded joints) with a border of zeros, so that
 // no tap of a bilinear sample needs a bounds check and the joints of a pixel lie side by side.
 struct VoxelProblem {
-  const float* heatmaps;    // packed
+  const float* heatmaps;    // packed; nothing is written where no tap is occupied
+  const uint8_t* occupied;  // (B, V, H + 2, W + 2): has the tap with this top left pixel a value?
   const VoxelView* views;   // (B, V)
+  VoxelSpots spots;         // of boxes and cameras that never move, else null: found anew
   const float* centers;     // (N, 3), mm
   const int64_t* scene;     // (N,)
   const float* axes[3];     // offsets of the X, Y and Z voxels from the centre, mm
@@ -41,8 +51,15 @@ struct VoxelProblem {
   int32_t element;          // type of the volume: 0 float32, 1 bfloat16, 2 float16 (CUDA only)
 };
 
-// Where a view is sampled for a voxel: offset of the top left tap in its packed heatmap (in pixels)
-// and the four weights; `seen` counts the view in the mean even where the weights are zero.
+// Where a view is sampled for a voxel: offset of the top left tap in its packed heatmap, in pixels
+// (VOXEL_UNSEEN where the view does not see the voxel), and how far right of and below it.
+#define VOXEL_UNSEEN (-1)
+struct VoxelSpot {
+  int32_t pixel;
+  float right, down;
+};
+
+// The four weights at a spot. `seen` counts the view in the mean even where the heatmap is empty.
 struct VoxelTap {
   int32_t pixel;
   float weight[4];
@@ -61,12 +78,28 @@ VOXEL_FUNCTION VoxelLens voxel_lens(const VoxelView& view) {
   return (k[5] != 0) | (k[6] != 0) | (k[7] != 0) ? kRational : kPolynomial;
 }
 
+// Angle of r >= 0, to 2e-7: Abramowitz and Stegun, 4.4.49. Loops that call atanf are not vectorized.
+VOXEL_FUNCTION float voxel_angle(float r) {
+  const bool steep = r > 1.0f;
+  const float t = steep ? 1.0f / r : r, t2 = t * t;
+  float p = 0.0028662257f;
+  p = p * t2 - 0.0161657367f;
+  p = p * t2 + 0.0429096138f;
+  p = p * t2 - 0.0752896400f;
+  p = p * t2 + 0.1065626393f;
+  p = p * t2 - 0.1420889944f;
+  p = p * t2 + 0.1999355085f;
+  p = p * t2 - 0.3333314528f;
+  p = t + t * (p * t2);
+  return steep ? 1.57079633f - p : p;
+}
+
 template <VoxelLens kLens>
 VOXEL_FUNCTION bool voxel_distort(const float* k, float x, float y, float limit, float& xd,
                                   float& yd) {
   const float r2 = x * x + y * y;
   if (kLens == kFisheye) {
-    const float r = sqrtf(r2), theta = atanf(r), t2 = theta * theta;
+    const float r = sqrtf(r2), theta = voxel_angle(r), t2 = theta * theta;
     const float bent = theta * (1 + t2 * (k[0] + t2 * (k[1] + t2 * (k[2] + t2 * k[3]))));
     const float scale = r > 1e-8f ? bent / r : 1.0f;
     xd = x * scale;
@@ -80,7 +113,7 @@ VOXEL_FUNCTION bool voxel_distort(const float* k, float x, float y, float limit,
   return r2 < limit * limit;
 }
 
-// Position (u, v) in the heatmap of a world point, and whether the view sees it.
+// Position (u, v) in the heatmap of a world point, and whether the view sees it, if it is present.
 template <VoxelLens kLens>
 VOXEL_FUNCTION bool voxel_project(const VoxelView& view, float px, float py, float pz,
                                   bool count_points_behind, float& u, float& v) {
@@ -98,40 +131,54 @@ VOXEL_FUNCTION bool voxel_project(const VoxelView& view, float px, float py, flo
   u = a[0] * column + a[1] * row + a[2];
   v = a[3] * column + a[4] * row + a[5];
   const bool in_front = count_points_behind | (defined & (depth > 0));
-  return in_front & (column >= 0) & (row >= 0) & (column < view.width) & (row < view.height) &
-         (view.present > 0);
+  return in_front & (column >= 0) & (row >= 0) & (column < view.width) & (row < view.height);
 }
 
-// The tap of a heatmap position. Beyond the heatmap all is zero.
-VOXEL_FUNCTION VoxelTap voxel_tap(float u, float v, bool seen, int height, int width) {
+// The spot of a heatmap position. Beyond the heatmap all is zero.
+VOXEL_FUNCTION VoxelSpot voxel_spot_at(float u, float v, bool seen, int height, int width) {
   const float left = floorf(u), top = floorf(v);
   // Written so that NaN is outside.
   const bool inside = seen & (left >= -1.0f) & (top >= -1.0f) & (left < width) & (top < height);
-  // Pixel 0 is in the border, and with a = b = 0 only its own weight is not zero.
-  const float a = inside ? u - left : 0.0f, b = inside ? v - top : 0.0f;
   const int column = inside ? static_cast<int>(left) + 1 : 0;
   const int row = inside ? static_cast<int>(top) + 1 : 0;
+  VoxelSpot spot;
+  // Pixel 0 is in the border.
+  spot.pixel = seen ? row * (width + 2) + column : VOXEL_UNSEEN;
+  spot.right = inside ? u - left : 0.0f;
+  spot.down = inside ? v - top : 0.0f;
+  return spot;
+}
+
+// The tap of a spot; `nowhere` stands in for the pixel of what is not seen.
+VOXEL_FUNCTION VoxelTap voxel_tap(int32_t pixel, float right, float down, bool present,
+                                  int32_t nowhere) {
+  const bool seen = present & (pixel >= 0);
   VoxelTap tap;
-  tap.pixel = row * (width + 2) + column;
-  tap.weight[0] = (1 - a) * (1 - b);
-  tap.weight[1] = a * (1 - b);
-  tap.weight[2] = (1 - a) * b;
-  tap.weight[3] = a * b;
+  tap.pixel = seen ? pixel : nowhere;
+  tap.weight[0] = (1 - right) * (1 - down);
+  tap.weight[1] = right * (1 - down);
+  tap.weight[2] = (1 - right) * down;
+  tap.weight[3] = right * down;
   tap.seen = seen ? 1.0f : 0.0f;
   return tap;
 }
 
-VOXEL_FUNCTION VoxelTap voxel_look(const VoxelView& view, float px, float py, float pz,
-                                   const VoxelProblem& problem) {
+template <VoxelLens kLens>
+VOXEL_FUNCTION VoxelSpot voxel_spot_through(const VoxelView& view, const VoxelProblem& problem,
+                                            float px, float py, float pz) {
   float u, v;
   const bool behind = problem.count_points_behind != 0;
-  bool seen;
+  const bool seen = voxel_project<kLens>(view, px, py, pz, behind, u, v);
+  return voxel_spot_at(u, v, seen, problem.heatmap_height, problem.heatmap_width);
+}
+
+VOXEL_FUNCTION VoxelSpot voxel_spot(const VoxelView& view, const VoxelProblem& problem, float px,
+                                    float py, float pz) {
   switch (voxel_lens(view)) {
-    case kFisheye: seen = voxel_project<kFisheye>(view, px, py, pz, behind, u, v); break;
-    case kRational: seen = voxel_project<kRational>(view, px, py, pz, behind, u, v); break;
-    default: seen = voxel_project<kPolynomial>(view, px, py, pz, behind, u, v);
+    case kFisheye: return voxel_spot_through<kFisheye>(view, problem, px, py, pz);
+    case kRational: return voxel_spot_through<kRational>(view, problem, px, py, pz);
+    default: return voxel_spot_through<kPolynomial>(view, problem, px, py, pz);
   }
-  return voxel_tap(u, v, seen, problem.heatmap_height, problem.heatmap_width);
 }
 
 // World position of voxel `index` (x-major) of a box.
@@ -149,10 +196,24 @@ VOXEL_FUNCTION int64_t voxel_count(const VoxelProblem& problem) {
   return static_cast<int64_t>(problem.voxels[0]) * problem.voxels[1] * problem.voxels[2];
 }
 
+// Pixels of one packed heatmap.
+VOXEL_FUNCTION int64_t voxel_image_pixels(const VoxelProblem& problem) {
+  return static_cast<int64_t>(problem.heatmap_height + 2) * (problem.heatmap_width + 2);
+}
+
+// A pixel whose tap is never occupied: no tap starts in the last row or column.
+VOXEL_FUNCTION int32_t voxel_nowhere(const VoxelProblem& problem) {
+  return static_cast<int32_t>(voxel_image_pixels(problem) - 1);
+}
+
 // Floats in one packed heatmap.
 VOXEL_FUNCTION int64_t voxel_image_size(const VoxelProblem& problem) {
-  return static_cast<int64_t>(problem.heatmap_height + 2) * (problem.heatmap_width + 2) *
-         problem.padded_joints;
+  return voxel_image_pixels(problem) * problem.padded_joints;
+}
+
+// First of the spots of a box in a view.
+VOXEL_FUNCTION int64_t voxel_first_spot(const VoxelProblem& problem, int64_t box, int view) {
+  return (box * problem.view_count + view) * voxel_count(problem);
 }
 
 // Place of a joint of a voxel in the volume.
