@@ -18,7 +18,7 @@ from torch import nn
 from voxelpose_core.models.pose_regression import PoseRegressionNet
 from voxelpose_core.models.v2v import ResidualBlock, UpsampleBlock, V2VNet
 from voxelpose_core.models.voxelpose import VoxelPose
-from voxelpose_core.voxel import output_scores, soft_argmax
+from voxelpose_core.voxel import output_scores, projection_shortcut, soft_argmax
 
 
 def inference_dtype(device: torch.device) -> torch.dtype:
@@ -56,7 +56,8 @@ class FoldedV2V(nn.Module):
 
     Args:
         net: the trained network.
-        dtype: of all convolutions but the last, whose answers need more digits than bfloat16 has.
+        dtype: of all convolutions but those of one voxel (shortcuts and the last), which need more
+            digits than bfloat16 has.
     """
 
     def __init__(self, net: V2VNet, dtype: torch.dtype):
@@ -117,15 +118,20 @@ class FoldedResidual(nn.Module):
     def __init__(self, block: ResidualBlock, dtype: torch.dtype):
         super().__init__()
         branch = block.res_branch
+        self.projects = len(block.skip_con) > 0
         self.first = FoldedConv(branch[0], branch[1], dtype)
-        self.second = FoldedConv(branch[3], branch[4], dtype)
-        self.skip = None
-        if len(block.skip_con):
-            self.skip = FoldedConv(block.skip_con[0], block.skip_con[1], dtype, relu=False)
+        self.second = FoldedConv(branch[3], branch[4], dtype, relu=not self.projects)
+        if self.projects:
+            shortcut = nn.utils.fuse_conv_bn_eval(*block.skip_con)
+            self.register_buffer("shortcut_weight", shortcut.weight.detach().flatten(1))
+            self.register_buffer("shortcut_bias", shortcut.bias.detach())
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        skip = x if self.skip is None else self.skip(x)
-        return self.second.onto(skip, self.first(x))
+        branch = self.first(x)
+        if self.projects:
+            branch = self.second(branch)
+            return projection_shortcut(branch, x, self.shortcut_weight, self.shortcut_bias)
+        return self.second.onto(x, branch)
 
 
 class FoldedUpsample(nn.Module):
@@ -152,30 +158,34 @@ class FoldedConv(nn.Module):
         self.padding, self.relu = conv.padding, relu
         self.register_buffer("weight", weight)
         self.register_buffer("bias", folded.bias.to(dtype))
+        self._packed: torch.Tensor | None = None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """relu(conv(x))."""
         if _fuses(x):
             after = "relu" if self.relu else "none"
-            return torch.ops.mkldnn._convolution_pointwise(x, *self._geometry, after, [], "")
+            return torch.ops.mkldnn._convolution_pointwise(x, *self._geometry(x), after, [], "")
         x = F.conv3d(x, self.weight, self.bias, padding=self.padding)
         return x.relu_() if self.relu else x
 
     def onto(self, sum: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         """relu(conv(x) + sum), written into `sum`."""
         if _fuses(x):
-            after = "relu" if self.relu else None
             return torch.ops.mkldnn._convolution_pointwise_.binary(
-                sum, x, *self._geometry, "add", 1.0, after, [], ""
+                sum, x, *self._geometry(x), "add", 1.0, "relu", [], ""
             )
-        sum.add_(F.conv3d(x, self.weight, self.bias, padding=self.padding))
-        return sum.relu_() if self.relu else sum
+        return sum.add_(F.conv3d(x, self.weight, self.bias, padding=self.padding)).relu_()
 
-    @property
-    def _geometry(self) -> tuple:
+    def _geometry(self, x: torch.Tensor) -> tuple:
         """Arguments of oneDNN's fused convolutions: the operators that torch.compile lowers to."""
         ones = (1, 1, 1)
-        return self.weight, self.bias, self.padding, ones, ones, 1
+        if self._packed is None:
+            # In the layout that oneDNN likes, so that not every call brings them into it. Made for
+            # inputs of one shape, they serve others as well.
+            self._packed = torch.ops.mkldnn._reorder_convolution_weight(
+                self.weight, self.padding, ones, ones, 1, x.shape
+            )
+        return self._packed, self.bias, self.padding, ones, ones, 1
 
 
 def _fuses(x: torch.Tensor) -> bool:
@@ -187,6 +197,7 @@ def _fuses(x: torch.Tensor) -> bool:
 def _onednn_takes(dtype: torch.dtype) -> bool:
     """Whether this PyTorch has the fused operators, for this processor and dtype."""
     operators = torch.ops.mkldnn
-    if not hasattr(operators, "_convolution_pointwise"):
+    needed = ("_convolution_pointwise", "_reorder_convolution_weight")
+    if not all(hasattr(operators, name) for name in needed):
         return False
     return dtype == torch.float32 or operators._is_mkldnn_bf16_supported()

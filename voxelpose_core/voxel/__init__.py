@@ -3,7 +3,7 @@
 from voxelpose_core.voxel.boxes import box_points, fit_voxels
 from voxelpose_core.voxel.native import SamplingGrid, implementation, unchanged_heatmaps
 from voxelpose_core.voxel.op import feature_volumes, sampling_grid
-from voxelpose_core.voxel.output_layer import output_scores, soft_argmax
+from voxelpose_core.voxel.pointwise import output_scores, projection_shortcut, soft_argmax
 from voxelpose_core.voxel.views import Views
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "fit_voxels",
     "implementation",
     "output_scores",
+    "projection_shortcut",
     "sampling_grid",
     "soft_argmax",
     "unchanged_heatmaps",

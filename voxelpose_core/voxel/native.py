@@ -58,7 +58,7 @@ class Kernel:
     Attributes:
         name: "cpp" or "cuda".
         library: with voxel_pack, voxel_unpack, voxel_spots, voxel_forward, voxel_backward; cpp: also
-            output_scores, soft_argmax.
+            projection_shortcut, output_scores, soft_argmax.
         dtypes: what volumes it writes.
     """
 

@@ -1,6 +1,6 @@
-"""The end of both networks, for inference: the last 1x1x1 convolution and what follows it.
+"""1x1x1 convolutions of both networks, for inference, with float32 weights: shortcuts, and the end.
 
-On CPUs a kernel does it in one pass over the features. Nothing here is differentiable.
+On CPUs a kernel does each in one pass over the features. Nothing here is differentiable.
 """
 
 from __future__ import annotations
@@ -16,18 +16,42 @@ from voxelpose_core.voxel.native import Kernel, kernel_for
 
 
 class _Arguments(ctypes.Structure):
-    """Arguments of csrc/output_layer_cpu.cpp."""
+    """Arguments of csrc/pointwise_cpu.cpp."""
 
     _fields_ = [
         ("boxes", ctypes.c_int64),
         ("channels", ctypes.c_int32),
-        ("joints", ctypes.c_int32),
+        ("outputs", ctypes.c_int32),
         ("voxels", ctypes.c_int32 * 3),
         ("weight", ctypes.c_void_p),
         ("bias", ctypes.c_void_p),
         ("axes", ctypes.c_void_p * 3),
         ("skip", ctypes.c_void_p),
     ]
+
+
+def projection_shortcut(
+    sum: torch.Tensor, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor
+) -> torch.Tensor:
+    """relu(sum + weight @ x + bias): the end of a residual block whose shortcut is a projection.
+
+    He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, section 3.3.
+
+    Args:
+        sum: (N, K, X, Y, Z) from the block's branch, float32 or bfloat16; may be overwritten.
+        x: (N, C, X, Y, Z), what the block got, of the same dtype.
+        weight, bias: (K, C) and (K,) float32. In bfloat16 this convolution alone, of few weights
+            that all voxels share, would move joints as far as all others together.
+
+    Returns:
+        (N, K, X, Y, Z) of the dtype of `sum`.
+    """
+    kernel = _kernel(x)
+    if kernel is None or not sum.is_contiguous(memory_format=torch.channels_last_3d):
+        projected = F.conv3d(x.float(), weight[..., None, None, None], bias)
+        return (sum + projected).relu_().to(sum.dtype)
+    _call(kernel, "projection_shortcut", x, None, weight, bias, (0.0,) * 3, sum)
+    return sum
 
 
 def output_scores(
@@ -87,19 +111,20 @@ def _kernel(features: torch.Tensor) -> Kernel | None:
 def _call(kernel: Kernel, function: str, features, skip, weight, bias, size, answer) -> None:
     boxes, channels, *voxels = features.shape
     features = features.contiguous(memory_format=torch.channels_last_3d)
-    skip = skip.contiguous(memory_format=torch.channels_last_3d)
+    if skip is not None:
+        skip = skip.contiguous(memory_format=torch.channels_last_3d)
     padding = -len(weight) % 8
     table, bias = F.pad(weight.T, (0, padding)).contiguous(), F.pad(bias, (0, padding))
     axes = box_axes(size, voxels, features.device)
     arguments = _Arguments(
         boxes=boxes,
         channels=channels,
-        joints=len(weight),
+        outputs=len(weight),
         voxels=(ctypes.c_int32 * 3)(*voxels),
         weight=table.data_ptr(),
         bias=bias.data_ptr(),
         axes=(ctypes.c_void_p * 3)(*(axis.data_ptr() for axis in axes)),
-        skip=skip.data_ptr(),
+        skip=None if skip is None else skip.data_ptr(),
     )
     is_bfloat16 = ctypes.c_int(features.dtype == torch.bfloat16)
     if boxes:

@@ -1,6 +1,7 @@
-// The end of both nets on CPUs in one pass: ReLU and skip connection, last 1x1x1 convolution, and for
+// 1x1x1 convolutions on CPUs, in float32 and with all that goes before and after them in one pass:
+// shortcuts, and the end of both nets, which is ReLU and skip connection, last convolution, and for
 // the pose net the softmax over all voxels of a box and its mean position. None of what lies between
-// is stored. output_layer.py defines it.
+// is stored. pointwise.py defines them.
 
 #include <algorithm>
 #include <cstdint>
@@ -13,7 +14,7 @@ namespace {
 
 constexpr int kBlock = 64;       // voxels whose scores are kept at a time
 constexpr int kTogether = 4;     // voxels whose scores are summed together
-constexpr int kJoints = 32;      // joints at a time, in vector lanes
+constexpr int kJoints = 32;      // outputs at a time, in vector lanes
 
 // Running softmax of kJoints joints: everything is relative to exp(peak).
 struct Moments {
@@ -50,6 +51,13 @@ inline float load(const uint16_t* place) {  // bfloat16
   return value;
 }
 
+inline void save(float value, float* place) { *place = value; }
+inline void save(float value, uint16_t* place) {  // to nearest even
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  *place = static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+
 // Adds voxels with these scores and offsets to the moments.
 template <int kWidth>
 void add_block(const float (*scores)[kWidth], const float* x, const float* y, const float* z,
@@ -83,38 +91,50 @@ void add_block(const float (*scores)[kWidth], const float* x, const float* y, co
   }
 }
 
+// A convolution of features (N, X, Y, Z, channels); its outputs are joints, or channels.
 struct Arguments {
   int64_t boxes;
-  int32_t channels, joints, voxels[3];
-  const float* weight;   // (channels, joints rounded up to a multiple of 8), times beta
-  const float* bias;     // (joints rounded up), times beta
-  const float* axes[3];  // offsets of the X, Y and Z voxels from the centre, mm
-  const void* skip;      // as large as the features: what is added to their ReLU
+  int32_t channels, outputs, voxels[3];
+  const float* weight;   // (channels, outputs rounded up to a multiple of 8)
+  const float* bias;     // (outputs rounded up)
+  const float* axes[3];  // soft_argmax: offsets of the X, Y and Z voxels from the centre, mm
+  const void* skip;      // the end of the nets: what is added to the features' ReLU
 };
+
+int64_t voxel_count(const Arguments& a) {
+  return int64_t(a.voxels[0]) * a.voxels[1] * a.voxels[2];
+}
+
+// Adds to `sums` the kWidth outputs from `output` on of kVoxels voxels with these values of channels.
+template <int kWidth, int kVoxels>
+inline void multiply(const Arguments& a, const float* values, int output,
+                     float (&sums)[kVoxels][kWidth]) {
+  const int padded = (a.outputs + 7) / 8 * 8;
+  for (int c = 0; c < a.channels; ++c) {  // each weight is read once for all voxels
+    const float* weight = a.weight + c * padded + output;
+    for (int i = 0; i < kVoxels; ++i) {
+      const float value = values[i * a.channels + c];
+#pragma omp simd
+      for (int j = 0; j < kWidth; ++j) sums[i][j] += value * weight[j];
+    }
+  }
+}
 
 // Scores of kWidth joints from `joint` on of kVoxels voxels from `voxel` on; `values` is room for
 // their channels.
 template <int kWidth, int kVoxels, typename Element>
 void score(const Arguments& a, const Element* features, int64_t voxel, int joint, float* values,
            float (*scores)[kWidth]) {
-  const int count = kVoxels * a.channels, padded = (a.joints + 7) / 8 * 8;
+  const int count = kVoxels * a.channels;
   const Element* from = features + voxel * a.channels;
   const Element* skip = static_cast<const Element*>(a.skip) + voxel * a.channels;
   for (int c = 0; c < count; ++c) values[c] = std::max(load(from + c), 0.0f) + load(skip + c);
-  // A local array stays in registers, and each weight is read once for all voxels.
-  alignas(64) float local[kVoxels][kWidth];
+  alignas(64) float sums[kVoxels][kWidth];  // a local array stays in registers
   for (int i = 0; i < kVoxels; ++i)
-    for (int j = 0; j < kWidth; ++j) local[i][j] = a.bias[joint + j];
-  for (int c = 0; c < a.channels; ++c) {
-    const float* weight = a.weight + c * padded + joint;
-    for (int i = 0; i < kVoxels; ++i) {
-      const float value = values[i * a.channels + c];
-#pragma omp simd
-      for (int j = 0; j < kWidth; ++j) local[i][j] += value * weight[j];
-    }
-  }
+    for (int j = 0; j < kWidth; ++j) sums[i][j] = a.bias[joint + j];
+  multiply(a, values, joint, sums);
   for (int i = 0; i < kVoxels; ++i)
-    for (int j = 0; j < kWidth; ++j) scores[i][j] = local[i][j];
+    for (int j = 0; j < kWidth; ++j) scores[i][j] = sums[i][j];
 }
 
 // The same of `size` voxels.
@@ -148,10 +168,10 @@ void add_slab(const Arguments& a, const Element* features, int64_t box, int x, i
   }
 }
 
-// Calls f<width>() for the joints from `joint` on, at most kJoints.
+// Calls f<width>() for the outputs from `output` on, at most kJoints.
 template <typename F>
-void for_width(const Arguments& a, int joint, F f) {
-  switch ((std::min(a.joints - joint, kJoints) + 7) / 8) {
+void for_width(const Arguments& a, int output, F f) {
+  switch ((std::min(a.outputs - output, kJoints) + 7) / 8) {
     case 1: return f(std::integral_constant<int, 8>());
     case 2: return f(std::integral_constant<int, 16>());
     case 3: return f(std::integral_constant<int, 24>());
@@ -161,7 +181,7 @@ void for_width(const Arguments& a, int joint, F f) {
 
 // Mean offset of each joint from the moments of the slabs of a box.
 void finish(const Arguments& a, const Moments* slabs, int joint, float* offsets) {
-  for (int j = 0; j < std::min(a.joints - joint, kJoints); ++j) {
+  for (int j = 0; j < std::min(a.outputs - joint, kJoints); ++j) {
     float peak = slabs[0].peak[j];
     for (int x = 1; x < a.voxels[0]; ++x) peak = std::max(peak, slabs[x].peak[j]);
     double total = 0, sum[3] = {0, 0, 0};
@@ -179,19 +199,19 @@ void finish(const Arguments& a, const Moments* slabs, int joint, float* offsets)
 
 template <typename Element>
 void write_scores(const Arguments& a, const Element* features, float* scores, int threads) {
-  const int64_t count = int64_t(a.voxels[0]) * a.voxels[1] * a.voxels[2];
+  const int64_t count = voxel_count(a);
   const int64_t blocks = (count + kBlock - 1) / kBlock;
 #pragma omp parallel for num_threads(threads)
   for (int64_t item = 0; item < a.boxes * blocks; ++item) {
     const int64_t box = item / blocks, first = item % blocks * kBlock;
     const int size = static_cast<int>(std::min<int64_t>(kBlock, count - first));
     std::vector<float> values(kTogether * a.channels);
-    for (int joint = 0; joint < a.joints; joint += kJoints)
+    for (int joint = 0; joint < a.outputs; joint += kJoints)
       for_width(a, joint, [&](auto width) {
         alignas(64) float block[kBlock][width()];
         score_block<width()>(a, features, box * count + first, size, joint, values.data(), block);
-        float* to = scores + (box * a.joints + joint) * count + first;
-        for (int j = 0; j < std::min(a.joints - joint, kJoints); ++j)
+        float* to = scores + (box * a.outputs + joint) * count + first;
+        for (int j = 0; j < std::min(a.outputs - joint, kJoints); ++j)
           for (int i = 0; i < size; ++i) to[j * count + i] = block[i][j];
       });
   }
@@ -199,7 +219,7 @@ void write_scores(const Arguments& a, const Element* features, float* scores, in
 
 template <typename Element>
 void find_means(const Arguments& a, const Element* features, float* offsets, int threads) {
-  const int slabs = a.voxels[0], pieces = (a.joints + kJoints - 1) / kJoints;
+  const int slabs = a.voxels[0], pieces = (a.outputs + kJoints - 1) / kJoints;
   std::vector<Moments> moments(a.boxes * pieces * slabs);
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
   for (int64_t item = 0; item < int64_t(moments.size()); ++item) {
@@ -211,12 +231,65 @@ void find_means(const Arguments& a, const Element* features, float* offsets, int
   }
   for (int64_t item = 0; item < a.boxes * pieces; ++item)
     finish(a, &moments[item * slabs], static_cast<int>(item % pieces) * kJoints,
-           offsets + item / pieces * a.joints * 3);
+           offsets + item / pieces * a.outputs * 3);
+}
+
+// sum = relu(sum + kWidth outputs from `output` on) of kVoxels voxels; `values` are their channels.
+template <int kWidth, int kVoxels, typename Element>
+void add_outputs(const Arguments& a, const float* values, int64_t voxel, int output, Element* sum) {
+  const int used = std::min(kWidth, a.outputs - output);
+  alignas(64) float sums[kVoxels][kWidth] = {};
+  Element* to = sum + voxel * a.outputs + output;
+  for (int i = 0; i < kVoxels; ++i)
+    for (int j = 0; j < used; ++j) sums[i][j] = a.bias[output + j] + load(to + i * a.outputs + j);
+  multiply(a, values, output, sums);
+  for (int i = 0; i < kVoxels; ++i)
+    for (int j = 0; j < used; ++j)
+      save(std::max(sums[i][j], 0.0f), to + i * a.outputs + j);
+}
+
+template <int kVoxels, typename Element>
+void add_shortcut(const Arguments& a, const Element* features, int64_t voxel, float* values,
+                  Element* sum) {
+  const Element* from = features + voxel * a.channels;
+  for (int c = 0; c < kVoxels * a.channels; ++c) values[c] = load(from + c);
+  for (int output = 0; output < a.outputs; output += kJoints)
+    for_width(a, output, [&](auto width) {
+      add_outputs<width(), kVoxels>(a, values, voxel, output, sum);
+    });
+}
+
+template <typename Element>
+void add_shortcuts(const Arguments& a, const Element* features, Element* sum, int threads) {
+  const int64_t count = a.boxes * voxel_count(a), blocks = (count + kBlock - 1) / kBlock;
+#pragma omp parallel num_threads(threads)
+  {
+    std::vector<float> values(kTogether * a.channels);
+#pragma omp for
+    for (int64_t block = 0; block < blocks; ++block) {
+      int64_t voxel = block * kBlock;
+      const int64_t end = std::min(voxel + kBlock, count);
+      for (; voxel + kTogether <= end; voxel += kTogether)
+        add_shortcut<kTogether>(a, features, voxel, values.data(), sum);
+      for (; voxel < end; ++voxel) add_shortcut<1>(a, features, voxel, values.data(), sum);
+    }
+  }
 }
 
 }  // namespace
 
 extern "C" {
+
+// Features (N, X, Y, Z, channels) and `sum` (N, X, Y, Z, outputs), both float32 or both bfloat16:
+// sum becomes relu(sum + the convolution's outputs).
+void projection_shortcut(const Arguments* arguments, const void* features, int is_bfloat16, void* sum,
+                         int threads) {
+  if (is_bfloat16)
+    add_shortcuts(*arguments, static_cast<const uint16_t*>(features), static_cast<uint16_t*>(sum),
+                  threads);
+  else
+    add_shortcuts(*arguments, static_cast<const float*>(features), static_cast<float*>(sum), threads);
+}
 
 // Features (N, X, Y, Z, channels), float32 or bfloat16 -> scores (N, joints, X, Y, Z).
 void output_scores(const Arguments* arguments, const void* features, int is_bfloat16,
