@@ -3,11 +3,12 @@
 
     python training/benchmark.py --out benchmark.json
 
-Everything that is compared runs in the same process, side by side: `plain` is the original's way
-(training/plain_voxelpose.py). The `small` set-up is our preset for CPUs with its weights; `campus` has
-the numbers of voxels, views and joints of the original's prn64_cpn80x80x20 configuration, with the
-same weights, which were not trained for its person grid. Frames start from heatmaps, but for the
-part `images`. Times are milliseconds.
+Everything that is compared runs side by side: `plain` is the original's way
+(training/plain_voxelpose.py), timed in the same process; whole frames of it a second time, in a process
+whose allocator is as glibc comes, which is how the original runs. The `small` set-up is our preset for
+CPUs with its weights; `campus` has the numbers of voxels, views and joints of the original's
+prn64_cpn80x80x20 configuration, with the same weights, which were not trained for its person grid.
+Frames start from heatmaps, but for the part `images`. Times are milliseconds.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,9 @@ from plain_voxelpose import plain_frame, plain_volume
 
 from voxelpose_core.config import Config
 from voxelpose_core.datasets.people import sample_people
+from voxelpose_core.devices import select_device
 from voxelpose_core.errors import InputError
-from voxelpose_core.estimator import EstimatorSettings, PoseEstimator, select_device
+from voxelpose_core.estimator import EstimatorSettings, PoseEstimator
 from voxelpose_core.geometry.rig import Rig, load_rig
 from voxelpose_core.geometry.space import Space
 from voxelpose_core.heatmaps import render_keypoints
@@ -40,7 +42,13 @@ from voxelpose_core.memory import keep_freed_memory
 from voxelpose_core.models.checkpoints import load_weights, save_weights
 from voxelpose_core.models.voxelpose import VoxelPose
 from voxelpose_core.resources import find_resource, find_weights
-from voxelpose_core.voxel import Views, feature_volumes, implementation, torch_reference
+from voxelpose_core.voxel import (
+    Views,
+    feature_volumes,
+    implementation,
+    sampling_grid,
+    torch_reference,
+)
 
 # Pitch of the proposal grid that the shipped weights know, and edge of the person grid, mm.
 PROPOSAL_PITCH, PERSON_EDGE = 125.0, 2000.0
@@ -89,12 +97,12 @@ def main() -> int:
     args = parse_args()
     torch.set_num_threads(args.threads or torch.get_num_threads())
     device = select_device(args.device)
-    if args.memory_of:
-        print(json.dumps(peak_memory(args.memory_of, SETUPS["campus"].shrunk(args.shrink), device)))
+    bench = Benchmark(device, args.seconds, args.shrink)
+    if args.child:
+        print(json.dumps(bench.in_this_process(**json.loads(args.child))))
         return 0
     if device.type == "cpu":
         keep_freed_memory()
-    bench = Benchmark(device, args.seconds, args.shrink)
     parts = {
         "machine": bench.machine,
         "kernel": bench.kernel,
@@ -126,7 +134,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--shrink", type=int, default=1, help="divide numbers of voxels along each edge, for a try"
     )
-    parser.add_argument("--memory-of", choices=["plain", "ours"], help=argparse.SUPPRESS)
+    parser.add_argument("--child", metavar="JSON", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
@@ -281,8 +289,11 @@ class Benchmark:
         index = torch.zeros(len(centers), dtype=torch.long, device=self.device)
         arguments = (scene.views, centers, index, size, voxels)
         maps = list(scene.heatmaps.unbind(1))
+        # As those of a backbone, which are nowhere exactly zero.
+        dense = scene.heatmaps.clamp(min=1e-3)
         leaf = scene.heatmaps.clone().requires_grad_()
         half = {"dtype": torch.bfloat16, "channels_last": True}
+        grid = sampling_grid(*arguments, scene.config.network.heatmap_size)
 
         def loop():
             for center in centers:
@@ -294,7 +305,9 @@ class Benchmark:
                 lambda: torch_reference.feature_volumes(scene.heatmaps, *arguments)
             )
             ours = self.time(lambda: feature_volumes(scene.heatmaps, *arguments))
+            on_dense = self.time(lambda: feature_volumes(dense, *arguments))
             inference = self.time(lambda: feature_volumes(scene.heatmaps, *arguments, **half))
+            fixed = self.time(lambda: feature_volumes(scene.heatmaps, *arguments, **half, grid=grid))
         gradients = [
             self.time_backward(lambda op=op: op(leaf, *arguments))
             for op in (torch_reference.feature_volumes, feature_volumes)
@@ -305,8 +318,11 @@ class Benchmark:
             "plain": plain.median,
             "reference": reference.median,
             "ours": ours.median,
-            "ours_bf16": inference.median,
             "times_faster": round(plain.median / ours.median, 1),
+            "ours_dense": on_dense.median,
+            "times_faster_dense": round(plain.median / on_dense.median, 1),
+            "ours_bf16": inference.median,
+            "with_grid": fixed.median,
             "GB_s": round(moved / ours.median / 1e6, 1),
             "of_copy_%": round(100 * moved / ours.median / 1e6 / bandwidth),
             "backward_reference": gradients[0].median,
@@ -318,11 +334,12 @@ class Benchmark:
         rows = []
         for name in SETUPS:
             scene = self.scene(name)
-            people = scene.setup.people
-            plain = self.time(
-                lambda s=scene, p=people: plain_frame(s.model, s.heatmaps, s.views, s.grid, p)
-            )
-            rows.append({"setup": name, "frame": "plain, float32", **plain.row()})
+            plain = self.time(frame_of("plain", scene))
+            rows.append({"setup": name, "frame": "plain, our allocator", **plain.row()})
+            original = plain
+            if self.device.type == "cpu":
+                original = Times(self.in_new_process("plain_frames", name)["times"])
+                rows.append({"setup": name, "frame": "plain", **original.row()})
             for label, passes in (
                 ("ours, the same steps", SAME_STEPS),
                 ("ours, as shipped", {"original": False}),
@@ -333,23 +350,47 @@ class Benchmark:
                 rows.append(
                     {"setup": name, "frame": label, **times.row()}
                     | stages
-                    | {"times_faster": round(plain.median / times.median, 1)}
+                    | {
+                        "times_faster": round(original.median / times.median, 1),
+                        "same_allocator": round(plain.median / times.median, 1),
+                    }
                     | accuracy(estimator, exact, scene)
                 )
         return rows
 
     def memory(self) -> list[dict[str, Any]]:
         """Peak memory of a frame of the campus set-up above what was held before it."""
+        return [
+            {"setup": str(self.setup("campus")), "frame": way, "peak_MiB": self.peak_of("campus", way)}
+            for way in ("plain", "ours")
+        ]
+
+    def peak_of(self, name: str, way: str, **numbers: int) -> int:
+        """MiB at the peak of a frame; of a CPU in a process of its own, which has kept nothing."""
         if self.device.type == "cuda":
-            setup = SETUPS["campus"].shrunk(self.shrink)
-            return [peak_memory(way, setup, self.device) for way in ("plain", "ours")]
-        rows = []
-        for way in ("plain", "ours"):  # in processes of their own, which have kept nothing
-            command = [sys.executable, __file__, "--memory-of", way, "--shrink", str(self.shrink)]
-            command += ["--device", str(self.device), "--threads", str(torch.get_num_threads())]
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
-            rows.append(json.loads(done.stdout.splitlines()[-1]))
-        return rows
+            return self.in_this_process("memory", name, way, **numbers)["peak_MiB"]
+        return self.in_new_process("memory", name, way, **numbers)["peak_MiB"]
+
+    def in_new_process(self, task: str, name: str, way: str = "plain", **numbers: int) -> dict:
+        """`in_this_process` of a new one."""
+        asked = json.dumps({"task": task, "name": name, "way": way, **numbers})
+        command = [sys.executable, __file__, "--child", asked, "--shrink", str(self.shrink)]
+        command += ["--device", str(self.device), "--threads", str(torch.get_num_threads())]
+        command += ["--seconds", str(self.seconds)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        return json.loads(done.stdout.splitlines()[-1])
+
+    def in_this_process(self, task: str, name: str, way: str, **numbers: int) -> dict[str, Any]:
+        """What is measured apart: "memory" of a frame, or the times of "plain_frames".
+
+        Args:
+            name: of the set-up.
+            way: "plain" or "ours".
+            numbers: of views and people.
+        """
+        if task == "memory":
+            return {"peak_MiB": peak_memory(way, self.setup(name, **numbers), self.device)}
+        return {"times": self.time(frame_of("plain", self.scene(name))).values}
 
     def scaling(self) -> list[dict[str, Any]]:
         """Small set-up, as shipped: cost against people and views; then against voxels."""
@@ -366,7 +407,8 @@ class Benchmark:
         voxels = int(np.prod(scene.setup.proposal_voxels))
         voxels += people * int(np.prod(scene.setup.person_voxels))
         row = {"setup": name, "views": views, "people": people, "voxels": voxels}
-        return row | times.row() | stages
+        peak = self.peak_of(name, "ours", views=views, people=people)
+        return row | times.row() | stages | {"peak_MiB": peak}
 
     def images(self) -> list[dict[str, Any]]:
         """Whole frames from images: PoseResNet-50 (random weights) at 960x512, five views."""
@@ -385,10 +427,11 @@ class Benchmark:
             rows.append({"views": 5, "people": people, **times.row()})
         return rows
 
+    def setup(self, name: str, views: int = 3, people: int = 3) -> Setup:
+        return replace(SETUPS[name], views=views, people=people).shrunk(self.shrink)
+
     def scene(self, name: str, views: int = 3, people: int = 3) -> Scene:
-        setup = SETUPS[name]
-        setup = Setup(setup.proposal_voxels, setup.person_voxels, views, people)
-        return Scene(setup.shrunk(self.shrink), self.device)
+        return Scene(self.setup(name, views, people), self.device)
 
     def time_frames(self, estimator: PoseEstimator, scene: Scene) -> tuple[Times, dict[str, float]]:
         """Of frames from heatmaps, and the medians of their stages."""
@@ -489,8 +532,8 @@ def frame_of(way: str, scene: Scene) -> Callable[[], Any]:
     return lambda: estimator.estimate_keypoints(scene.keypoints)
 
 
-def peak_memory(way: str, setup: Setup, device: torch.device) -> dict[str, Any]:
-    """MiB at the peak of a campus frame above what is held before it, weights and inputs."""
+def peak_memory(way: str, setup: Setup, device: torch.device) -> int:
+    """MiB at the peak of a frame above what is held before it, weights and inputs."""
     frame_of(way, Scene(setup.shrunk(4), device))()  # brings the libraries' code into memory
     frame = frame_of(way, Scene(setup, device))
     if device.type == "cuda":
@@ -502,7 +545,7 @@ def peak_memory(way: str, setup: Setup, device: torch.device) -> dict[str, Any]:
         before = memory_of_process("VmRSS")
         frame()
         peak = memory_of_process("VmHWM") - before
-    return {"setup": str(setup), "frame": way, "peak_MiB": round(peak / 2**20)}
+    return round(peak / 2**20)
 
 
 def memory_of_process(field: str) -> int:

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 
-from voxelpose_core.models.cuboid_proposal import select_proposals
 from voxelpose_core.models.voxelpose import ProposalGrid, VoxelPose
 from voxelpose_core.voxel import Views
 
@@ -83,11 +82,10 @@ def plain_proposals(
 ) -> torch.Tensor:
     """(P, 3) centres of the strongest proposals, mm."""
     center = torch.tensor(grid.center, device=heatmaps[0].device)
-    volume = plain_volume(heatmaps, views, center, grid.size, grid.voxels)
-    proposals = select_proposals(
-        model.root_net(volume), grid.center, grid.size, people, -float("inf")
-    )
-    return proposals.centers[0]
+    root = model.root_net(plain_volume(heatmaps, views, center, grid.size, grid.voxels))
+    peaks = F.max_pool3d(root[:, None], 3, 1, 1)[:, 0] == root
+    flat = torch.where(peaks, root, torch.zeros_like(root)).flatten().topk(people).indices
+    return plain_grid(center, grid.size, grid.voxels)[flat]
 
 
 def plain_pose(
