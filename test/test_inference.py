@@ -176,3 +176,28 @@ def test_fused_operators_are_used_on_cpus_that_have_them(model, volumes, monkeyp
     convolutions = [m for m in model.root_net.modules() if isinstance(m, nn.Conv3d)]
     larger = [m for m in convolutions if m.kernel_size != (1, 1, 1)]
     assert answers == [True] * len(larger)
+
+
+@pytest.mark.parametrize("layers", [18, 50])
+def test_a_folded_backbone_answers_as_the_trained_one(layers):
+    torch.manual_seed(layers)
+    network = {"NUM_JOINTS": 4}
+    config = config_from_dict(
+        {"NETWORK": network, "BACKBONE_MODEL": "pose_resnet", "POSE_RESNET": {"NUM_LAYERS": layers}},
+        "test",
+    )
+    model = VoxelPose(config).eval()
+    for module in model.backbone.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.7, 1.3)
+    images = torch.randn(2, 3, 64, 96)
+    with torch.inference_mode():
+        expected = model.backbone(images)
+        exact = for_inference(model, torch.float32).backbone
+        near = for_inference(model, torch.bfloat16).backbone(images)
+        torch.testing.assert_close(model.backbone(images), expected, rtol=0, atol=0)
+        torch.testing.assert_close(exact(images), expected, rtol=1e-3, atol=1e-4 * expected.abs().max())
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in exact.modules())
+    assert near.dtype == torch.float32
+    assert (near - expected).norm() < 0.05 * (expected - expected.mean()).norm()

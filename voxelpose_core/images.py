@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import cv2
 import numpy as np
 import torch
@@ -44,13 +46,20 @@ def warp_on_device(image: torch.Tensor, network_size: tuple[int, int]) -> torch.
         (3, H', W') RGB, float32 0 to 255, black borders.
     """
     height, width = image.shape[:2]
-    affine = image_to_network((width, height), network_size)
-    columns, rows = (
-        (torch.arange(count, device=image.device) - affine[axis, 2]) / affine[axis, axis]
-        for axis, count in enumerate(network_size)
-    )
-    # grid_sample's own coordinates: -1 and 1 are the centres of the outermost pixels.
-    x, y = 2 * columns / (width - 1) - 1, 2 * rows / (height - 1) - 1
-    grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)[None].float()
+    grid = _warp_grid((width, height), tuple(network_size), image.device)
     rgb = image.flip(-1).permute(2, 0, 1)[None].float()
     return F.grid_sample(rgb, grid, align_corners=True)[0]
+
+
+@functools.lru_cache(maxsize=32)
+def _warp_grid(
+    image_size: tuple[int, int], network_size: tuple[int, int], device: torch.device
+) -> torch.Tensor:
+    """(1, H', W', 2) where the network's input samples an image, in grid_sample's coordinates: -1
+    and 1 are the centres of the outermost pixels. The same for every image of a camera."""
+    affine = image_to_network(image_size, network_size)
+    x, y = (
+        2 * (torch.arange(count) - affine[axis, 2]) / affine[axis, axis] / (image_size[axis] - 1) - 1
+        for axis, count in enumerate(network_size)
+    )
+    return torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)[None].float().to(device)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -37,18 +38,50 @@ def inference_dtype(device: torch.device) -> torch.dtype:
 
 
 def for_inference(model: VoxelPose, dtype: torch.dtype | None = None) -> VoxelPose:
-    """A copy of a model that only infers; its 3D networks share no tensors with the original's.
+    """A copy of a model that only infers; it shares no tensors with the original.
 
     Args:
         model: trained networks; the copy is in eval mode, on the same device.
-        dtype: of the 3D networks' convolutions; None: `inference_dtype` of the device.
+        dtype: of the convolutions; None: `inference_dtype` of the device.
     """
     dtype = dtype or inference_dtype(model.device)
     model = copy.deepcopy(model).eval().requires_grad_(False)
     model.root_net.v2v_net = FoldedV2V(model.root_net.v2v_net, dtype)
     model.pose_net = FoldedPoseNet(model.pose_net, dtype)
+    if hasattr(model, "backbone"):
+        model.backbone = FoldedBackbone(model.backbone, dtype)
     model.volume_dtype, model.channels_last = dtype, True
     return model
+
+
+class FoldedBackbone(nn.Module):
+    """A 2D backbone for inference: images (N, 3, H, W) -> heatmaps (N, J, H', W'), both float32.
+
+    Args:
+        net: the trained network, whose batch norms directly follow the convolutions that they
+            normalize; it is changed.
+        dtype: of all of its layers.
+    """
+
+    def __init__(self, net: nn.Module, dtype: torch.dtype):
+        super().__init__()
+        for module in list(net.modules()):
+            _fold_batch_norms(module)
+        self.net = net.to(dtype, memory_format=torch.channels_last)
+        self.dtype = dtype
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.net(images.to(self.dtype, memory_format=torch.channels_last)).float()
+
+
+def _fold_batch_norms(module: nn.Module) -> None:
+    """Fold each 2D batch norm among the children of a module into the convolution before it."""
+    children = list(module.named_children())
+    for (name, conv), (norm_name, norm) in itertools.pairwise(children):
+        if isinstance(norm, nn.BatchNorm2d):
+            transpose = isinstance(conv, nn.ConvTranspose2d)
+            setattr(module, name, nn.utils.fuse_conv_bn_eval(conv, norm, transpose))
+            setattr(module, norm_name, nn.Identity())
 
 
 class FoldedV2V(nn.Module):
