@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 import voxelpose_core.estimator
+import voxelpose_core.inputs
 from voxelpose_core import cli
-from voxelpose_core.estimator import Estimate, Skeleton
+from voxelpose_core.estimate import Estimate, Skeleton
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.rig import Rig, load_rig, save_rig
 from voxelpose_core.geometry.space import Space
@@ -37,7 +38,7 @@ class FakeEstimator:
     def estimate_images(self, images):
         for camera, image in zip(self.rig.cameras, images):
             if image is not None:
-                voxelpose_core.estimator.check_image(image, camera)
+                voxelpose_core.inputs.check_image(image, camera)
         return self._answer(images)
 
     def estimate_keypoints(self, keypoints):

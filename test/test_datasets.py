@@ -20,7 +20,7 @@ from voxelpose_core.datasets.shelf import Shelf
 from voxelpose_core.errors import InputError
 from voxelpose_core.evaluation import triangulate_actors
 from voxelpose_core.metrics import evaluate_pcp
-from voxelpose_core.skeletons import CAMPUS14, COCO17, PANOPTIC15
+from voxelpose_core.skeletons import CAMPUS14, PANOPTIC15
 
 STANDING_M = np.random.default_rng(0).uniform([-0.3, -0.3, 0], [0.3, 0.3, 1.7], (14, 3))
 CENTER_M = np.array([3.0, 4.5, 0.0])

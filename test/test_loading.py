@@ -180,7 +180,7 @@ def test_predictions_of_campus(tmp_path):
 
 
 def test_simulated_detections_of_campus(tmp_path):
-    truth = write_campus(tmp_path / "CampusSeq1")
+    write_campus(tmp_path / "CampusSeq1")
     config = campus_config(tmp_path, TEST_HEATMAP_SRC="simulated", TEST_SUBSET="350-350")
     (first,), (second,) = (loader_of(config, train=False) for _ in range(2))
     torch.testing.assert_close(first.keypoints, second.keypoints, rtol=0, atol=0)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from voxelpose_core.errors import InputError
-from voxelpose_core.estimator import Estimate, Skeleton
+from voxelpose_core.estimate import Estimate, Skeleton
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.results import (

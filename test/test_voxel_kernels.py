@@ -12,7 +12,6 @@ import torch.nn.functional as F
 
 from voxelpose_core.datasets.random_rigs import sample_rigs, sample_spaces
 from voxelpose_core.voxel import (
-    Views,
     feature_volumes,
     implementation,
     kernels,
@@ -73,12 +72,12 @@ def moved(views, change):
 def both(device, heatmaps, views, centers, scene, size, voxels, **options):
     """(kernel's values and gradient, reference's) for a gradient drawn at random."""
     answers = []
-    for op in (feature_volumes, torch_reference.feature_volumes):
+    for function in (feature_volumes, torch_reference.feature_volumes):
         leaf = heatmaps.detach().to(device).requires_grad_()
-        extra = options if op is feature_volumes else {
+        extra = options if function is feature_volumes else {
             key: options[key] for key in options if key == "count_points_behind"
         }
-        volumes = op(
+        volumes = function(
             leaf, views.map(lambda t: t.to(device)), centers.to(device), scene.to(device),
             size, voxels, **extra,
         )

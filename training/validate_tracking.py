@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from voxelpose_core.errors import InputError
-from voxelpose_core.estimator import Skeleton
+from voxelpose_core.estimate import Skeleton
 from voxelpose_core.metrics import TrackingEvaluation
 from voxelpose_core.results import read_skeletons
 from voxelpose_core.skeletons import COCO17

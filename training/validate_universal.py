@@ -32,7 +32,8 @@ from voxelpose_core.datasets.generated_rigs import LEVELS, VIEW_COUNTS, generate
 from voxelpose_core.datasets.pose2sim import LIMB_JOINTS, open_recording, read_reference
 from voxelpose_core.datasets.shelf import Shelf
 from voxelpose_core.errors import InputError
-from voxelpose_core.estimator import Estimate, PoseEstimator
+from voxelpose_core.estimate import Estimate
+from voxelpose_core.estimator import PoseEstimator
 from voxelpose_core.evaluation import triangulate_actors
 from voxelpose_core.geometry.rig import load_rig, save_rig
 from voxelpose_core.memory import keep_freed_memory

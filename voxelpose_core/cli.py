@@ -17,6 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from voxelpose_core.errors import InputError
+from voxelpose_core.estimate import Estimate, Skeleton
 from voxelpose_core.geometry.coverage import propose_space
 from voxelpose_core.geometry.rig import Rig, load_rig, save_rig
 from voxelpose_core.geometry.rig_check import check_rig
@@ -31,7 +32,7 @@ from voxelpose_core.sources import (
 from voxelpose_core.visualization import FramePainter, VideoWriter, write_image
 
 if TYPE_CHECKING:
-    from voxelpose_core.estimator import Estimate, PoseEstimator
+    from voxelpose_core.estimator import PoseEstimator
 
 EXIT_SUSPICIOUS, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 1, 2, 130
 # The 3D view of a video swings to and fro, which shows depth.
@@ -447,7 +448,6 @@ def dataset_check(arguments: argparse.Namespace) -> int:
 def _draw_sample(name: str, path: Path) -> np.ndarray:
     """The true people of a data set's first labelled frame, over its images if there are any."""
     from voxelpose_core.datasets import open_dataset
-    from voxelpose_core.estimator import Skeleton
 
     for images in (True, False):
         try:

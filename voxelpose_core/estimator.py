@@ -6,7 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +15,25 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from voxelpose_core.detectors import Detector, load_detector
+from voxelpose_core.devices import select_device, select_dtype
 from voxelpose_core.errors import InputError
+from voxelpose_core.estimate import Estimate, Skeleton
 from voxelpose_core.explanation import (
     explained_views,
     owned_views,
     unexplained_people,
     usable_joints,
 )
-from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.rig import Rig, Space, propose_space
 from voxelpose_core.heatmaps import render_keypoints
 from voxelpose_core.images import normalize, warp_on_device, warp_to_network
+from voxelpose_core.inputs import check_image, check_keypoints
 from voxelpose_core.memory import keep_freed_memory
 from voxelpose_core.models.checkpoints import load_weights
-from voxelpose_core.models.inference import for_inference, inference_dtype
+from voxelpose_core.models.inference import for_inference
 from voxelpose_core.models.refinement import joint_heat, refine_joints
 from voxelpose_core.resources import find_weights
+from voxelpose_core.selection import without_doubles, without_phantoms
 from voxelpose_core.skeletons import JointSet, get_joint_set
 from voxelpose_core.voxel import Views, implementation, unchanged_heatmaps
 
@@ -96,49 +99,6 @@ class EstimatorSettings(BaseModel):
     refine: bool = Field(
         True, description="Move joints to the nearby place that the heatmaps agree on."
     )
-
-
-@dataclass
-class Skeleton:
-    """One person in 3D.
-
-    Attributes:
-        joints: (J, 3), mm, world frame of the rig.
-        joint_scores: (J,) support of each joint: mean heatmap value at its projections, 0 to 1.
-        joint_valid: (J,) bool.
-        score: root score of the proposal, 0 to 1.
-        track_id: identity over time, -1 while nobody tracks.
-        joint_velocities: (J, 3), mm/s; None while nobody tracks.
-    """
-
-    joints: np.ndarray
-    joint_scores: np.ndarray
-    joint_valid: np.ndarray
-    score: float
-    track_id: int = -1
-    joint_velocities: np.ndarray | None = None
-
-    def root(self, joint_set: JointSet) -> np.ndarray:
-        """(3,) mid-hip, mm."""
-        return joint_set.root_of(self.joints)
-
-
-@dataclass
-class Estimate:
-    """All people of one moment.
-
-    Attributes:
-        skeletons: the people.
-        keypoints: for each camera of the rig the 2D people (P, J, 3) that the skeletons come from
-            (x, y in pixels, score); None for a camera without a frame.
-        cameras: names of the cameras that contributed.
-        timings_ms: milliseconds of each stage, in order.
-    """
-
-    skeletons: list[Skeleton]
-    keypoints: list[np.ndarray | None]
-    cameras: tuple[str, ...]
-    timings_ms: dict[str, float] = field(default_factory=dict)
 
 
 class PoseEstimator:
@@ -328,7 +288,8 @@ class PoseEstimator:
         skeletons = self._find_people(keypoints, present, self._first_look, clock)
         if self.settings.second_look:
             skeletons += self._look_again(skeletons, keypoints, present, clock)
-            skeletons = self._without_doubles(skeletons)[: self.settings.max_people]
+            skeletons = without_doubles(skeletons, self.settings.duplicate_distance)
+            skeletons = skeletons[: self.settings.max_people]
         skeletons = self._without_borrowed(skeletons, keypoints)
         clock.lap("poses")
         return Estimate(skeletons, keypoints, self._names(present), clock.laps)
@@ -422,7 +383,10 @@ class PoseEstimator:
             if self.device.type == "cpu":
                 warped = torch.from_numpy(warp_to_network(image, self.network_size))
             else:
-                warped = warp_on_device(torch.from_numpy(image).to(self.device), self.network_size)
+                # From pinned memory images travel while the next one is read.
+                pinned = torch.from_numpy(image).pin_memory()
+                on_device = pinned.to(self.device, non_blocking=True)
+                warped = warp_on_device(on_device, self.network_size)
             batch[index] = normalize(warped)
         return batch
 
@@ -493,7 +457,12 @@ class PoseEstimator:
         scores = proposals.scores[0, :people, None]
         answer = torch.cat([joints.flatten(1), support, scores], dim=1)[:count].cpu()
         clock.lap("poses")
-        return self._select(*self._split(answer.numpy()), look.least_support)
+        found = without_phantoms(
+            self._skeletons(answer.numpy()),
+            look.least_support,
+            self.space.low[2] - self.settings.floor_tolerance,
+        )
+        return without_doubles(found, self.settings.duplicate_distance)
 
     def _bucket(self, count: int, most: int) -> int:
         """How many people are computed for `count` of them."""
@@ -537,102 +506,21 @@ class PoseEstimator:
         ]
         return torch.cat(parts)
 
-    def _split(self, answer: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Joints (P, J, 3) as float64, support (P, J) and scores (P,) of rows that hold them all."""
+    def _skeletons(self, answer: np.ndarray) -> list[Skeleton]:
+        """Of rows (P, 4 J + 1) that hold joints, their support, and the root score."""
         count = len(self.joint_set)
         joints = answer[:, : 3 * count].reshape(-1, count, 3).astype(np.float64)
-        return joints, answer[:, 3 * count : -1], answer[:, -1]
-
-    def _select(
-        self,
-        joints_mm: np.ndarray,
-        joint_scores: np.ndarray,
-        scores: np.ndarray,
-        least_support: float,
-    ) -> list[Skeleton]:
-        """Drop phantoms, and of doubles the one with less support."""
-        lowest = self.space.low[2] - self.settings.floor_tolerance
-        people = [
+        return [
             Skeleton(
-                joints=joints,
+                joints=places,
                 joint_scores=support,
                 joint_valid=support >= self.settings.joint_threshold,
                 score=float(np.clip(score, 0, 1)),
             )
-            for joints, support, score in zip(joints_mm, joint_scores, scores, strict=True)
-            if support.mean() >= least_support and joints[:, 2].min() >= lowest
+            for places, support, score in zip(
+                joints, answer[:, 3 * count : -1], answer[:, -1], strict=True
+            )
         ]
-        return self._without_doubles(people)
-
-    def _without_doubles(self, skeletons: list[Skeleton]) -> list[Skeleton]:
-        """Most support first; of two skeletons in one place the first stays."""
-        kept: list[Skeleton] = []
-        for skeleton in sorted(skeletons, key=lambda s: -s.joint_scores.mean()):
-            distances = [
-                np.linalg.norm(skeleton.joints - other.joints, axis=1).mean() for other in kept
-            ]
-            if min(distances, default=np.inf) >= self.settings.duplicate_distance:
-                kept.append(skeleton)
-        return kept
-
-
-def select_device(name: str) -> torch.device:
-    """torch.device of "auto", "cpu" or "cuda:N"; InputError where there is no such device."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise InputError(f"device '{name}' is unknown: expected auto, cpu or cuda:N") from None
-    if device.type not in ("cpu", "cuda"):
-        raise InputError(f"device '{name}' is not supported: expected auto, cpu or cuda:N")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise InputError(
-            f"device '{name}': PyTorch sees {torch.cuda.device_count()} CUDA devices here, "
-            "expected auto or cpu"
-        )
-    return device
-
-
-def select_dtype(precision: str, device: torch.device) -> torch.dtype:
-    """torch.dtype of "auto", "float32" or "bfloat16"; InputError for another."""
-    known = {
-        "auto": inference_dtype(device),
-        "float32": torch.float32,
-        "bfloat16": torch.bfloat16,
-    }
-    if precision not in known:
-        raise InputError(f"precision '{precision}' is unknown: expected one of {', '.join(known)}")
-    return known[precision]
-
-
-def check_image(image: np.ndarray, camera: Camera) -> None:
-    """InputError naming the camera, unless the image is BGR uint8 of the calibrated size."""
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise InputError(
-            f"camera '{camera.name}': image is {image.dtype} {image.shape}, expected BGR uint8"
-        )
-    height, width = image.shape[:2]
-    if (width, height) != camera.image_size:
-        raise InputError(
-            f"camera '{camera.name}': image is {width}x{height}, but its calibration is for "
-            f"{camera.image_size[0]}x{camera.image_size[1]}"
-        )
-
-
-def check_keypoints(people: np.ndarray, camera: Camera, joints: int) -> np.ndarray:
-    """float32 (P, J, 3) with non-finite and out-of-range values taken for missing."""
-    people = np.asarray(people, dtype=np.float32)
-    if people.size == 0:
-        return np.zeros((0, joints, 3), dtype=np.float32)
-    if people.ndim != 3 or people.shape[1:] != (joints, 3):
-        raise InputError(
-            f"camera '{camera.name}': keypoints have shape {people.shape}, "
-            f"expected (people, {joints}, 3)"
-        )
-    # Pixels far outside any image would overflow the heatmap's arithmetic.
-    usable = np.isfinite(people).all(axis=-1) & (np.abs(people[..., :2]) < 1e5).all(axis=-1)
-    return np.where(usable[..., None], people, 0.0).astype(np.float32)
 
 
 def _make_detector(detector: str | Detector | None, joint_set: JointSet) -> Detector | None:

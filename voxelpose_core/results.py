@@ -7,18 +7,16 @@ import math
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Sequence
+from typing import Any, Sequence
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from voxelpose_core.errors import InputError
+from voxelpose_core.estimate import Estimate, Skeleton
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.skeletons import JointSet, get_joint_set
-
-if TYPE_CHECKING:
-    from voxelpose_core.estimator import Estimate, Skeleton
 
 MM_PER_M = 1000.0
 MIN_KEYPOINT_SCORE = 0.2
@@ -72,8 +70,6 @@ def read_skeletons(path: Path | str) -> tuple[JointSet, list[Moment]]:
     Raises:
         InputError: naming the file and what it lacks.
     """
-    from voxelpose_core.estimator import Skeleton
-
     try:
         document = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:

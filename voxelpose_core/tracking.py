@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Sequence
+from typing import Sequence
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 from scipy.optimize import linear_sum_assignment
 
+from voxelpose_core.estimate import Skeleton
 from voxelpose_core.metrics.mpjpe import pose_distances
-
-if TYPE_CHECKING:
-    from voxelpose_core.estimator import Skeleton
 
 NO_ID = -1
 _FORBIDDEN = 1e9

@@ -5,20 +5,18 @@ from __future__ import annotations
 import math
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable, NamedTuple, Sequence
+from typing import Callable, NamedTuple, Sequence
 
 import cv2
 import numpy as np
 
 from voxelpose_core.errors import InputError
+from voxelpose_core.estimate import Skeleton
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.coverage import propose_space
 from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.geometry.space import Space
 from voxelpose_core.skeletons import JointSet
-
-if TYPE_CHECKING:
-    from voxelpose_core.estimator import Skeleton
 
 Color = tuple[int, int, int]
 

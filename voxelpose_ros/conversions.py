@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -18,16 +17,13 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from voxelpose_core.errors import InputError
+from voxelpose_core.estimate import Skeleton
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.image_headers import declared_size
 from voxelpose_core.skeletons import JointSet, get_joint_set
 from voxelpose_core.sources import is_codec_crop
 from voxelpose_ros.msg import Keypoints2D, Keypoints2DArray, SkeletonArray
 from voxelpose_ros.msg import Skeleton as SkeletonMessage
-
-# The estimator imports torch, which a camera player has no use for.
-if TYPE_CHECKING:
-    from voxelpose_core.estimator import Skeleton
 
 SECOND = 1_000_000_000
 MM_PER_M = 1000.0
@@ -363,8 +359,6 @@ def skeletons_from_message(message: SkeletonArray) -> list[Skeleton]:
     Raises:
         InputError: for an unknown joint set, or arrays that are not one value a joint.
     """
-    from voxelpose_core.estimator import Skeleton
-
     joints = len(get_joint_set(message.joint_set))
     skeletons = []
     for person in message.skeletons:

@@ -12,7 +12,8 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
-from voxelpose_core.estimator import Estimate, PoseEstimator
+from voxelpose_core.estimate import Estimate
+from voxelpose_core.estimator import PoseEstimator
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.rig import Rig, Space
 from voxelpose_core.visualization import draw_view

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from voxelpose_core.errors import InputError
-from voxelpose_core.estimator import Estimate, PoseEstimator
+from voxelpose_core.estimate import Estimate
+from voxelpose_core.estimator import PoseEstimator
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.sources import codec_crop_note, pad_codec_crop

@@ -1,0 +1,52 @@
+"""What is known of the people of one moment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from voxelpose_core.skeletons import JointSet
+
+
+@dataclass
+class Skeleton:
+    """One person in 3D.
+
+    Attributes:
+        joints: (J, 3), mm, world frame of the rig.
+        joint_scores: (J,) support of each joint: mean heatmap value at its projections, 0 to 1.
+        joint_valid: (J,) bool.
+        score: root score of the proposal, 0 to 1.
+        track_id: identity over time, -1 while nobody tracks.
+        joint_velocities: (J, 3), mm/s; None while nobody tracks.
+    """
+
+    joints: np.ndarray
+    joint_scores: np.ndarray
+    joint_valid: np.ndarray
+    score: float
+    track_id: int = -1
+    joint_velocities: np.ndarray | None = None
+
+    def root(self, joint_set: JointSet) -> np.ndarray:
+        """(3,) mid-hip, mm."""
+        return joint_set.root_of(self.joints)
+
+
+@dataclass
+class Estimate:
+    """All people of one moment.
+
+    Attributes:
+        skeletons: the people.
+        keypoints: for each camera of the rig the 2D people (P, J, 3) that the skeletons come from
+            (x, y in pixels, score); None for a camera without a frame.
+        cameras: names of the cameras that contributed.
+        timings_ms: milliseconds of each stage, in order.
+    """
+
+    skeletons: list[Skeleton]
+    keypoints: list[np.ndarray | None]
+    cameras: tuple[str, ...]
+    timings_ms: dict[str, float] = field(default_factory=dict)
