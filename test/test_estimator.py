@@ -142,6 +142,25 @@ def test_only_people_off_their_box_are_regressed_again(rig, monkeypatch):
     assert regressed == [2, 2, 2]
 
 
+def test_buckets_of_people_change_nobody(rig, monkeypatch):
+    """GPUs compute for some people more than there are, so that shapes repeat."""
+    # One of the two lies 20 mm off his box, the other 24.
+    persons, settings = people(), EstimatorSettings(recenter_distance=22.0)
+    answers, sizes = [], []
+    for bucket in (lambda count, most: count, lambda count, most: min(most, 4 * count)):
+        estimator = PoseEstimator(rig, device="cpu", detector=None, settings=settings)
+        monkeypatch.setattr(estimator, "_bucket", bucket)
+        regress = estimator._regress
+        monkeypatch.setattr(
+            estimator, "_regress", lambda h, v, c, r=regress: sizes.append(len(c)) or r(h, v, c)
+        )
+        answers.append(estimator.estimate_keypoints(keypoints_of(rig, persons)).skeletons)
+    assert len(answers[0]) == len(answers[1]) == 2
+    assert sizes == [2, 1, 8, 4]
+    for one, other in zip(*answers, strict=True):
+        np.testing.assert_allclose(one.joints, other.joints, atol=0.5)
+
+
 def test_a_camera_without_a_frame(estimator, rig):
     persons = people()
     keypoints = keypoints_of(rig, persons)

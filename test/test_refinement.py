@@ -69,7 +69,7 @@ def test_what_nobody_sees_stays():
 
 def test_heat_is_the_score_at_the_joint_and_zero_outside_all_images():
     joints = person()
-    points = torch.tensor(joints, dtype=torch.float32)[:, None]
-    heat = joint_heat(points, heatmaps_of(joints), VIEWS)[:, 0]
+    points = torch.tensor(joints, dtype=torch.float32)[None]
+    heat = joint_heat(points, heatmaps_of(joints), VIEWS)[0]
     assert (heat > 0.8).all() and (heat <= 0.9).all()
     assert joint_heat(points + 90000, heatmaps_of(joints), VIEWS).max() == 0

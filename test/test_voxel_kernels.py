@@ -364,10 +364,12 @@ def test_unchanged_heatmaps_are_read_in_once(monkeypatch):
         first = feature_volumes(heatmaps, views, *boxes(), SIZE, VOXELS)
         again = feature_volumes(heatmaps, views, *boxes(), SIZE, VOXELS)
         other = feature_volumes(heatmaps + 0.1, views, *boxes(), SIZE, VOXELS)
+        still = feature_volumes(heatmaps, views, *boxes(), SIZE, VOXELS)
     heatmaps += 0.1
     after = feature_volumes(heatmaps, views, *boxes(), SIZE, VOXELS)
     assert calls.count("voxel_pack") == 3
-    assert torch.equal(first, again) and torch.equal(after, other) and not torch.equal(first, after)
+    assert torch.equal(first, again) and torch.equal(first, still)
+    assert torch.equal(after, other) and not torch.equal(first, after)
 
 
 def in_process(script, **environment):

@@ -249,7 +249,7 @@ class PoseEstimator:
         center = heatmaps.new_tensor(self.grid.center)
         most = min(people, self._people_at_once)
         for people in sorted({min(bucket, most) for bucket in (*_PEOPLE_BUCKETS, most)}):
-            self._poses(heatmaps, self.views, center.expand(people, 3))
+            self._poses(heatmaps, self.views, center.expand(people, 3), people)
         if self._has_backbone:
             self.model.backbone(self._network_input([None] * len(self.views)))
 
@@ -451,8 +451,8 @@ class PoseEstimator:
             return []
         people = self._bucket(count, proposals.centers.shape[1])
         peaks = draw_peaks() if draw_peaks else heatmaps
-        joints = self._poses(peaks, views, proposals.centers[0, :people])
-        support = joint_heat(joints.transpose(0, 1), heatmaps, views).transpose(0, 1)
+        joints = self._poses(peaks, views, proposals.centers[0, :people], count)
+        support = joint_heat(joints, heatmaps, views)
         # One transfer from the device for all that there is to know.
         scores = proposals.scores[0, :people, None]
         answer = torch.cat([joints.flatten(1), support, scores], dim=1)[:count].cpu()
@@ -470,27 +470,36 @@ class PoseEstimator:
             return count
         return min(most, next((b for b in _PEOPLE_BUCKETS if b >= count), most))
 
-    def _poses(self, heatmaps: torch.Tensor, views: Views, centers: torch.Tensor) -> torch.Tensor:
-        """(P, J, 3) joints, mm, of people at centers (P, 3)."""
+    def _poses(
+        self, heatmaps: torch.Tensor, views: Views, centers: torch.Tensor, count: int
+    ) -> torch.Tensor:
+        """(P, J, 3) joints, mm, of people at centers (P, 3); the first `count` are there."""
         joints = self._regress(heatmaps, views, centers)
         if self.settings.recenter:
-            joints = self._recenter(joints, heatmaps, views, centers)
+            joints = self._recenter(joints, heatmaps, views, centers, count)
         if self.settings.refine:
             joints = refine_joints(joints, heatmaps, views, self.settings.joint_threshold)
         return joints
 
     def _recenter(
-        self, joints: torch.Tensor, heatmaps: torch.Tensor, views: Views, centers: torch.Tensor
+        self,
+        joints: torch.Tensor,
+        heatmaps: torch.Tensor,
+        views: Views,
+        centers: torch.Tensor,
+        count: int,
     ) -> torch.Tensor:
         """The joints (P, J, 3) again, in boxes around their mid-hips, of those far from `centers`."""
         roots = joints[:, list(self.joint_set.root)].mean(dim=1)
-        far = (roots - centers).norm(dim=1) > self.settings.recenter_distance
-        if self.device.type != "cpu":
-            # To know how many they are would wait for the device.
-            again = self._regress(heatmaps, views, roots)
-            return torch.where(far[:, None, None], again, joints)
-        if far.any():
-            joints[far] = self._regress(heatmaps, views, roots[far])
+        gaps = (roots - centers).norm(dim=1)
+        gaps[count:] = 0.0
+        # To wait for a GPU's answer costs far less than to regress everybody again.
+        moved = int((gaps > self.settings.recenter_distance).sum())
+        if moved:
+            farthest = gaps.topk(self._bucket(moved, len(gaps))).indices
+            again = self._regress(heatmaps, views, roots[farthest])
+            far = gaps[farthest] > self.settings.recenter_distance
+            joints[farthest] = torch.where(far[:, None, None], again, joints[farthest])
         return joints
 
     @property

@@ -153,16 +153,16 @@ class PackedHeatmaps:
 
 
 class _Packed(threading.local):
-    """What `unchanged_heatmaps` remembers in this thread; None outside of it."""
+    """What `unchanged_heatmaps` remembers in this thread, newest last; None outside of it."""
 
-    pair: tuple[torch.Tensor | None, PackedHeatmaps | None] | None = None
+    pairs: list[tuple[torch.Tensor, PackedHeatmaps]] | None = None
 
     def find(self, heatmaps: torch.Tensor) -> PackedHeatmaps | None:
-        return self.pair[1] if self.pair and self.pair[0] is heatmaps else None
+        return next((packed for known, packed in self.pairs or () if known is heatmaps), None)
 
     def keep(self, heatmaps: torch.Tensor, packed: PackedHeatmaps) -> None:
-        if self.pair is not None:
-            self.pair = (heatmaps, packed)
+        if self.pairs is not None:
+            self.pairs = [*self.pairs[-1:], (heatmaps, packed)]
 
 
 _packed = _Packed()
@@ -172,14 +172,14 @@ _packed = _Packed()
 def unchanged_heatmaps() -> Iterator[None]:
     """Within the block no heatmaps are written to, so that the kernels need to read them in once.
 
-    They keep the last heatmaps in their own layout: proposals, poses and refinement of a frame all
-    sample the same ones.
+    They keep the last two in their own layout: proposals and scores of a frame sample the same ones,
+    poses and refinement those with peaks of 1.
     """
-    before, _packed.pair = _packed.pair, (None, None)
+    before, _packed.pairs = _packed.pairs, []
     try:
         yield
     finally:
-        _packed.pair = before
+        _packed.pairs = before
 
 
 @dataclass(frozen=True)
