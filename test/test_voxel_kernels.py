@@ -5,6 +5,7 @@ import dataclasses
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -22,28 +23,31 @@ from voxelpose_core.voxel import (
 )
 
 HEATMAP = (48, 32)
+EMULATOR = Path(__file__).parent / "cuda_emulator"
 GPUS = ["cuda"] if torch.cuda.is_available() else []
 
 
-class Items:
-    """The code of the CUDA kernel, which the CPU's library runs item after item."""
+@pytest.fixture(scope="session")
+def emulated(tmp_path_factory):
+    """voxel_cuda.cu, launches and barriers included, run by this CPU (see test/cuda_emulator)."""
+    try:
+        compiler = kernels._cpp_compiler()
+    except kernels.BuildError as error:
+        pytest.skip(str(error))
+    library = tmp_path_factory.mktemp("emulator") / "voxel_cuda.so"
+    flags = ["-x", "c++", "-std=c++17", "-O1", "-fPIC", "-shared", "-I", EMULATOR]
+    subprocess.run([*compiler, *flags, kernels.SOURCES / "voxel_cuda.cu", "-o", library], check=True)
+    return native.Kernel("emulated", ctypes.CDLL(str(library)), frozenset(native._ELEMENTS))
 
-    def __init__(self, library):
-        self.library = library
 
-    def __getattr__(self, function):
-        return getattr(self.library, function.replace("voxel_", "items_"))
-
-
-@pytest.fixture(params=["cpu", "cuda items on cpu", *GPUS])
+@pytest.fixture(params=["cpu", "cuda emulated on cpu", *GPUS])
 def device(request, monkeypatch):
     name = request.param.split()[-1]
-    kernel = native.kernel_for(torch.device(name))
-    if kernel is None:
+    if native.kernel_for(torch.device(name)) is None:
         pytest.skip(f"no compiler for the kernel of {name}")
-    if request.param == "cuda items on cpu":
-        items = native.Kernel("items", Items(kernel.library), kernel.dtypes)
-        monkeypatch.setattr(op, "kernel_for", lambda device: items)
+    if request.param == "cuda emulated on cpu":
+        emulated = request.getfixturevalue("emulated")
+        monkeypatch.setattr(op, "kernel_for", lambda device: emulated)
     return torch.device(name)
 
 

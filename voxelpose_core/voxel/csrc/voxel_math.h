@@ -7,7 +7,6 @@
 #include <cstring>
 
 #ifdef __CUDACC__
-#include <cuda_fp16.h>
 #define VOXEL_FUNCTION __host__ __device__ inline
 #else
 // Loops that call what was not inlined are not vectorized.
@@ -231,6 +230,6 @@ VOXEL_FUNCTION void voxel_store(float value, uint16_t* place) {
   memcpy(&bits, &value, sizeof bits);
   *place = static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
 }
-#ifdef __CUDACC__
+#ifdef __CUDA_FP16_H__
 VOXEL_FUNCTION void voxel_store(float value, __half* place) { *place = __float2half_rn(value); }
 #endif
