@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from voxelpose_core.models.pose_regression import PoseRegressionNet
+from voxelpose_core.models.pose_resnet import PoseResNet
 from voxelpose_core.models.v2v import ResidualBlock, UpsampleBlock, V2VNet
 from voxelpose_core.models.voxelpose import VoxelPose
 from voxelpose_core.voxel import output_scores, projection_shortcut, soft_argmax
@@ -55,27 +56,29 @@ def for_inference(model: VoxelPose, dtype: torch.dtype | None = None) -> VoxelPo
 
 
 class FoldedBackbone(nn.Module):
-    """A 2D backbone for inference: images (N, 3, H, W) -> heatmaps (N, J, H', W'), both float32.
+    """PoseResNet for inference: images (N, 3, H, W) -> heatmaps (N, J, H / 4, W / 4), float32.
 
     Args:
-        net: the trained network, whose batch norms directly follow the convolutions that they
-            normalize; it is changed.
-        dtype: of all of its layers.
+        net: the trained network; it is changed.
+        dtype: of all convolutions but the last, as of the 3D networks.
     """
 
-    def __init__(self, net: nn.Module, dtype: torch.dtype):
+    def __init__(self, net: PoseResNet, dtype: torch.dtype):
         super().__init__()
+        self.last, net.final_layer = net.final_layer, nn.Identity()
         for module in list(net.modules()):
             _fold_batch_norms(module)
         self.net = net.to(dtype, memory_format=torch.channels_last)
         self.dtype = dtype
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.net(images.to(self.dtype, memory_format=torch.channels_last)).float()
+        images = images.to(self.dtype, memory_format=torch.channels_last)
+        return self.last(self.net(images).float()).contiguous()
 
 
 def _fold_batch_norms(module: nn.Module) -> None:
-    """Fold each 2D batch norm among the children of a module into the convolution before it."""
+    """Fold each 2D batch norm among the children of a module into the convolution before it, which
+    is the one that it normalizes."""
     children = list(module.named_children())
     for (name, conv), (norm_name, norm) in itertools.pairwise(children):
         if isinstance(norm, nn.BatchNorm2d):
