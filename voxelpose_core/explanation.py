@@ -43,13 +43,20 @@ def image_gaps(
     found = usable_joints(people, least_score)
     common = (depth > 0).reshape(joints.shape[:2])[:, None] & found
     distance = np.linalg.norm(pixels[:, None] - people[None, ..., :2], axis=-1)
-    enough = common.sum(axis=-1) >= MIN_COMMON_JOINTS
-    gaps = np.full(enough.shape, np.inf)
-    if enough.any():
-        masked = np.where(common, distance, np.nan)[enough]
-        gaps[enough] = np.nanmedian(masked, axis=-1)
+    count = common.sum(axis=-1)
+    gaps = np.where(
+        count >= MIN_COMMON_JOINTS, _median(np.where(common, distance, np.inf), count), np.inf
+    )
     sides = box_side(torch.from_numpy(people[..., :2]), torch.from_numpy(found))
     return gaps / np.maximum(sides.numpy(), 1.0)
+
+
+def _median(values: np.ndarray, count: np.ndarray) -> np.ndarray:
+    """Medians of the `count` least values along the last axis. (nanmedian is slow for few.)"""
+    ranked = np.sort(values, axis=-1)
+    low, high = np.maximum(count - 1, 0) // 2, count // 2
+    middle = [np.take_along_axis(ranked, i[..., None], axis=-1)[..., 0] for i in (low, high)]
+    return (middle[0] + middle[1]) / 2
 
 
 def unexplained_people(

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
+
 import torch
+
+from voxelpose_core.voxel.native import Kernel, kernel_for
 
 # Standard deviation of a joint's Gaussian as a share of the longer side of the person's box:
 # VoxelPose's SIGMA 3 on a box normalized to 96 pixels, times sqrt(2) (JointsDataset).
@@ -54,60 +58,60 @@ def render_keypoints(
     side = box_side(xy, visible).clamp(*BOX_SIDE_LIMITS)
     scale = torch.as_tensor(sigma_scale, device=xy.device, dtype=xy.dtype).reshape(-1, 1, 1)
     sigma = SIGMA_BY_BOX_SIDE * side * scale
-    heatmaps = xy.new_zeros(*xy.shape[:2], xy.shape[3], height, width)
-    if xy.device.type == "cpu":
-        _draw_in_windows(heatmaps, xy, scores, sigma)
-    else:
-        for person in range(xy.shape[2]):
-            _draw(heatmaps, xy[:, :, person], scores[:, :, person], sigma[:, :, person])
-    return heatmaps.clamp_(0.0, 1.0)
+    shape = (*xy.shape[:2], xy.shape[3], height, width)
+    kernel = kernel_for(xy.device)
+    if kernel is not None and kernel.name == "cpp" and xy.dtype == torch.float32:
+        return _draw_with(kernel, xy, scores, sigma, xy.new_empty(shape))
+    heatmaps = xy.new_zeros(shape)
+    for person in range(xy.shape[2]):
+        _draw(heatmaps, xy[:, :, person], scores[:, :, person], sigma[:, :, person])
+    return heatmaps
+
+
+class _Keypoints(ctypes.Structure):
+    """Keypoints of voxel/csrc/heatmaps_cpu.cpp."""
+
+    _fields_ = [
+        ("images", ctypes.c_int64),
+        ("people", ctypes.c_int32),
+        ("joints", ctypes.c_int32),
+        ("height", ctypes.c_int32),
+        ("width", ctypes.c_int32),
+        ("xy", ctypes.c_void_p),
+        ("scores", ctypes.c_void_p),
+        ("sigma", ctypes.c_void_p),
+    ]
+
+
+def _draw_with(kernel: Kernel, xy, scores, sigma, heatmaps: torch.Tensor) -> torch.Tensor:
+    """Draw all people at once, where something of them lies."""
+    scenes, views, people, joints, _ = xy.shape
+    height, width = heatmaps.shape[-2:]
+    tensors = [tensor.float().contiguous() for tensor in (xy, scores, sigma)]
+    pointers = (tensor.data_ptr() for tensor in tensors)
+    keypoints = _Keypoints(scenes * views, people, joints, height, width, *pointers)
+    kernel.call("draw_keypoints", keypoints, heatmaps)
+    return heatmaps
 
 
 def _draw(
-    heatmaps: torch.Tensor,
-    xy: torch.Tensor,
-    scores: torch.Tensor,
-    sigma: torch.Tensor,
-    corner: tuple[int, int] = (0, 0),
+    heatmaps: torch.Tensor, xy: torch.Tensor, scores: torch.Tensor, sigma: torch.Tensor
 ) -> None:
-    """Draw one person a view onto heatmaps (..., J, H, W).
+    """Draw one person a view onto heatmaps (..., J, H, W), up to 1.
 
     Args:
         xy: (..., J, 2).
         scores: (..., J).
         sigma: (...,).
-        corner: x and y of the first pixel of `heatmaps`.
     """
     height, width = heatmaps.shape[-2:]
-    x_axis = corner[0] + torch.arange(width, device=xy.device, dtype=xy.dtype)
-    y_axis = corner[1] + torch.arange(height, device=xy.device, dtype=xy.dtype)
+    x_axis = torch.arange(width, device=xy.device, dtype=xy.dtype)
+    y_axis = torch.arange(height, device=xy.device, dtype=xy.dtype)
     across = _gaussian(x_axis, xy[..., 0, None], sigma[..., None, None])
     down = _gaussian(y_axis, xy[..., 1, None], sigma[..., None, None])
     peak = scores.clamp(min=0.0)[..., None]
     drawn = (down * peak)[..., :, None] * across[..., None, :]
-    torch.maximum(heatmaps, drawn, out=heatmaps)
-
-
-def _draw_in_windows(
-    heatmaps: torch.Tensor, xy: torch.Tensor, scores: torch.Tensor, sigma: torch.Tensor
-) -> None:
-    """Draw each person of each view where something of it lies, a small part of the heatmap."""
-    size = xy.new_tensor([heatmaps.shape[-1], heatmaps.shape[-2]])
-    reach = 3.0 * sigma[..., None, None]
-    missing = (scores <= 0)[..., None]
-    low = (xy - reach).masked_fill(missing, float("inf")).amin(dim=-2)
-    high = (xy + reach).masked_fill(missing, float("-inf")).amax(dim=-2)
-    first = low.clamp(min=0.0).minimum(size).floor().long()
-    last = (high + 1.0).clamp(min=0.0).minimum(size).ceil().long()
-    for scene, view, person in (last > first).all(dim=-1).nonzero().tolist():
-        (x0, y0), (x1, y1) = first[scene, view, person].tolist(), last[scene, view, person].tolist()
-        _draw(
-            heatmaps[scene, view, :, y0:y1, x0:x1],
-            xy[scene, view, person],
-            scores[scene, view, person],
-            sigma[scene, view, person],
-            (x0, y0),
-        )
+    torch.maximum(heatmaps, drawn.clamp_(max=1.0), out=heatmaps)
 
 
 def _gaussian(axis: torch.Tensor, mean: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
