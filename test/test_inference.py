@@ -12,6 +12,7 @@ from voxelpose_core.models.inference import for_inference, inference_dtype
 from voxelpose_core.models.voxelpose import VoxelPose
 from voxelpose_core.resources import find_weights
 from voxelpose_core.voxel import (
+    Pointwise,
     box_points,
     native,
     output_scores,
@@ -121,8 +122,8 @@ def test_soft_argmax_is_the_mean_under_the_softmax(joints, dtype, kernel):
     probability = torch.softmax(20.0 * (scores.flatten(2) + bias[:, None]), dim=-1)
     expected = probability @ box_points(torch.zeros(1, 3), size, (4, 6, 10))[0].double()
     with native.use(kernel):
-        ours = soft_argmax(features, skip, weight, bias, 20.0, size)
-        ours_scores = output_scores(features, skip, weight, bias)
+        ours = soft_argmax(features, skip, Pointwise(20.0 * weight, 20.0 * bias), size)
+        ours_scores = output_scores(features, skip, Pointwise(weight, bias))
     assert ours.shape == (2, joints, 3)
     np.testing.assert_allclose(ours, expected, atol=0.02)
     np.testing.assert_allclose(ours_scores, scores + bias[:, None, None, None], atol=1e-5)
@@ -140,9 +141,10 @@ def test_a_projection_shortcut_is_added_before_the_relu(inner, outer, dtype, ker
     bias = torch.randn(outer, generator=generator)
     projected = torch.einsum("kc,ncxyz->nkxyz", weight.double(), x.double())
     expected = (branch.double() + projected + bias.double()[:, None, None, None]).relu()
+    layer = Pointwise(weight, bias)
     with native.use(kernel):
-        ours = projection_shortcut(branch.clone(**last), x, weight, bias)
-        plain_layout = projection_shortcut(branch.contiguous(), x.contiguous(), weight, bias)
+        ours = projection_shortcut(branch.clone(**last), x, layer)
+        plain_layout = projection_shortcut(branch.contiguous(), x.contiguous(), layer)
     assert ours.dtype == dtype
     # The result is rounded once, the weights never.
     digits = 2.0**-8 if dtype == torch.bfloat16 else 2.0**-20
@@ -156,12 +158,13 @@ def test_soft_argmax_of_extreme_scores_and_of_nobody():
     weight, bias = torch.zeros(3, 32), torch.tensor([1e3, -1e3, 0.0])
     weight[:, 0] = torch.tensor([1.0, 1.0, -1.0])
     skip = torch.zeros_like(features)
-    offsets = soft_argmax(features, skip, weight, bias, 100.0, (300.0,) * 3)[0]
+    layer = Pointwise(100.0 * weight, 100.0 * bias)
+    offsets = soft_argmax(features, skip, layer, (300.0,) * 3)[0]
     torch.testing.assert_close(offsets[0], torch.tensor([-50.0, 50.0, 150.0]))
     torch.testing.assert_close(offsets[1], offsets[0])
     # All others share the third joint.
     torch.testing.assert_close(offsets[2], -offsets[0] / 63, atol=1e-3, rtol=0)
-    nobody = soft_argmax(features[:0], skip[:0], weight, bias, 100.0, (300.0,) * 3)
+    nobody = soft_argmax(features[:0], skip[:0], layer, (300.0,) * 3)
     assert nobody.shape == (0, 3, 3)
 
 

@@ -20,7 +20,7 @@ from voxelpose_core.models.pose_regression import PoseRegressionNet
 from voxelpose_core.models.pose_resnet import PoseResNet
 from voxelpose_core.models.v2v import ResidualBlock, UpsampleBlock, V2VNet
 from voxelpose_core.models.voxelpose import VoxelPose
-from voxelpose_core.voxel import output_scores, projection_shortcut, soft_argmax
+from voxelpose_core.voxel import Pointwise, output_scores, projection_shortcut, soft_argmax
 
 
 def inference_dtype(device: torch.device) -> torch.dtype:
@@ -108,11 +108,10 @@ class FoldedV2V(nn.Module):
             elif isinstance(child, UpsampleBlock):
                 setattr(self, name, FoldedUpsample(child, dtype))
         self.pool = body.pool
-        self.register_buffer("output_weight", net.output_layer.weight.detach().flatten(1))
-        self.register_buffer("output_bias", net.output_layer.bias.detach())
+        self.last = Pointwise.of(net.output_layer)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return output_scores(*self.branches(x), self.output_weight, self.output_bias)
+        return output_scores(*self.branches(x), self.last)
 
     def branches(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """All but the end: (N, 32, X, Y, Z) of `dtype` from below and from the skip connection.
@@ -136,15 +135,15 @@ class FoldedPoseNet(nn.Module):
     def __init__(self, net: PoseRegressionNet, dtype: torch.dtype):
         super().__init__()
         self.v2v_net = FoldedV2V(net.v2v_net, dtype)
-        self.beta = net.beta
+        # The softmax is that of beta times the scores.
+        self.last = Pointwise.of(net.v2v_net.output_layer, net.beta)
 
     def forward(
         self, volumes: torch.Tensor, centers: torch.Tensor, size: Sequence[float]
     ) -> torch.Tensor:
         """Joints (N, J, 3), mm: see PoseRegressionNet."""
-        net = self.v2v_net
-        end = (net.output_weight, net.output_bias, self.beta, size)
-        return soft_argmax(*net.branches(volumes), *end) + centers[:, None]
+        offsets = soft_argmax(*self.v2v_net.branches(volumes), self.last, size)
+        return offsets + centers[:, None]
 
 
 class FoldedResidual(nn.Module):
@@ -158,15 +157,12 @@ class FoldedResidual(nn.Module):
         self.first = FoldedConv(branch[0], branch[1], dtype)
         self.second = FoldedConv(branch[3], branch[4], dtype, relu=not self.projects)
         if self.projects:
-            shortcut = nn.utils.fuse_conv_bn_eval(*block.skip_con)
-            self.register_buffer("shortcut_weight", shortcut.weight.detach().flatten(1))
-            self.register_buffer("shortcut_bias", shortcut.bias.detach())
+            self.shortcut = Pointwise.of(nn.utils.fuse_conv_bn_eval(*block.skip_con))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         branch = self.first(x)
         if self.projects:
-            branch = self.second(branch)
-            return projection_shortcut(branch, x, self.shortcut_weight, self.shortcut_bias)
+            return projection_shortcut(self.second(branch), x, self.shortcut)
         return self.second.onto(x, branch)
 
 

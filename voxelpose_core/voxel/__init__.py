@@ -3,10 +3,16 @@
 from voxelpose_core.voxel.boxes import box_points, fit_voxels
 from voxelpose_core.voxel.native import SamplingGrid, implementation, unchanged_heatmaps
 from voxelpose_core.voxel.op import feature_volumes, sampling_grid
-from voxelpose_core.voxel.pointwise import output_scores, projection_shortcut, soft_argmax
+from voxelpose_core.voxel.pointwise import (
+    Pointwise,
+    output_scores,
+    projection_shortcut,
+    soft_argmax,
+)
 from voxelpose_core.voxel.views import Views
 
 __all__ = [
+    "Pointwise",
     "SamplingGrid",
     "Views",
     "box_points",

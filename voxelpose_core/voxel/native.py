@@ -219,12 +219,12 @@ class Boxes:
         table = self.views.table
         centers = self.centers.to(torch.float32).contiguous()
         scene = self.scene.to(torch.int64).contiguous()
-        axes = _axes(tuple(self.size), tuple(self.voxels), device)
+        axes = cached_axes(tuple(self.size), tuple(self.voxels), device)
         problem = _Problem(
             views=table.data_ptr(),
             centers=centers.data_ptr(),
             scene=scene.data_ptr(),
-            axes=_pointers(axes),
+            axes=pointers(axes),
             boxes=len(centers),
             scenes=len(table),
             view_count=table.shape[1],
@@ -237,12 +237,13 @@ class Boxes:
 
 
 @functools.lru_cache(maxsize=64)
-def _axes(size, voxels, device) -> list[torch.Tensor]:
+def cached_axes(size, voxels, device) -> list[torch.Tensor]:
     """`box_axes`, of which a GPU would have to be asked again and again."""
     return box_axes(size, voxels, device)
 
 
-def _pointers(tensors: Sequence[torch.Tensor]) -> ctypes.Array:
+def pointers(tensors: Sequence[torch.Tensor]) -> ctypes.Array:
+    """Their addresses, for a field of a structure."""
     return (ctypes.c_void_p * len(tensors))(*(tensor.data_ptr() for tensor in tensors))
 
 
@@ -294,7 +295,7 @@ class Volumes:
         problem.joints, problem.padded_joints = joints, packed.values.shape[-1]
         problem.channels_last, problem.element = channels_last, _ELEMENTS[dtype]
         if grid is not None:
-            problem.spots, tensors = _pointers(grid.tensors), (*tensors, *grid.tensors)
+            problem.spots, tensors = pointers(grid.tensors), (*tensors, *grid.tensors)
         if known is None:
             source = heatmaps.detach().float()
             strides = (ctypes.c_int64 * 5)(*source.stride())

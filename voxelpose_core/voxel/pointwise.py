@@ -6,13 +6,16 @@ On CPUs a kernel does each in one pass over the features. Nothing here is differ
 from __future__ import annotations
 
 import ctypes
+import functools
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
-from voxelpose_core.voxel.boxes import box_axes, box_points
-from voxelpose_core.voxel.native import Kernel, kernel_for
+from voxelpose_core.voxel.boxes import box_points
+from voxelpose_core.voxel.native import Kernel, cached_axes, kernel_for, pointers
 
 
 class _Arguments(ctypes.Structure):
@@ -30,63 +33,81 @@ class _Arguments(ctypes.Structure):
     ]
 
 
+@dataclass(frozen=True)
+class Pointwise:
+    """A 1x1x1 convolution that does not change.
+
+    Attributes:
+        weight: (K, C) float32.
+        bias: (K,) float32.
+    """
+
+    weight: torch.Tensor
+    bias: torch.Tensor
+
+    @classmethod
+    def of(cls, conv: nn.Conv3d, scale: float = 1.0) -> Pointwise:
+        """That convolution, its answers multiplied."""
+        return cls(scale * conv.weight.detach().flatten(1), scale * conv.bias.detach())
+
+    @functools.cached_property
+    def table(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The kernel's form: weights (C, K) and bias (K,), K rounded up to a multiple of 8."""
+        padding = -len(self.weight) % 8
+        return F.pad(self.weight.T, (0, padding)).contiguous(), F.pad(self.bias, (0, padding))
+
+
 def projection_shortcut(
-    sum: torch.Tensor, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor
+    sum: torch.Tensor, x: torch.Tensor, layer: Pointwise
 ) -> torch.Tensor:
-    """relu(sum + weight @ x + bias): the end of a residual block whose shortcut is a projection.
+    """relu(sum + layer(x)): the end of a residual block whose shortcut is a projection.
 
     He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, section 3.3.
 
     Args:
         sum: (N, K, X, Y, Z) from the block's branch, float32 or bfloat16; may be overwritten.
         x: (N, C, X, Y, Z), what the block got, of the same dtype.
-        weight, bias: (K, C) and (K,) float32. In bfloat16 this convolution alone, of few weights
-            that all voxels share, would move joints as far as all others together.
+        layer: of K outputs. In bfloat16 this convolution alone, of few weights that all voxels
+            share, would move joints as far as all others together.
 
     Returns:
         (N, K, X, Y, Z) of the dtype of `sum`.
     """
     kernel = _kernel(x)
     if kernel is None or not sum.is_contiguous(memory_format=torch.channels_last_3d):
-        projected = F.conv3d(x.float(), weight[..., None, None, None], bias)
+        projected = F.conv3d(x.float(), layer.weight[..., None, None, None], layer.bias)
         return (sum + projected).relu_().to(sum.dtype)
-    _call(kernel, "projection_shortcut", x, None, weight, bias, (0.0,) * 3, sum)
+    _call(kernel, "projection_shortcut", x, None, layer, (0.0,) * 3, sum)
     return sum
 
 
 def output_scores(
-    features: torch.Tensor, skip: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor
+    features: torch.Tensor, skip: torch.Tensor, layer: Pointwise
 ) -> torch.Tensor:
-    """weight @ (relu(features) + skip) + bias, in float32.
+    """layer(relu(features) + skip), in float32.
 
     Args:
         features, skip: (N, C, X, Y, Z), float32 or bfloat16.
-        weight, bias: (J, C) and (J,) float32.
+        layer: of J outputs.
 
     Returns:
         (N, J, X, Y, Z) float32.
     """
     kernel = _kernel(features)
     if kernel is None:
-        return _scores(features, skip, weight, bias)
-    scores = torch.empty(len(features), len(weight), *features.shape[2:])
-    _call(kernel, "output_scores", features, skip, weight, bias, (0.0,) * 3, scores)
+        return _scores(features, skip, layer)
+    scores = torch.empty(len(features), len(layer.weight), *features.shape[2:])
+    _call(kernel, "output_scores", features, skip, layer, (0.0,) * 3, scores)
     return scores
 
 
 def soft_argmax(
-    features: torch.Tensor,
-    skip: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor,
-    beta: float,
-    size: Sequence[float],
+    features: torch.Tensor, skip: torch.Tensor, layer: Pointwise, size: Sequence[float]
 ) -> torch.Tensor:
-    """Mean voxel offset under softmax(beta * scores) (VoxelPose, section 3.3).
+    """Mean voxel offset under the softmax of the scores (VoxelPose, section 3.3).
 
     Args:
-        features, skip, weight, bias: see `output_scores`.
-        beta: sharpness.
+        features, skip, layer: see `output_scores`; the layer's answers are multiplied by beta.
         size: edge lengths between the outermost voxels of every box, mm.
 
     Returns:
@@ -94,11 +115,11 @@ def soft_argmax(
     """
     kernel = _kernel(features)
     if kernel is None:
-        scores = _scores(features, skip, weight, bias).flatten(2)
+        scores = _scores(features, skip, layer).flatten(2)
         center = torch.zeros(1, 3, device=features.device)
-        return torch.softmax(beta * scores, dim=-1) @ box_points(center, size, features.shape[2:])[0]
-    offsets = torch.empty(len(features), len(weight), 3)
-    _call(kernel, "soft_argmax", features, skip, beta * weight, beta * bias, size, offsets)
+        return torch.softmax(scores, dim=-1) @ box_points(center, size, features.shape[2:])[0]
+    offsets = torch.empty(len(features), len(layer.weight), 3)
+    _call(kernel, "soft_argmax", features, skip, layer, size, offsets)
     return offsets
 
 
@@ -108,22 +129,23 @@ def _kernel(features: torch.Tensor) -> Kernel | None:
     return kernel if kernel is not None and kernel.name == "cpp" and known else None
 
 
-def _call(kernel: Kernel, function: str, features, skip, weight, bias, size, answer) -> None:
+def _call(
+    kernel: Kernel, function: str, features, skip, layer: Pointwise, size, answer
+) -> None:
     boxes, channels, *voxels = features.shape
     features = features.contiguous(memory_format=torch.channels_last_3d)
     if skip is not None:
         skip = skip.contiguous(memory_format=torch.channels_last_3d)
-    padding = -len(weight) % 8
-    table, bias = F.pad(weight.T, (0, padding)).contiguous(), F.pad(bias, (0, padding))
-    axes = box_axes(size, voxels, features.device)
+    weight, bias = layer.table
+    axes = cached_axes(tuple(size), tuple(voxels), features.device)
     arguments = _Arguments(
         boxes=boxes,
         channels=channels,
-        outputs=len(weight),
+        outputs=len(layer.weight),
         voxels=(ctypes.c_int32 * 3)(*voxels),
-        weight=table.data_ptr(),
+        weight=weight.data_ptr(),
         bias=bias.data_ptr(),
-        axes=(ctypes.c_void_p * 3)(*(axis.data_ptr() for axis in axes)),
+        axes=pointers(axes),
         skip=None if skip is None else skip.data_ptr(),
     )
     is_bfloat16 = ctypes.c_int(features.dtype == torch.bfloat16)
@@ -131,8 +153,8 @@ def _call(kernel: Kernel, function: str, features, skip, weight, bias, size, ans
         kernel.call(function, arguments, features, is_bfloat16, answer)
 
 
-def _scores(features, skip, weight, bias) -> torch.Tensor:
+def _scores(features, skip, layer: Pointwise) -> torch.Tensor:
     """As the matrix product that the convolution is."""
     features = features.relu().float() + skip
     columns = features.permute(0, 2, 3, 4, 1).flatten(1, 3).transpose(1, 2)
-    return (weight @ columns + bias[:, None]).unflatten(2, features.shape[2:])
+    return (layer.weight @ columns + layer.bias[:, None]).unflatten(2, features.shape[2:])
