@@ -393,7 +393,7 @@ class Benchmark:
         return {"times": self.time(frame_of("plain", self.scene(name))).values}
 
     def scaling(self) -> list[dict[str, Any]]:
-        """Small set-up, as shipped: cost against people and views; then against voxels."""
+        """Cost against people and views, of the small set-up as shipped; then against voxels."""
         rows = []
         for views in (3, 5):
             for people in (1, 3, 5, 10):
@@ -403,7 +403,7 @@ class Benchmark:
 
     def _scaling_row(self, name: str, views: int, people: int) -> dict[str, Any]:
         scene = self.scene(name, views, people)
-        times, stages = self.time_frames(scene.estimator(), scene)
+        times, stages = self.time_frames(scene.estimator(original=name != "small"), scene)
         voxels = int(np.prod(scene.setup.proposal_voxels))
         voxels += people * int(np.prod(scene.setup.person_voxels))
         row = {"setup": name, "views": views, "people": people, "voxels": voxels}
@@ -411,7 +411,8 @@ class Benchmark:
         return row | times.row() | stages | {"peak_MiB": peak}
 
     def images(self) -> list[dict[str, Any]]:
-        """Whole frames from images: PoseResNet-50 (random weights) at 960x512, five views."""
+        """Whole frames from images: PoseResNet-50 (random weights) at 960x512, five views; and this
+        backbone alone, as it is trained and as it infers."""
         rows = []
         for people in (1, 4, 10):
             setup = Setup((80, 80, 20), (64, 64, 64), 5, people).shrunk(self.shrink)
@@ -423,8 +424,20 @@ class Benchmark:
                 random.integers(0, 255, (*camera.image_size[::-1], 3), np.uint8)
                 for camera in scene.rig.cameras
             ]
+            if not rows:
+                rows += self._backbone_rows(scene, estimator)
             times = self.time(lambda e=estimator, i=images: e.estimate_images(i))
-            rows.append({"views": 5, "people": people, **times.row()})
+            rows.append({"what": "frame", "views": 5, "people": people, **times.row()})
+        return rows
+
+    def _backbone_rows(self, scene: Scene, estimator: PoseEstimator) -> list[dict[str, Any]]:
+        width, height = scene.config.network.image_size
+        batch = torch.rand(scene.setup.views, 3, height, width, device=self.device)
+        rows = []
+        with torch.inference_mode():
+            for what, model in (("as trained", scene.model), ("inference", estimator.model)):
+                times = self.time(lambda m=model: m.backbone(batch))
+                rows.append({"what": f"backbone, {what}", "views": len(batch), **times.row()})
         return rows
 
     def setup(self, name: str, views: int = 3, people: int = 3) -> Setup:
