@@ -6,10 +6,12 @@ import pytest
 from voxelpose_core.explanation import (
     explained_views,
     image_gaps,
+    may_be_inside,
     owned_views,
     unexplained_people,
 )
 from voxelpose_core.geometry.camera import Camera
+from voxelpose_core.geometry.space import Space
 
 # From (0, -5000, 1000), looking along y; 0.2 px a mm at the origin.
 ROTATION = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
@@ -90,3 +92,49 @@ def test_a_skeleton_between_two_people_owns_neither():
     assert owned_views(views, everybody[:2], keypoints, 0.1).tolist() == [2, 2]
     assert owned_views(views, everybody, [keypoints[0], None], 0.1).tolist() == [0, 1, 1]
     assert owned_views(views, everybody[:0], keypoints, 0.1).shape == (0,)
+
+
+SPACE = Space((0, 0, 1000), (4000, 4000, 2000))
+PAIR = [camera("a"), camera("b", x=1500.0)]
+
+
+def seen_at(*places):
+    """The 2D people of each camera of PAIR, one at each place (x, y) that is given for it."""
+    return [
+        np.array([image_of(view, person() + [x, y, 0.0]) for x, y in own])
+        for view, own in zip(PAIR, places, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("place, inside", [((0, 0), True), ((500, 1500), True), ((0, 7000), False)])
+def test_somebody_is_where_rays_meet(place, inside):
+    assert may_be_inside(PAIR, seen_at([place], [place]), SPACE, 0.1) == inside
+
+
+def test_bystanders_whose_rays_do_not_meet_in_the_space():
+    # Two different people, each before the other's background: the rays meet behind both.
+    assert not may_be_inside(PAIR, seen_at([(-2000, 6000)], [(3000, 6000)]), SPACE, 0.1)
+    # With one who is inside among them, in both views.
+    people = seen_at([(-2000, 6000), (0, 0)], [(0, 0), (3000, 6000)])
+    assert may_be_inside(PAIR, people, SPACE, 0.1)
+    # One view alone, or nobody, is not enough.
+    for some in ([people[0], None], [people[0], people[1][:0]], [None, None]):
+        assert not may_be_inside(PAIR, some, SPACE, 0.1)
+
+
+def test_people_of_whom_two_views_show_other_joints_may_be_one():
+    upper, lower = seen_at([(0, 7000)], [(0, 7000)])
+    upper[0, 8:, 2] = 0.0
+    lower[0, :8, 2] = 0.0
+    assert may_be_inside(PAIR, [upper, lower], SPACE, 0.1)
+
+
+def test_rays_that_meet_behind_a_camera_or_are_parallel_meet_nowhere():
+    behind = person() - [0, 9000.0, 0]
+    for view, joints in ((PAIR[0], behind), (camera("c"), person())):
+        people = [np.array([image_of(view, joints)]), np.array([image_of(PAIR[1], person())])]
+        mirrored = may_be_inside([view, PAIR[1]], people, SPACE, 0.1)
+        assert mirrored == (view.name == "c")
+    same = camera("a"), camera("parallel")
+    people = [np.array([image_of(same[0], person())])] * 2
+    assert not may_be_inside(same, [people[0], people[1] + [40.0, 0, 0]], SPACE, 0.1)

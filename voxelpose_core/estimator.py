@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -20,6 +21,7 @@ from voxelpose_core.errors import InputError
 from voxelpose_core.estimate import Estimate, Skeleton
 from voxelpose_core.explanation import (
     explained_views,
+    may_be_inside,
     owned_views,
     unexplained_people,
     usable_joints,
@@ -170,7 +172,8 @@ class PoseEstimator:
         self.views = Views.from_cameras(
             rig.cameras, self.network_size, self.heatmap_size, self.device
         )
-        self._views_by_presence = {(True,) * len(rig): self.views}
+        # By which cameras have a frame: their tensors are made once for each such set.
+        self._present_views = functools.lru_cache(maxsize=64)(self.views.with_present)
         self.sampling = self.model.proposal_sampling(self.views, self.grid, self.heatmap_size)
 
     def description(self) -> dict[str, Any]:
@@ -332,10 +335,9 @@ class PoseEstimator:
         """
         cameras, least_score = self.rig.cameras, self.settings.keypoint_threshold
         rest = unexplained_people(cameras, self._joints(skeletons), keypoints, least_score)
-        counts = [0 if people is None else len(people) for people in rest]
-        if np.count_nonzero(counts) < 2:
+        if not may_be_inside(cameras, rest, self.space, least_score):
             return []
-        most = min(self.settings.max_people, sum(counts))
+        most = min(self.settings.max_people, sum(len(p) for p in rest if p is not None))
         # Less support, too: the mean over many views is low for people whom two of them detect.
         least_support = self.settings.support_threshold / 2
         look = _Look(self.settings.second_look_threshold, least_support, most)
@@ -418,13 +420,6 @@ class PoseEstimator:
         xy = (affine[..., :2] @ points[..., :2, None])[..., 0] + affine[..., 2]
         return xy, points[..., 2] * (points[..., 2] >= self.settings.keypoint_threshold)
 
-    def _present_views(self, present: Sequence[bool]) -> Views:
-        """The views, of which some have no frame."""
-        present = tuple(map(bool, present))
-        if present not in self._views_by_presence:
-            self._views_by_presence[present] = self.views.with_present(present)
-        return self._views_by_presence[present]
-
     def _run_networks(
         self,
         heatmaps: torch.Tensor,
@@ -439,7 +434,7 @@ class PoseEstimator:
         is not: with scores for peaks, forearms that few views show are drawn to the trunk. So joints
         are looked for in heatmaps with peaks of 1, if `draw_peaks` makes some.
         """
-        views = self._present_views(present)
+        views = self._present_views(tuple(present))
         proposals = self.model.propose(
             heatmaps, views, self.grid, look.threshold, self.settings.max_people, self.sampling
         )

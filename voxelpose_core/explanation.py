@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 
 from voxelpose_core.geometry.camera import Camera
+from voxelpose_core.geometry.space import Space
 from voxelpose_core.heatmaps import box_side
 
 # Median distance of common joints up to which a 2D person is a skeleton's image, as a share of the
@@ -16,6 +18,10 @@ from voxelpose_core.heatmaps import box_side
 NEAR = 0.12
 # Fewer joints in common decide nothing.
 MIN_COMMON_JOINTS = 4
+# Two 2D people whose rays pass each other by more, in the median of their joints, are two people, mm.
+MEETING_GAP = 500.0
+# So far outside the space, mm, two views may still put the middle of somebody inside.
+SPACE_MARGIN = 1000.0
 
 
 def usable_joints(people: np.ndarray, least_score: float) -> np.ndarray:
@@ -75,6 +81,71 @@ def unexplained_people(
 def _left_over(camera, joints, people, least_score) -> np.ndarray:
     enough = usable_joints(people, least_score).sum(axis=-1) >= MIN_COMMON_JOINTS
     return enough & (image_gaps(camera, joints, people, least_score) > NEAR).all(axis=0)
+
+
+def may_be_inside(
+    cameras: Sequence[Camera],
+    people: Sequence[np.ndarray | None],
+    space: Space,
+    least_score: float,
+) -> bool:
+    """Whether any two of the 2D people (P, J, 3) of each camera can be one person in the space.
+
+    Bystanders whom two views show are not: the rays through their joints meet elsewhere.
+    """
+    room = Space(space.center, space.size + 2 * SPACE_MARGIN)
+    shown = [pair for pair in zip(cameras, people, strict=True) if pair[1] is not None]
+    return any(
+        _meet_inside(*one, *other, room, least_score)
+        for one, other in itertools.combinations(shown, 2)
+    )
+
+
+def _meet_inside(
+    camera: Camera,
+    people: np.ndarray,
+    other_camera: Camera,
+    other_people: np.ndarray,
+    room: Space,
+    least_score: float,
+) -> bool:
+    """Whether rays of one of `people` (P, J, 3) and one of `other_people` (Q, J, 3) meet there."""
+    if not len(people) or not len(other_people):
+        return False
+    found = usable_joints(people, least_score)[:, None] & usable_joints(other_people, least_score)
+    places, gaps = _closest_approach(
+        camera.C, _rays(camera, people)[:, None], other_camera.C, _rays(other_camera, other_people)
+    )
+    count = found.sum(axis=-1)
+    gap = _median(np.where(found, gaps, np.inf), count)
+    masked = np.where(found[..., None], places, np.inf)
+    middle = _median(np.moveaxis(masked, -1, -2), np.broadcast_to(count[..., None], (*count.shape, 3)))
+    meet = (gap <= MEETING_GAP) & room.contains(middle)
+    return bool((meet | (count < MIN_COMMON_JOINTS)).any())
+
+
+def _rays(camera: Camera, people: np.ndarray) -> np.ndarray:
+    """(P, J, 3) directions in the world of 2D people (P, J, 3), of length 1."""
+    flat = camera.undistort(people[..., :2].reshape(-1, 2))
+    rays = np.column_stack([flat, np.ones(len(flat))]) @ camera.R
+    return (rays / np.linalg.norm(rays, axis=1, keepdims=True)).reshape(*people.shape[:2], 3)
+
+
+def _closest_approach(
+    start: np.ndarray, ray: np.ndarray, other_start: np.ndarray, other_ray: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Middle (..., 3) and length (...) of the shortest connection of two lines; infinite where they
+    come together behind one of the starts. Rays (..., 3) of length 1."""
+    between = start - other_start
+    cosine = (ray * other_ray).sum(axis=-1)
+    along, other_along = ray @ between, other_ray @ between
+    sine2 = np.maximum(1 - cosine**2, 1e-9)
+    depth = (cosine * other_along - along) / sine2
+    other_depth = (other_along - cosine * along) / sine2
+    point = start + depth[..., None] * ray
+    other_point = other_start + other_depth[..., None] * other_ray
+    gap = np.linalg.norm(point - other_point, axis=-1)
+    return (point + other_point) / 2, np.where((depth > 0) & (other_depth > 0), gap, np.inf)
 
 
 def explained_views(
