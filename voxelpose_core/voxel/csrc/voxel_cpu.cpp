@@ -107,11 +107,10 @@ void locate(const VoxelProblem& problem, int64_t box, int64_t first, int count, 
   for (int i = 0; i < count;) {
     const int end = std::min(count, i + depth - z);
     const float px = center[0] + problem.axes[0][x], py = center[1] + problem.axes[1][y];
-    const float* axis = problem.axes[2] + z - i;
-    for (; i < end; ++i) {
+    for (; i < end; ++i, ++z) {
       taps.x[i] = px;
       taps.y[i] = py;
-      taps.z[i] = center[2] + axis[i];
+      taps.z[i] = center[2] + problem.axes[2][z];
     }
     z = 0;
     if (++y == rows) y = 0, ++x;
