@@ -12,8 +12,6 @@
 namespace {
 
 constexpr int kThreads = 128;
-// Groups of joints whose sums a thread keeps; more joints are averaged in several launches.
-constexpr int kMostGroups = 4;
 // Of a grid along each axis; beyond them threads take several items.
 constexpr int64_t kMostBlocks = 1 << 20, kMostRows = 65535;
 
@@ -68,40 +66,48 @@ __device__ void copy_out(const Element* from, int count, Element* to) {
   for (int i = whole * kTogether + threadIdx.x; i < count; i += kThreads) to[i] = from[i];
 }
 
-// Averages kGroups groups of joints from `joint` on, of which `used` joints are real.
+// Averages kGroups groups of joints from `joint` on of one voxel, and writes those that are real to
+// place[0], place[stride] ...
 template <int kGroups, typename Element>
-__global__ void __launch_bounds__(kThreads)
-    forward(VoxelProblem problem, int joint, int used, Element* volume) {
+__device__ void average(const VoxelProblem& problem, const VoxelItem& item, int joint,
+                        Element* place, int64_t stride) {
+  float mean[kGroups * VOXEL_GROUP];
+  voxel_item_mean<kGroups>(problem, item, joint, mean);
+  for (int j = 0; j < kGroups * VOXEL_GROUP; ++j)
+    if (joint + j < problem.joints)
+      voxel_store(fminf(fmaxf(mean[j], 0.0f), 1.0f), place + j * stride);
+}
+
+// kGroups: of all joints, or as many as a thread keeps.
+template <int kGroups, typename Element>
+__global__ void __launch_bounds__(kThreads) forward(VoxelProblem problem, Element* volume) {
   // Channels last, a voxel's joints are an odd number of bytes apart from the next one's: they are
   // gathered here, so that a block writes whole sectors of memory.
   alignas(16) __shared__ Element staged[kThreads * kGroups * VOXEL_GROUP];
-  const int64_t count = voxel_count(problem);
-  const bool all_joints = used == problem.joints;
+  const int joints = problem.joints;
+  const bool stages = problem.channels_last && joints <= kGroups * VOXEL_GROUP;
+  const int64_t count = voxel_count(problem), stride = problem.channels_last ? 1 : count;
   for (int64_t box = blockIdx.y; box < problem.boxes; box += gridDim.y)
     for (int64_t first = int64_t(blockIdx.x) * kThreads; first < count;
          first += int64_t(gridDim.x) * kThreads) {
       const int64_t voxel = first + threadIdx.x;
       if (voxel < count) {
         const VoxelItem item = voxel_item(problem, box, static_cast<int32_t>(voxel));
-        float mean[kGroups * VOXEL_GROUP];
-        voxel_item_mean<kGroups>(problem, item, joint, mean);
-        Element* place = volume + voxel_place(problem, box, voxel, joint);
-        const int64_t stride = problem.channels_last ? 1 : count;
-        if (problem.channels_last && all_joints) {
-          place = staged + threadIdx.x * used;
-        }
-        for (int j = 0; j < kGroups * VOXEL_GROUP; ++j)
-          if (j < used) voxel_store(fminf(fmaxf(mean[j], 0.0f), 1.0f), place + j * stride);
+        for (int joint = 0; joint < joints; joint += kGroups * VOXEL_GROUP)
+          average<kGroups>(problem, item, joint,
+                           stages ? staged + threadIdx.x * joints
+                                  : volume + voxel_place(problem, box, voxel, joint),
+                           stride);
       }
-      if (!problem.channels_last || !all_joints) continue;
+      if (!stages) continue;
       __syncthreads();
       const int64_t rest = count - first;
-      const int voxels = static_cast<int>(rest < kThreads ? rest : kThreads);
+      const int elements = static_cast<int>(rest < kThreads ? rest : kThreads) * joints;
       Element* place = volume + voxel_place(problem, box, first, 0);
       if (reinterpret_cast<uintptr_t>(place) % 16 == 0)
-        copy_out(staged, voxels * used, place);
+        copy_out(staged, elements, place);
       else
-        for (int i = threadIdx.x; i < voxels * used; i += kThreads) place[i] = staged[i];
+        for (int i = threadIdx.x; i < elements; i += kThreads) place[i] = staged[i];
       __syncthreads();
     }
 }
@@ -143,18 +149,12 @@ __global__ void unpack(VoxelProblem problem, const float* packed, float* heatmap
 
 template <typename Element>
 int forward_as(const VoxelProblem& problem, Element* volume, cudaStream_t stream) {
-  void (*const kernels[])(VoxelProblem, int, int, Element*) = {
-      forward<1, Element>, forward<2, Element>, forward<3, Element>, forward<4, Element>};
-  static_assert(sizeof kernels / sizeof *kernels == kMostGroups, "one a number of groups");
-  int status = cudaSuccess;
-  for (int joint = 0; joint < problem.joints && status == cudaSuccess;
-       joint += kMostGroups * VOXEL_GROUP) {
-    const int rest = problem.joints - joint, most = kMostGroups * VOXEL_GROUP;
-    const int used = rest < most ? rest : most;
-    status = launch(kernels[(used - 1) / VOXEL_GROUP], problem.boxes, voxel_count(problem), stream,
-                    problem, joint, used, volume);
-  }
-  return status;
+  void (*const kernels[])(VoxelProblem, Element*) = {forward<1, Element>, forward<2, Element>,
+                                                     forward<3, Element>, forward<4, Element>};
+  constexpr int kMostGroups = sizeof kernels / sizeof *kernels;
+  const int groups = group_count(problem);
+  return launch(kernels[(groups < kMostGroups ? groups : kMostGroups) - 1], problem.boxes,
+                voxel_count(problem), stream, problem, volume);
 }
 
 }  // namespace
