@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import functools
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -172,8 +171,6 @@ class PoseEstimator:
         self.views = Views.from_cameras(
             rig.cameras, self.network_size, self.heatmap_size, self.device
         )
-        # By which cameras have a frame: their tensors are made once for each such set.
-        self._present_views = functools.lru_cache(maxsize=64)(self.views.with_present)
         self.sampling = self.model.proposal_sampling(self.views, self.grid, self.heatmap_size)
 
     def description(self) -> dict[str, Any]:
@@ -434,7 +431,9 @@ class PoseEstimator:
         is not: with scores for peaks, forearms that few views show are drawn to the trunk. So joints
         are looked for in heatmaps with peaks of 1, if `draw_peaks` makes some.
         """
-        views = self._present_views(tuple(present))
+        # Not kept for each set of cameras: small tensors that stay between the large ones of a
+        # frame leave holes in the heap, a third of the process's memory after some minutes.
+        views = self.views if all(present) else self.views.with_present(present)
         proposals = self.model.propose(
             heatmaps, views, self.grid, look.threshold, self.settings.max_people, self.sampling
         )

@@ -74,7 +74,7 @@ enum VoxelLens { kPolynomial, kRational, kFisheye };
 VOXEL_FUNCTION VoxelLens voxel_lens(const VoxelView& view) {
   const float* k = view.distortion;
   if (view.fisheye > 0) return kFisheye;
-  return (k[5] != 0) | (k[6] != 0) | (k[7] != 0) ? kRational : kPolynomial;
+  return ((k[5] != 0) | (k[6] != 0) | (k[7] != 0)) ? kRational : kPolynomial;
 }
 
 // Angle of r >= 0, to 2e-7: Abramowitz and Stegun, 4.4.49. Loops that call atanf are not vectorized.
