@@ -242,12 +242,12 @@ class PoseEstimator:
         width, height = self.heatmap_size
         heatmaps = torch.zeros(1, len(self.views), len(self.joint_set), height, width)
         heatmaps = heatmaps.to(self.device)
-        people = self.settings.max_people
+        limit = self.settings.max_people
         self.model.propose(
-            heatmaps, self.views, self.grid, max_people=people, sampling=self.sampling
+            heatmaps, self.views, self.grid, max_people=limit, sampling=self.sampling
         )
         center = heatmaps.new_tensor(self.grid.center)
-        most = min(people, self._people_at_once)
+        most = min(limit, self._people_at_once)
         for people in sorted({min(bucket, most) for bucket in (*_PEOPLE_BUCKETS, most)}):
             self._poses(heatmaps, self.views, center.expand(people, 3), people)
         if self._has_backbone:

@@ -94,28 +94,35 @@ def may_be_inside(
     Bystanders whom two views show are not: the rays through their joints meet elsewhere.
     """
     room = Space(space.center, space.size + 2 * SPACE_MARGIN)
-    shown = [pair for pair in zip(cameras, people, strict=True) if pair[1] is not None]
+    shown = [
+        (camera.C, _rays(camera, own), usable_joints(own, least_score))
+        for camera, own in zip(cameras, people, strict=True)
+        if own is not None and len(own)
+    ]
     return any(
-        _meet_inside(*one, *other, room, least_score)
-        for one, other in itertools.combinations(shown, 2)
+        _meet_inside(*one, *other, room) for one, other in itertools.combinations(shown, 2)
     )
 
 
 def _meet_inside(
-    camera: Camera,
-    people: np.ndarray,
-    other_camera: Camera,
-    other_people: np.ndarray,
+    start: np.ndarray,
+    rays: np.ndarray,
+    usable: np.ndarray,
+    other_start: np.ndarray,
+    other_rays: np.ndarray,
+    other_usable: np.ndarray,
     room: Space,
-    least_score: float,
 ) -> bool:
-    """Whether rays of one of `people` (P, J, 3) and one of `other_people` (Q, J, 3) meet there."""
-    if not len(people) or not len(other_people):
-        return False
-    found = usable_joints(people, least_score)[:, None] & usable_joints(other_people, least_score)
-    places, gaps = _closest_approach(
-        camera.C, _rays(camera, people)[:, None], other_camera.C, _rays(other_camera, other_people)
-    )
+    """Whether one of P people of a camera and one of Q people of another can be one in the room.
+
+    Args:
+        start: (3,) centre of the camera, mm.
+        rays: (P, J, 3) of its people, see `_rays`.
+        usable: (P, J) which of them count.
+        other_start, other_rays, other_usable: of the other camera's Q people.
+    """
+    found = usable[:, None] & other_usable
+    places, gaps = _closest_approach(start, rays[:, None], other_start, other_rays)
     count = found.sum(axis=-1)
     gap = _median(np.where(found, gaps, np.inf), count)
     masked = np.where(found[..., None], places, np.inf)
@@ -126,8 +133,7 @@ def _meet_inside(
 
 def _rays(camera: Camera, people: np.ndarray) -> np.ndarray:
     """(P, J, 3) directions in the world of 2D people (P, J, 3), of length 1."""
-    flat = camera.undistort(people[..., :2].reshape(-1, 2))
-    rays = np.column_stack([flat, np.ones(len(flat))]) @ camera.R
+    rays = camera.unproject(people[..., :2].reshape(-1, 2), 1.0) - camera.C
     return (rays / np.linalg.norm(rays, axis=1, keepdims=True)).reshape(*people.shape[:2], 3)
 
 

@@ -6,7 +6,7 @@ import ctypes
 
 import torch
 
-from voxelpose_core.voxel.native import Kernel, kernel_for
+from voxelpose_core.voxel.native import Kernel, kernel_for, pointers
 
 # Standard deviation of a joint's Gaussian as a share of the longer side of the person's box:
 # VoxelPose's SIGMA 3 on a box normalized to 96 pixels, times sqrt(2) (JointsDataset).
@@ -88,8 +88,7 @@ def _draw_with(kernel: Kernel, xy, scores, sigma, heatmaps: torch.Tensor) -> tor
     scenes, views, people, joints, _ = xy.shape
     height, width = heatmaps.shape[-2:]
     tensors = [tensor.float().contiguous() for tensor in (xy, scores, sigma)]
-    pointers = (tensor.data_ptr() for tensor in tensors)
-    keypoints = _Keypoints(scenes * views, people, joints, height, width, *pointers)
+    keypoints = _Keypoints(scenes * views, people, joints, height, width, *pointers(tensors))
     kernel.call("draw_keypoints", keypoints, heatmaps)
     return heatmaps
 

@@ -10,6 +10,8 @@
 #include <type_traits>
 #include <vector>
 
+#include "voxel_math.h"
+
 namespace {
 
 constexpr int kBlock = 64;       // voxels whose scores are kept at a time
@@ -49,13 +51,6 @@ inline float load(const uint16_t* place) {  // bfloat16
   float value;
   std::memcpy(&value, &bits, sizeof value);
   return value;
-}
-
-inline void save(float value, float* place) { *place = value; }
-inline void save(float value, uint16_t* place) {  // to nearest even
-  uint32_t bits;
-  std::memcpy(&bits, &value, sizeof bits);
-  *place = static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
 }
 
 // Adds voxels with these scores and offsets to the moments.
@@ -245,7 +240,7 @@ void add_outputs(const Arguments& a, const float* values, int64_t voxel, int out
   multiply(a, values, output, sums);
   for (int i = 0; i < kVoxels; ++i)
     for (int j = 0; j < used; ++j)
-      save(std::max(sums[i][j], 0.0f), to + i * a.outputs + j);
+      voxel_store(std::max(sums[i][j], 0.0f), to + i * a.outputs + j);
 }
 
 template <int kVoxels, typename Element>

@@ -223,7 +223,7 @@ VOXEL_FUNCTION int64_t voxel_place(const VoxelProblem& problem, int64_t box, int
                                : (box * problem.joints + joint) * count + index;
 }
 
-// Elements of volumes. bfloat16 is rounded to nearest even; the values are in [0, 1].
+// Elements of volumes. bfloat16 is rounded to nearest even.
 VOXEL_FUNCTION void voxel_store(float value, float* place) { *place = value; }
 VOXEL_FUNCTION void voxel_store(float value, uint16_t* place) {
   uint32_t bits;
