@@ -106,6 +106,21 @@ def test_unproject_inverts_project(lens):
     assert np.abs(camera.undistort(pixels) - local[:, :2] / local[:, 2:]).max() < 1e-9
 
 
+@pytest.mark.parametrize("lens", LENSES)
+def test_undistort_inverts_the_lens_over_the_whole_image(lens):
+    # To a thousandth of a pixel, by the functions of OpenCV 4 and 5 alike.
+    camera = camera_of(lens)
+    grid = np.meshgrid(np.linspace(0, 1919, 41), np.linspace(0, 1079, 31))
+    pixels = np.stack(grid, axis=-1).reshape(-1, 2)
+    rays = camera.undistort(pixels)
+    points = camera.unproject(pixels, 2000.0)
+    seen = camera.lens_radius(points) < 0.9 * camera.valid_radius
+    assert seen.mean() > 0.6
+    assert np.abs(camera.project(points)[0] - pixels)[seen].max() < 1e-3
+    assert np.allclose(rays, np.concatenate([camera.undistort(pixel) for pixel in pixels]))
+    assert camera.undistort(pixels[:0]).shape == (0, 2)
+
+
 def test_sees_only_in_front_and_in_the_image():
     camera = camera_at((3000, 0, 1000))
     ahead, behind, beside = (0, 0, 1000), (6000, 0, 1000), (2900, 3000, 1000)

@@ -225,11 +225,9 @@ class Camera:
         pixels = np.asarray(pixels, dtype=np.float64).reshape(-1, 1, 2)
         if self.fisheye:
             return self._undistort_fisheye(pixels[:, 0])
-        # OpenCV's default of five iterations leaves hundredths of a pixel at strong distortion.
-        criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 40, 1e-12)
-        return cv2.undistortPointsIter(
-            pixels, self.K, self.distortion, None, None, criteria
-        ).reshape(-1, 2)
+        if not len(pixels):
+            return pixels[:, 0]  # OpenCV answers None
+        return _undistort_pinhole(pixels, self.K, self.distortion)[:, 0]
 
     def _undistort_fisheye(self, pixels: np.ndarray) -> np.ndarray:
         # cv2.fisheye.undistortPoints cuts distorted angles at 90 degrees, where lenses with
@@ -253,6 +251,19 @@ class Camera:
         depth = np.broadcast_to(np.asarray(depth, dtype=np.float64), len(rays))
         local = np.column_stack([rays, np.ones(len(rays))]) * depth[:, None]
         return local @ self.R + self.C
+
+
+def _undistort_pinhole(pixels: np.ndarray, K: np.ndarray, distortion: np.ndarray) -> np.ndarray:
+    """Pixels (N, 1, 2) -> normalized image coordinates (N, 1, 2), by OpenCV 4 or 5.
+
+    OpenCV's default of five iterations leaves hundredths of a pixel at strong distortion. The
+    function that takes a criterion is `undistortPointsIter` in OpenCV 4; OpenCV 5 removed it and
+    gave its parameter to `undistortPoints`.
+    """
+    criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 40, 1e-12)
+    if hasattr(cv2, "undistortPointsIter"):
+        return cv2.undistortPointsIter(pixels, K, distortion, None, None, criteria)
+    return cv2.undistortPoints(pixels, K, distortion, R=None, P=None, criteria=criteria)
 
 
 def _roots(polynomial: np.polynomial.Polynomial) -> np.ndarray:
