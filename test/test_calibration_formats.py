@@ -402,9 +402,14 @@ def test_ros_folder_gives_the_frame(tmp_path):
     assert load_rig(write_ros(sources(PINHOLE), tmp_path)).frame == "map"
 
 
-def test_cameras_without_a_pose_are_left_out_and_named(tmp_path, caplog):
-    rig = load_rig(write_caliscope(sources(PINHOLE), tmp_path))
-    assert len(rig) == 3 and "without a pose are left out: 7" in caplog.text
+def test_cameras_without_a_pose_are_left_out_and_named(tmp_path, capsys):
+    path = write_caliscope(sources(PINHOLE), tmp_path)
+    rig = load_rig(path)
+    assert len(rig) == 3 and rig.notes == ("camera '7' has no pose: left out",)
+    assert rig.select(["0", "1"]).notes == rig.notes
+    assert cli.main(["rig", "convert", str(path), str(tmp_path / "rig.yaml")]) == 0
+    assert capsys.readouterr().err == "warning: camera '7' has no pose: left out\n"
+    assert load_rig(tmp_path / "rig.yaml").notes == ()
 
 
 def test_unit_that_the_user_gives_wins(tmp_path):

@@ -214,6 +214,14 @@ def _add_rig_options(parser: argparse.ArgumentParser, name: str) -> None:
     )
 
 
+def _load_rig(arguments: argparse.Namespace) -> Rig:
+    """The rig that the arguments name; what reading it left out or assumed goes to stderr."""
+    rig = load_rig(arguments.rig, arguments.image_size, arguments.unit)
+    for note in rig.notes:
+        print(f"warning: {note}", file=sys.stderr)
+    return rig
+
+
 # --- estimate ---------------------------------------------------------------------------------
 
 
@@ -226,7 +234,7 @@ def estimate(arguments: argparse.Namespace) -> int:
     outputs = [p for p in (arguments.out, arguments.video_out, arguments.picture) if p]
     for path in outputs:
         _require_folder(Path(path))
-    rig = load_rig(arguments.rig, arguments.image_size, arguments.unit)
+    rig = _load_rig(arguments)
     if arguments.cameras:
         rig = rig.select(arguments.cameras)
     source = _open_source(arguments, rig)
@@ -378,7 +386,7 @@ class _Pictures:
 
 def rig_check(arguments: argparse.Namespace) -> int:
     """`voxelpose rig check`: 1 if something looks wrong."""
-    rig = load_rig(arguments.rig, arguments.image_size, arguments.unit)
+    rig = _load_rig(arguments)
     print(f"{rig.name}: {len(rig)} cameras, {rig.source}")
     for camera in rig.cameras:
         x, y, z = camera.C / 1000.0
@@ -396,13 +404,13 @@ def rig_check(arguments: argparse.Namespace) -> int:
 
 def rig_space(arguments: argparse.Namespace) -> int:
     """`voxelpose rig space`: in the form that --space takes."""
-    print(propose_space(load_rig(arguments.rig, arguments.image_size, arguments.unit)))
+    print(propose_space(_load_rig(arguments)))
     return 0
 
 
 def rig_convert(arguments: argparse.Namespace) -> int:
     """`voxelpose rig convert`."""
-    rig = load_rig(arguments.rig, arguments.image_size, arguments.unit)
+    rig = _load_rig(arguments)
     if arguments.space is not None:
         rig = rig.with_space(arguments.space)
     save_rig(rig, arguments.out)
@@ -415,7 +423,7 @@ def rig_preview(arguments: argparse.Namespace) -> int:
     from voxelpose_core.rig_preview import draw_rig
     from voxelpose_core.visualization import write_image
 
-    rig = load_rig(arguments.rig, arguments.image_size, arguments.unit)
+    rig = _load_rig(arguments)
     _require_folder(Path(arguments.out))
     write_image(arguments.out, draw_rig(rig, arguments.space))
     print(f"{arguments.out}: {len(rig)} cameras, read as {rig.source}")

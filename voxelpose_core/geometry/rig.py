@@ -58,6 +58,7 @@ class Rig:
         name: the rig's name.
         frame: name of the world frame (the frame id of messages).
         source: in words, what the rig was read from.
+        notes: one line for each thing that reading the calibration left out or assumed.
 
     Raises:
         InputError: fewer than two cameras, or two of one name.
@@ -68,6 +69,7 @@ class Rig:
     name: str = "rig"
     frame: str = "world"
     source: str = ""
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self):
         object.__setattr__(self, "cameras", tuple(self.cameras))
@@ -126,7 +128,9 @@ def load_rig(
         else:
             taken = read_calibration(document, image_size, unit)
             name = path.resolve().name.split(".")[0]
-            rig = Rig(tuple(taken.cameras), None, name, taken.frame, source=taken.tool or "")
+            rig = Rig(
+                tuple(taken.cameras), None, name, taken.frame, taken.tool or "", tuple(taken.notes)
+            )
         _require_image_size(rig, image_size)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None

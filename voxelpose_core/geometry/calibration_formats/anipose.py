@@ -7,7 +7,6 @@ as Pose2Sim does; aniposelib and FreeMoCap use the unit of the calibration board
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from voxelpose_core.geometry.calibration_formats.values import (
@@ -22,8 +21,6 @@ from voxelpose_core.geometry.calibration_formats.values import (
 )
 from voxelpose_core.geometry.camera import Camera
 
-logger = logging.getLogger(__name__)
-
 DESCRIPTION = "TOML of aniposelib, FreeMoCap, Pose2Sim or caliscope"
 
 _KEYS = {"matrix", "distortions", "size"}
@@ -34,21 +31,21 @@ def matches(document: Any) -> bool:
 
 
 def read(document: dict[str, Any], image_size: ImageSize | None) -> Calibration:
-    cameras, left_out = [], []
+    cameras, notes = [], []
     for key, entry in _entries(document).items():
         # Without a value, caliscope writes a word, or nothing.
         posed = all(isinstance(entry.get(k), list) for k in ("rotation", "translation"))
         if posed and entry.get("ignore") is not True:
             cameras.append(_camera(_name(key, entry), entry))
         else:
-            left_out.append(_name(key, entry))
-    if left_out:
-        logger.warning("cameras without a pose are left out: %s", ", ".join(left_out))
+            why = "is to be ignored" if posed else "has no pose"
+            notes.append(f"camera '{_name(key, entry)}' {why}: left out")
+    unit, tool = None, "TOML of aniposelib or Pose2Sim"
     if "cameras" in document:
-        return Calibration(cameras, "m", tool="caliscope TOML")
-    if "charuco_square_size" in (document.get("metadata") or {}):
-        return Calibration(cameras, None, tool="FreeMoCap TOML")
-    return Calibration(cameras, None, tool="TOML of aniposelib or Pose2Sim")
+        unit, tool = "m", "caliscope TOML"
+    elif "charuco_square_size" in (document.get("metadata") or {}):
+        tool = "FreeMoCap TOML"
+    return Calibration(cameras, unit, tool=tool, notes=tuple(notes))
 
 
 def _entries(document: Any) -> dict[str, dict[str, Any]]:

@@ -24,12 +24,14 @@ class Calibration:
         unit: mm, cm or m; None where the format does not fix it.
         frame: name of the world frame.
         tool: overrides the description of the format, where the file tells more.
+        notes: one line for each thing that was left out or assumed.
     """
 
     cameras: Sequence[Camera]
     unit: str | None
     frame: str = "world"
     tool: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 def require(entry: Any, key: str, where: str) -> Any:
