@@ -27,7 +27,7 @@ from voxelpose_ros.msg import SkeletonArray
 from voxelpose_ros.rig_simulator import WalkingPeople
 from voxelpose_ros.topics import camera_info_topic
 
-TIMEOUT_S = 240.0
+TIMEOUT_S = 600.0
 
 # For the images that tests publish. Fast DDS reads this once, when the process first uses it.
 os.environ.update(image_transport())
@@ -119,7 +119,7 @@ class Ros:
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
             try:
-                process.wait(timeout=30)
+                process.wait(timeout=120)
             except subprocess.TimeoutExpired:
                 process.kill()
         return process.wait()

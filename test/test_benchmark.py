@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from voxelpose_core.processor import device_name
 from voxelpose_core.voxel import torch_reference
 
 TRAINING = Path(__file__).resolve().parents[1] / "training"
@@ -71,6 +72,9 @@ def test_the_benchmark_runs(tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    rows = json.loads(out.read_text())["kernel"]
+    results = json.loads(out.read_text())
+    assert results["device"] == device_name(torch.device("cpu"))
+    assert done.stdout.startswith(f"on {results['device']} with 1 threads\n")
+    rows = results["kernel"]
     assert {row["grid"] for row in rows} >= {"campus proposals", "small people"}
     assert all(row["ours"] > 0 for row in rows) and "campus proposals" in done.stdout

@@ -8,7 +8,7 @@ from torch import nn
 from voxelpose_core.config import config_from_dict
 from voxelpose_core.models import inference
 from voxelpose_core.models.checkpoints import load_weights
-from voxelpose_core.models.inference import for_inference, inference_dtype
+from voxelpose_core.models.inference import for_inference
 from voxelpose_core.models.voxelpose import VoxelPose
 from voxelpose_core.resources import find_weights
 from voxelpose_core.voxel import (
@@ -21,7 +21,6 @@ from voxelpose_core.voxel import (
 )
 
 VOXELS = (16, 8, 12)
-CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -97,14 +96,6 @@ def test_shipped_weights_fold():
         expected = model.root_net(volumes)
         ours = for_inference(model, torch.float32).root_net(volumes)
     torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("amx, avx512", [(False, False), (True, False), (False, True)])
-def test_bfloat16_is_chosen_only_where_the_processor_multiplies_it(monkeypatch, amx, avx512):
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx, raising=False)
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512, raising=False)
-    expected = torch.bfloat16 if amx or avx512 else torch.float32
-    assert inference_dtype(CPU) == expected
 
 
 @pytest.mark.parametrize("joints", [1, 17, 41])

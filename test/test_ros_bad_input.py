@@ -86,7 +86,7 @@ def test_a_bad_start_says_why_in_one_line(
 
 def test_the_process_ends_with_exit_code_2(tmp_path):
     command = python_command("voxelpose_ros.node", rig_file=tmp_path / "missing.yaml")
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert ended.returncode == 2
     assert ended.stderr.startswith(f"error: {tmp_path / 'missing.yaml'}: ")
     assert len(ended.stderr.splitlines()) == 1

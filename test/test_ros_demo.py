@@ -26,7 +26,7 @@ def recording(request):
         return str(folder / "Calib.qca.txt"), sorted(str(v) for v in folder.glob("cam*.mp4"))
 
 
-def run(*arguments, timeout=500):
+def run(*arguments, timeout=1500):
     environment = {
         **os.environ,
         "ROS_DOMAIN_ID": str(1 + os.getpid() % 101),

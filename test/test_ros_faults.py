@@ -76,7 +76,7 @@ class Lab:
                 moments += 1
             return condition()
 
-        self.ros.spin_until(happened, what, timeout_s=120.0)
+        self.ros.spin_until(happened, what)
 
     def next_from(self, side, cameras, count=2, **options):
         """Stream until so many new moments with just these cameras have come; returns them."""

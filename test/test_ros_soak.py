@@ -17,7 +17,7 @@ def test_the_node_survives_twenty_seconds_of_faults(tmp_path):
     # Memory is flat only after minutes; here it must not run away.
     options = "--seconds 20 --cameras 3 --memory-growth 0.5".split()
     command = [sys.executable, str(SOAK), *options, "--out", str(out)]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=400)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=1500)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     report = json.loads(out.read_text())
     assert report["outputs"] > 3

@@ -1,22 +1,29 @@
 """Training on drawn scenes, as train_for_rig.py starts it: it learns, resumes and writes weights."""
 
+import dataclasses
 import json
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from voxelpose_core import scene_training
 from voxelpose_core.config import load_config
-from voxelpose_core.datasets.random_scenes import OneRig, RecordedPeople
+from voxelpose_core.datasets.random_scenes import OneRig, RandomRigs, RecordedPeople
 from voxelpose_core.geometry.rig import load_rig
 from voxelpose_core.models.checkpoints import load_weights, save_weights
 from voxelpose_core.models.voxelpose import VoxelPose
 from voxelpose_core.resources import find_resource
+from voxelpose_core.scene_training import autocast, default_batch, pick_people, pose_step
 
 SCRIPT = Path(__file__).parents[1] / "training" / "train_for_rig.py"
 RIG = find_resource("config/rigs/campus.yaml")
+# A training that hangs is stopped then, whatever the processor.
+HANGS_S = 1500
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +39,7 @@ def small_weights(tmp_path_factory):
 
 def train(*arguments) -> subprocess.CompletedProcess:
     command = [sys.executable, str(SCRIPT), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, capture_output=True, text=True, timeout=HANGS_S)
 
 
 def test_both_nets_are_trained_and_the_weights_say_how(small_weights, tmp_path):
@@ -59,6 +66,72 @@ def test_nothing_to_resume_is_said_in_one_line(small_weights, tmp_path):
     assert done.returncode == 2
     assert done.stderr.startswith("error: --resume: no checkpoint at ")
     assert len(done.stderr.splitlines()) == 1
+
+
+def scenes_with(person_views, valid=None):
+    """Drawn scenes of whose people this is said: (B, P)."""
+    person_views = torch.tensor(person_views)
+    count, most = person_views.shape
+    scenes = RandomRigs()(count, torch.Generator().manual_seed(0))
+    valid = person_views >= 0 if valid is None else torch.tensor(valid)
+    people = {name: getattr(scenes, name)[:, :most] for name in ("joints", "roots", "joint_views")}
+    return dataclasses.replace(scenes, valid=valid, person_views=person_views, **people)
+
+
+def picked(scenes, count, seed=0):
+    scene, person = pick_people(scenes, torch.Generator().manual_seed(seed), count)
+    assert len(scene) == len(person) == count
+    return Counter(zip(scene.tolist(), person.tolist(), strict=True))
+
+
+def test_all_people_whom_two_views_detect_are_trained_on():
+    # The last of the first scene does not exist.
+    scenes = scenes_with([[3, 1, 2, 2], [0, 2, 1, 0]], [[True, True, True, False], [True] * 4])
+    usable = {(0, 0), (0, 2), (1, 1)}
+    assert picked(scenes, 3) == dict.fromkeys(usable, 1)
+    # The number that a step has memory for is kept: with more of them, or with less.
+    again = picked(scenes, 7)
+    assert set(again) == usable and sorted(again.values()) == [2, 2, 3]
+    some = [picked(scenes, 2, seed) for seed in range(20)]
+    assert all(set(few) < usable and len(few) == 2 for few in some)
+    assert set().union(*some) == usable
+
+
+def test_where_two_views_detect_nobody_everybody_is_trained_on():
+    scenes = scenes_with([[1, 0], [1, 0]], [[True, False], [True, True]])
+    assert picked(scenes, 3) == {(0, 0): 1, (1, 0): 1, (1, 1): 1}
+
+
+def test_the_volumes_of_the_pose_net_are_those_of_the_people_picked(small_weights, monkeypatch):
+    model = load_weights(small_weights).eval()
+    scenes = scenes_with([[2, 1], [1, 2]])
+    asked = []
+    regress = model.person_volumes
+    monkeypatch.setattr(
+        model, "person_volumes", lambda h, v, c, s: asked.append((c, s)) or regress(h, v, c, s)
+    )
+    loss, error = pose_step(model, scenes, torch.Generator().manual_seed(0))
+    assert torch.isfinite(loss) and error > 0
+    ((centers, scene),) = asked
+    assert sorted(scene.tolist()) == [0, 0, 1, 1]
+    offset = centers - scenes.roots[scene, scene]
+    assert 0 < offset.norm(dim=-1).min() and offset.norm(dim=-1).max() < 600
+
+
+def test_a_gpu_takes_as_many_scenes_as_its_memory_holds(monkeypatch):
+    assert default_batch(torch.device("cpu")) == 8
+    for gigabytes, batch in ((80, 128), (24, 80), (1, 8)):
+        memory = SimpleNamespace(total_memory=gigabytes * 1e9)
+        monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device, m=memory: m)
+        assert default_batch(torch.device("cuda")) == batch
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_trainings_compute_in_bfloat16_where_inference_does(monkeypatch, dtype):
+    monkeypatch.setattr(scene_training, "native_dtype", lambda device: dtype)
+    with autocast(torch.device("cpu")):
+        product = torch.ones(2, 2) @ torch.ones(2, 2)
+    assert product.dtype == dtype
 
 
 def test_people_stand_on_the_floor_of_the_rigs_space():

@@ -416,7 +416,7 @@ def run(*command):
         capture_output=True,
         text=True,
         env=script_environment(),
-        timeout=600,
+        timeout=1500,
     )
 
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-import platform
 import subprocess
 import sys
 import tempfile
@@ -41,6 +40,7 @@ from voxelpose_core.heatmaps import render_keypoints
 from voxelpose_core.memory import keep_freed_memory
 from voxelpose_core.models.checkpoints import load_weights, save_weights
 from voxelpose_core.models.voxelpose import VoxelPose
+from voxelpose_core.processor import device_name
 from voxelpose_core.resources import find_resource, find_weights
 from voxelpose_core.voxel import (
     Views,
@@ -111,7 +111,8 @@ def main() -> int:
         "scaling": bench.scaling,
         "images": bench.images,
     }
-    results: dict[str, Any] = {}
+    results: dict[str, Any] = {"device": device_name(device), "threads": torch.get_num_threads()}
+    print("on", results["device"], "with", results["threads"], "threads", flush=True)
     for name in args.only or [name for name in parts if name != "images" or device.type == "cuda"]:
         results[name] = parts[name]()
         print_table(name, results[name])
@@ -253,10 +254,9 @@ class Benchmark:
 
     def machine(self) -> list[dict[str, Any]]:
         """What this ran on."""
-        on_cuda = self.device.type == "cuda"
         return [
             {
-                "device": torch.cuda.get_device_name(self.device) if on_cuda else processor(),
+                "device": device_name(self.device),
                 "threads": torch.get_num_threads(),
                 "torch": torch.__version__,
                 "kernel": implementation(self.device),
@@ -568,14 +568,6 @@ def memory_of_process(field: str) -> int:
     """
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(1024 * int(line.split()[1]) for line in lines if line.startswith(field))
-
-
-def processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.split(":")[1].strip() for line in lines if "model name" in line), "")
 
 
 def print_table(title: str, rows: list[dict[str, Any]]) -> None:

@@ -222,7 +222,8 @@ class TrainConfig(Section):
     # Also train the 2D backbone; by default it is frozen and in eval mode.
     backbone: bool = False
     # bfloat16 is mixed precision: the networks compute in it; weights, projections, losses do not.
-    precision: Literal["float32", "bfloat16"] = "float32"
+    # auto: bfloat16 where the hardware multiplies it natively.
+    precision: Literal["auto", "float32", "bfloat16"] = "float32"
     clip_grad_norm: float | None = Field(None, gt=0)
 
 

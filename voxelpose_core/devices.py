@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from voxelpose_core.errors import InputError
-from voxelpose_core.models.inference import inference_dtype
+from voxelpose_core.processor import native_dtype
 
 
 def select_device(name: str) -> torch.device:
@@ -27,9 +27,12 @@ def select_device(name: str) -> torch.device:
 
 
 def select_dtype(precision: str, device: torch.device) -> torch.dtype:
-    """torch.dtype of "auto", "float32" or "bfloat16"; InputError for another."""
+    """torch.dtype of "auto", "float32" or "bfloat16"; InputError for another.
+
+    "auto" is bfloat16 where the hardware multiplies it, in training as in inference.
+    """
     known = {
-        "auto": inference_dtype(device),
+        "auto": native_dtype(device),
         "float32": torch.float32,
         "bfloat16": torch.bfloat16,
     }

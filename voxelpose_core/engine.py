@@ -21,6 +21,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from voxelpose_core.config import Config, TrainConfig
 from voxelpose_core.datasets.loading import Batch
 from voxelpose_core.debug_pictures import Scene, save_pictures
+from voxelpose_core.devices import select_dtype
 from voxelpose_core.evaluation import Evaluation, FrameResult, evaluate
 from voxelpose_core.experiment import Experiment
 from voxelpose_core.heatmaps import render_keypoints
@@ -268,8 +269,8 @@ class TrainedNetwork(nn.Module):
 
     def _number_format(self, device: torch.device) -> torch.autocast:
         """Half precision, where it is asked for, in training; what is measured has all digits."""
-        half = self.training and self.config.train.precision == "bfloat16"
-        return torch.autocast(device.type, torch.bfloat16, enabled=half)
+        half = select_dtype(self.config.train.precision, device) == torch.bfloat16
+        return torch.autocast(device.type, torch.bfloat16, enabled=half and self.training)
 
 
 # --- training -----------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Training both nets on scenes that are drawn anew at every step; no recording is needed.
 
-The nets share nothing, so each trains in a process of its own: the pose net on one person of each
-scene, the root net on a window of the capture space. The learning rate follows a cosine over the
+The nets share nothing, so each trains in a process of its own: the pose net on the people of the
+scenes, the root net on a window of the capture space per scene. The learning rate follows a cosine over the
 steps, or over the minutes if those are over sooner. `training/train_universal.py` and
 `training/train_for_rig.py` are this with different scenes.
 """
@@ -22,12 +22,14 @@ import torch
 import torch.multiprocessing
 
 from voxelpose_core.datasets.random_scenes import Scenes
+from voxelpose_core.devices import select_device
 from voxelpose_core.errors import InputError
 from voxelpose_core.memory import keep_freed_memory
 from voxelpose_core.models.checkpoints import save_weights
 from voxelpose_core.models.cuboid_proposal import select_proposals
 from voxelpose_core.models.losses import joint_loss, root_loss
 from voxelpose_core.models.voxelpose import ProposalGrid, VoxelPose
+from voxelpose_core.processor import device_name, native_dtype
 from voxelpose_core.voxel import box_points, feature_volumes
 
 NETS = ("root_net", "pose_net")
@@ -39,6 +41,13 @@ WINDOW_JITTER = (1500.0, 1500.0, 120.0)
 WINDOW_HEIGHT = 1000.0
 # Standard deviation along each axis of the centres that the pose net is given, mm.
 CENTER_JITTER = 90.0
+# People that the pose net sees per scene of a step. Somewhat more than an average scene has usable
+# ones, so that all are used; a constant number, so that memory is bounded and cuDNN meets one shape.
+PEOPLE_PER_SCENE = 2
+# Scenes per step. A GPU takes 128 (config/universal/small.yaml on an H100 of 80 GB), or as many as
+# its memory holds: both nets together keep 145 MB of activations per scene, drawing it takes as much.
+BATCH_CPU, BATCH_GPU = 8, 128
+GPU_BYTES_PER_SCENE = 300e6
 WARMUP_STEPS = 50
 CHECKPOINT_SECONDS = 240
 # Draws scenes on the generator's device: (count, generator) -> Scenes.
@@ -50,10 +59,14 @@ def add_arguments(parser: argparse.ArgumentParser, steps: int, minutes: float, l
     parser.add_argument("--out", required=True, help="weights to write, *.safetensors")
     parser.add_argument("--steps", type=int, default=steps)
     parser.add_argument("--minutes", type=float, default=minutes, help="stop by then")
-    parser.add_argument("--batch", type=int, default=8, help="scenes a step")
+    parser.add_argument(
+        "--batch",
+        type=int,
+        help=f"scenes per step (default: {BATCH_CPU} on a CPU; on a GPU {BATCH_GPU}, or as many as fit)",
+    )
     parser.add_argument("--lr", type=float, default=lr)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N")
     parser.add_argument("--threads", type=int, default=0, help="a net; 0: half the cores")
     parser.add_argument("--print-every", type=int, default=20)
     parser.add_argument("--held-out", type=int, default=12, help="batches of the final measurement")
@@ -79,21 +92,32 @@ def train_nets(
         make_scenes: what it learns from; a module's function.
 
     Raises:
-        InputError: --resume without a checkpoint, or what the two functions refuse.
+        InputError: an unknown device, --resume without a checkpoint, no memory for the batch, or
+            what the two functions refuse.
     """
+    device = select_device(args.device)
+    args.device, args.batch = str(device), args.batch or default_batch(device)
     # Bad arguments end here, in one line, not in a process each.
     model = make_model(args)
     make_scenes(args)
     for net in NETS if args.resume else ():
         if not checkpoint_path(args, net, "resume").is_file():
             raise InputError(f"--resume: no checkpoint at {checkpoint_path(args, net, 'resume')}")
-    torch.multiprocessing.spawn(train_net, args=(args, make_model, make_scenes), nprocs=len(NETS))
+    try:
+        torch.multiprocessing.spawn(train_net, (args, make_model, make_scenes), nprocs=len(NETS))
+    except torch.multiprocessing.ProcessRaisedException as error:
+        if "OutOfMemoryError" not in str(error):
+            raise
+        raise InputError(
+            f"--batch {args.batch}: {args.device} has no memory for so many scenes per step, expected "
+            f"fewer: try --batch {max(1, args.batch // 2)}"
+        ) from error
     notes: dict[str, Any] = {
         "command": f"python training/{Path(sys.argv[0]).name} {' '.join(sys.argv[1:])}",
         "torch": torch.__version__,
     }
     for net in NETS:
-        result = torch.load(checkpoint_path(args, net, "done"), weights_only=True)
+        result = torch.load(checkpoint_path(args, net, "done"), "cpu", weights_only=True)
         getattr(model, net).load_state_dict(result["net"])
         notes[net] = json.loads(result["notes"])
     save_weights(model, args.out, notes, half=True)
@@ -108,6 +132,8 @@ def train_net(rank: int, args: argparse.Namespace, make_model, make_scenes) -> N
     keep_freed_memory()
     torch.set_num_threads(args.threads or max(1, os.cpu_count() // len(NETS)))
     device = torch.device(args.device)
+    # Every step has the same shapes, so that trying all of cuDNN's convolutions once pays.
+    torch.backends.cudnn.benchmark = True
     model, scenes_of = make_model(args).to(device), make_scenes(args)
     # On CPUs with bfloat16 convolutions this layout saves a sixth of a step.
     net = getattr(model, name).to(memory_format=torch.channels_last_3d)
@@ -154,7 +180,8 @@ def train_net(rank: int, args: argparse.Namespace, make_model, make_scenes) -> N
     notes = {
         "steps": step,
         "minutes": round(minutes, 1),
-        "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
+        "batch": args.batch,
+        "device": device_name(device),
         "held_out": held_out,
         "log": log,
     }
@@ -164,8 +191,18 @@ def train_net(rank: int, args: argparse.Namespace, make_model, make_scenes) -> N
     )
 
 
+def default_batch(device: torch.device) -> int:
+    """Scenes per step: a GPU computes many at once, a CPU takes longer for each."""
+    if device.type == "cpu":
+        return BATCH_CPU
+    memory = torch.cuda.get_device_properties(device).total_memory
+    return max(BATCH_CPU, min(BATCH_GPU, int(memory / GPU_BYTES_PER_SCENE)))
+
+
 def autocast(device: torch.device) -> torch.autocast:
-    return torch.autocast(device.type, torch.bfloat16)
+    """Convolutions in bfloat16 where the hardware multiplies it, as in inference."""
+    native = native_dtype(device) == torch.bfloat16
+    return torch.autocast(device.type, torch.bfloat16, enabled=native)
 
 
 def pose_loss(model: VoxelPose, scenes: Scenes, generator: torch.Generator) -> torch.Tensor:
@@ -173,9 +210,11 @@ def pose_loss(model: VoxelPose, scenes: Scenes, generator: torch.Generator) -> t
 
 
 def pose_step(model: VoxelPose, scenes: Scenes, generator: torch.Generator):
-    """Loss and mean joint error of one person of each scene."""
-    joints, centers, joint_views = pick_person(scenes, generator)
-    scene = torch.arange(len(centers), device=centers.device)
+    """Loss and mean joint error, mm, of people of the scenes."""
+    scene, person = pick_people(scenes, generator, PEOPLE_PER_SCENE * len(scenes.valid))
+    jitter = torch.randn(len(scene), 3, generator=generator, device=scene.device) * CENTER_JITTER
+    centers = scenes.roots[scene, person] + jitter
+    joints, joint_views = scenes.joints[scene, person], scenes.joint_views[scene, person]
     volumes = model.person_volumes(scenes.heatmaps, scenes.views, centers, scene)
     points = model.person_points(centers)
     with autocast(volumes.device):
@@ -187,15 +226,19 @@ def pose_step(model: VoxelPose, scenes: Scenes, generator: torch.Generator):
     return joint_loss(log_probability, points, joints, weights * inside)
 
 
-def pick_person(scenes: Scenes, generator: torch.Generator):
-    """joints (B, J, 3), jittered centre (B, 3) and views a joint (B, J) of one person a scene."""
+def pick_people(
+    scenes: Scenes, generator: torch.Generator, count: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scene and person (count,) of people whom two views or more detect, in random order.
+
+    Fewer than `count` are repeated, each as often as the others to within one; of more, `count` are
+    drawn. Where no scene has any, everybody is usable.
+    """
     usable = scenes.valid & (scenes.person_views >= 2)
-    order = torch.rand(usable.shape, generator=generator, device=usable.device)
-    index = (order + usable).argmax(dim=1)
-    scene = torch.arange(len(index), device=index.device)
-    jitter = torch.randn(len(index), 3, generator=generator, device=index.device) * CENTER_JITTER
-    centers = scenes.roots[scene, index] + jitter
-    return scenes.joints[scene, index], centers, scenes.joint_views[scene, index]
+    scene, person = (usable if usable.any() else scenes.valid).nonzero(as_tuple=True)
+    order = torch.randperm(len(scene), generator=generator, device=scene.device)
+    chosen = order[torch.arange(count, device=order.device) % len(order)]
+    return scene[chosen], person[chosen]
 
 
 def window_volumes(model: VoxelPose, scenes: Scenes, generator: torch.Generator):
@@ -232,7 +275,7 @@ def held_out_scenes(scenes_of: SceneSource, device: torch.device, batches: int):
 def measure_joints(
     model: VoxelPose, scenes_of: SceneSource, batches: int
 ) -> dict[str, float]:
-    """Mean joint error at jittered true centres, mm."""
+    """Mean joint error of people whom two views or more detect, at jittered true centres, mm."""
     model.eval()
     errors = [
         pose_step(model, scenes, generator)[1].item()

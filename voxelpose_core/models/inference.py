@@ -20,22 +20,8 @@ from voxelpose_core.models.pose_regression import PoseRegressionNet
 from voxelpose_core.models.pose_resnet import PoseResNet
 from voxelpose_core.models.v2v import ResidualBlock, UpsampleBlock, V2VNet
 from voxelpose_core.models.voxelpose import VoxelPose
+from voxelpose_core.processor import native_dtype
 from voxelpose_core.voxel import Pointwise, output_scores, projection_shortcut, soft_argmax
-
-
-def inference_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 where the hardware multiplies it natively, else float32.
-
-    float16 is never chosen: it overflows within the 3D networks.
-    """
-    if device.type == "cuda":
-        native = torch.cuda.get_device_capability(device) >= (8, 0)
-    else:
-        native = any(
-            getattr(torch.cpu, name, lambda: False)()
-            for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-        )
-    return torch.bfloat16 if native else torch.float32
 
 
 def for_inference(model: VoxelPose, dtype: torch.dtype | None = None) -> VoxelPose:
@@ -43,9 +29,9 @@ def for_inference(model: VoxelPose, dtype: torch.dtype | None = None) -> VoxelPo
 
     Args:
         model: trained networks; the copy is in eval mode, on the same device.
-        dtype: of the convolutions; None: `inference_dtype` of the device.
+        dtype: of the convolutions; None: `native_dtype` of the device.
     """
-    dtype = dtype or inference_dtype(model.device)
+    dtype = dtype or native_dtype(model.device)
     model = copy.deepcopy(model).eval().requires_grad_(False)
     model.root_net.v2v_net = FoldedV2V(model.root_net.v2v_net, dtype)
     model.pose_net = FoldedPoseNet(model.pose_net, dtype)
