@@ -17,6 +17,7 @@ from voxelpose_core.estimate import Estimate, Skeleton
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.rig import Rig, load_rig, save_rig
 from voxelpose_core.geometry.space import Space
+from voxelpose_core.results import RunReport
 from voxelpose_core.skeletons import COCO17
 
 SIZE = (320, 240)
@@ -260,6 +261,56 @@ def test_suspicious_rig_has_its_own_exit_code(rig_file, monkeypatch, capsys):
     monkeypatch.setattr(cli, "check_rig", lambda rig: ["the cameras stand on their heads"])
     assert run("rig", "check", rig_file) == 1
     assert "suspicious: the cameras stand on their heads" in capsys.readouterr().out
+
+
+LOOKS_WRONG = ["camera 'cam1' looks up into the sky"]
+
+
+@pytest.fixture
+def wrong(monkeypatch):
+    """Every rig looks wrong."""
+    monkeypatch.setattr("voxelpose_core.geometry.rig_check.check_rig", lambda rig: LOOKS_WRONG)
+
+
+def test_estimate_says_once_what_looks_wrong(wrong, fake, rig_file, videos, tmp_path, capsys):
+    arguments = ("estimate", "--rig", rig_file, "--videos", *videos, "--out", tmp_path / "s.json")
+    assert run(*arguments) == 0
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert lines == [f"warning: {LOOKS_WRONG[0]}"]
+    (tmp_path / "s.json").unlink()
+    assert LOOKS_WRONG[0] in refused(capsys, *arguments, "--strict")
+    assert not (tmp_path / "s.json").exists()
+
+
+@pytest.mark.parametrize("action", [("convert", "copy.yaml"), ("preview", "--out", "rig.png")])
+def test_rig_commands_say_what_looks_wrong(wrong, rig_file, tmp_path, capsys, action):
+    *start, out = action
+    arguments = ("rig", start[0], rig_file, *start[1:], tmp_path / out)
+    assert LOOKS_WRONG[0] in refused(capsys, *arguments, "--strict")
+    assert not (tmp_path / out).exists()
+    assert run(*arguments) == 0 and (tmp_path / out).exists()
+    assert capsys.readouterr().err == f"warning: {LOOKS_WRONG[0]}\n"
+
+
+def test_ground_is_taken_by_every_rig_command(fake, rig_file, videos, tmp_path, capsys):
+    assert run("rig", "space", rig_file, "--ground", "-750") == 0
+    assert Space.parse(capsys.readouterr().out.strip()).low[2] == -750
+    copy = tmp_path / "copy.yaml"
+    assert run("rig", "convert", rig_file, copy, "--ground", "-750") == 0
+    assert load_rig(copy).ground == -750
+    assert run("rig", "preview", copy, "--out", tmp_path / "rig.png") == 0
+    assert "ground" in refused(capsys, "rig", "check", copy, "--ground", "low")
+    out = ("--out", tmp_path / "s.json")
+    assert run("estimate", "--rig", rig_file, "--ground", "400", "--videos", *videos, *out) == 0
+    assert FakeEstimator.made[-1].rig.ground == 400
+
+
+def test_report_counts_whom_the_floor_rule_drops(rig_file):
+    report = RunReport(load_rig(rig_file))
+    skeleton = Skeleton(np.zeros((17, 3)), np.ones(17), np.ones(17, bool), 0.9)
+    for below in ([skeleton] * 2, [], [skeleton]):
+        report.add(Estimate([], [None] * 3, ("cam0", "cam1"), below_floor=below))
+    assert "floor         3 skeletons below it dropped, in 2 frames" in report.lines()
 
 
 def test_interrupt_is_quiet(monkeypatch, rig_file, capsys):

@@ -335,3 +335,22 @@ def test_bad_images_are_named(rig):
 def test_bad_arguments_are_named(rig, options, word):
     with pytest.raises(InputError, match=word):
         PoseEstimator(rig, **options)
+
+
+def test_people_below_the_floor_are_counted_and_ground_lets_them_in(rig):
+    """Someone who lies calibrated 600 mm above the floor that people stand on."""
+    persons = people() - [0.0, 0.0, 600.0]
+    keypoints = keypoints_of(rig, persons)
+    rig = dataclasses.replace(rig, space=None)
+    space = Space((450, 0, 1000), (4000, 4000, 2000))
+    estimate = PoseEstimator(rig.with_space(space), device="cpu", detector=None)
+    estimate = estimate.estimate_keypoints(keypoints)
+    assert estimate.dropped_below_floor == len(estimate.below_floor) >= 1
+    assert all(s.joints[:, 2].min() < -300 for s in estimate.below_floor)
+    assert all(s.joints[:, 2].min() >= -300 for s in estimate.skeletons)
+
+    lower = PoseEstimator(rig.with_space(space).with_ground(-600.0), device="cpu", detector=None)
+    assert lower.space.low[2] == -600 and lower.floor == -600
+    estimate = lower.estimate_keypoints(keypoints)
+    assert len(estimate.skeletons) == 2 and estimate.dropped_below_floor == 0
+    assert max(errors(estimate, persons)) < 60

@@ -148,16 +148,44 @@ def test_our_yaml_keeps_everything(rig, tmp_path):
 
 
 def test_our_yaml_in_metres_is_converted(rig, tmp_path):
-    save_rig(rig.with_space(Space((0, 0, 1000), (4000, 4000, 2000))), tmp_path / "a.yaml")
+    rig = rig.with_space(Space((0, 0, 1000), (4000, 4000, 2000)))
+    save_rig(rig, tmp_path / "a.yaml")
     document = yaml.safe_load((tmp_path / "a.yaml").read_text())
     document["unit"] = "m"
     for entry in document["cameras"]:
         entry["C"] = [value / 1000 for value in entry["C"]]
     document["space"] = {"center": [0, 0, 1], "size": [4, 4, 2]}
+    document["ground"] = -0.75
     (tmp_path / "b.yaml").write_text(yaml.safe_dump(document))
     again = load_rig(tmp_path / "b.yaml")
     assert np.allclose(again.cameras[0].C, rig.cameras[0].C)
     assert again.space.size.tolist() == [4000, 4000, 2000]
+    assert again.ground == -750 and again.unit == "m"
+
+
+def test_ground_is_kept_and_moves_the_space(rig, tmp_path):
+    assert rig.ground == 0
+    lower = rig.with_ground(-750)
+    assert propose_space(lower).low[2] == -750 and propose_space(lower).high[2] == 1250
+    boxed = rig.with_space(Space((0, 0, 1000), (4000, 4000, 2000))).with_ground(-750)
+    assert boxed.space.low[2] == -750 and boxed.with_ground(-750).space.low[2] == -750
+    save_rig(boxed, tmp_path / "rig.yaml")
+    again = load_rig(tmp_path / "rig.yaml")
+    assert again.ground == -750 and again.space.low[2] == -750
+    for bad in (float("nan"), 1e9, "low"):
+        with pytest.raises(InputError, match="^ground is "):
+            rig.with_ground(bad)
+    document = yaml.safe_load((tmp_path / "rig.yaml").read_text()) | {"ground": "low"}
+    with pytest.raises(InputError, match="rig.yaml: ground is 'low', expected a number"):
+        load_rig(written(tmp_path, document).rename(tmp_path / "rig.yaml"))
+
+
+def test_ground_moves_where_people_are_seen(rig):
+    """A person on a ground as far below as the rig is raised is seen by the same cameras."""
+    raised = changed(rig, lambda R, C: (R, C + [0, 0, 1000.0]))
+    space, same = propose_space(rig), propose_space(raised.with_ground(1000))
+    assert np.allclose(space.low + [0, 0, 1000], same.low)
+    assert np.allclose(space.size, same.size)
 
 
 @pytest.mark.parametrize("name", ["campus", "shelf"])

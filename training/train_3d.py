@@ -25,7 +25,12 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from voxelpose_core.config import load_config
-from voxelpose_core.datasets.loading import make_loader, open_configured, set_epoch
+from voxelpose_core.datasets.loading import (
+    check_rigs,
+    make_loader,
+    open_configured,
+    set_epoch,
+)
 from voxelpose_core.engine import DivergedError, TrainedNetwork, train_3d, validate_3d
 from voxelpose_core.errors import InputError
 from voxelpose_core.experiment import one_line, open_experiment, start_process
@@ -45,6 +50,7 @@ logger = logging.getLogger("train_3d")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--cfg", required=True, help="configuration, *.yaml")
+    parser.add_argument("--strict", action="store_true", help="a rig that looks wrong is an error")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="such as TRAIN.LR=1e-4")
     args = parser.parse_args()
 
@@ -57,8 +63,10 @@ def main() -> None:
     # Data: each process loads its share.
     share = {"rank": process.rank, "processes": process.count}
     pin = process.device.type == "cuda"
-    train_loader = make_loader(open_configured(config, train=True), config, True, pin, **share)
-    test_loader = make_loader(open_configured(config, train=False), config, False, pin, **share)
+    datasets = [open_configured(config, train=train) for train in (True, False)]
+    check_rigs(datasets, logger.warning, args.strict)
+    train_loader = make_loader(datasets[0], config, True, pin, **share)
+    test_loader = make_loader(datasets[1], config, False, pin, **share)
     frames = len(train_loader.dataset), len(test_loader.dataset)
     logger.info("%d frames to train on, %d to test on", *frames)
 

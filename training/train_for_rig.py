@@ -19,6 +19,7 @@ from voxelpose_core.datasets.synthetic import open_scene_people
 from voxelpose_core.errors import InputError
 from voxelpose_core.estimator import PoseEstimator
 from voxelpose_core.geometry.rig import load_rig
+from voxelpose_core.geometry.rig_check import report_findings
 from voxelpose_core.geometry.space import Space
 from voxelpose_core.models.checkpoints import load_weights
 from voxelpose_core.models.voxelpose import VoxelPose
@@ -35,6 +36,8 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("rig", help="calibration of the rig, in any format that voxelpose reads")
     parser.add_argument("--space", help="CX,CY,CZ,SX,SY,SZ in mm, in place of the rig's")
+    parser.add_argument("--ground", type=float, metavar="Z", help="height of the floor, mm")
+    parser.add_argument("--strict", action="store_true", help="a rig that looks wrong is an error")
     parser.add_argument("--init", default="universal", help="weights to start from")
     add_arguments(parser, steps=10**6, minutes=10, lr=3e-4)
     args = parser.parse_args()
@@ -52,6 +55,9 @@ def make_scenes(args: argparse.Namespace) -> SceneSource:
     """People before the rig's cameras, at the sizes that the estimator uses for them."""
     space = Space.parse(args.space) if args.space else None
     rig = load_rig(args.rig)
+    if args.ground is not None:
+        rig = rig.with_ground(args.ground)
+    report_findings(rig, lambda line: print(f"warning: {line}", file=sys.stderr), args.strict)
     estimator = PoseEstimator(rig, args.init, "cpu", detector=None, space=space)
     return OneRig(
         rig,

@@ -19,8 +19,8 @@ from tqdm import tqdm
 from voxelpose_core.errors import InputError
 from voxelpose_core.estimate import Estimate, Skeleton
 from voxelpose_core.geometry.coverage import propose_space
-from voxelpose_core.geometry.rig import Rig, load_rig, save_rig
-from voxelpose_core.geometry.rig_check import check_rig
+from voxelpose_core.geometry.rig import Rig, checked_ground, load_rig, save_rig
+from voxelpose_core.geometry.rig_check import check_rig, report_findings
 from voxelpose_core.geometry.space import Space
 from voxelpose_core.sources import (
     FrameSource,
@@ -110,6 +110,7 @@ def _add_estimate(commands: argparse._SubParsersAction) -> None:
     )
     parser.set_defaults(run=estimate)
     _add_rig_options(parser, "--rig")
+    _add_strict(parser)
     parser.add_argument(
         "--cameras", nargs="+", metavar="NAME", help="only these cameras of the rig, in this order"
     )
@@ -175,6 +176,8 @@ def _add_rig(commands: argparse._SubParsersAction) -> None:
     preview.set_defaults(run=rig_preview)
     for action in (check, space, convert, preview):
         _add_rig_options(action, "rig")
+    for action in (convert, preview):
+        _add_strict(action)
     convert.add_argument("out", metavar="YAML", help="the file to write")
     preview.add_argument("--out", required=True, metavar="PNG", help="the picture, *.png or *.jpg")
     for action, what in ((convert, "keep with the rig"), (preview, "show")):
@@ -212,13 +215,39 @@ def _add_rig_options(parser: argparse.ArgumentParser, name: str) -> None:
     parser.add_argument(
         "--unit", choices=("mm", "cm", "m"), help="unit of another tool's calibration, if it errs"
     )
+    parser.add_argument(
+        "--ground",
+        type=_argument(checked_ground),
+        metavar="Z",
+        help="height of the floor in the rig's world, mm (default: the rig's, else 0)",
+    )
+
+
+def _add_strict(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="a rig that looks wrong is an error (exit code 2), not a warning",
+    )
 
 
 def _load_rig(arguments: argparse.Namespace) -> Rig:
-    """The rig that the arguments name; what reading it left out or assumed goes to stderr."""
+    """The rig that the arguments name, as they change it; what is to be said of it goes to stderr.
+
+    `rig check` prints what looks wrong itself; `rig space` measures.
+    """
     rig = load_rig(arguments.rig, arguments.image_size, arguments.unit)
-    for note in rig.notes:
-        print(f"warning: {note}", file=sys.stderr)
+    if arguments.ground is not None:
+        rig = rig.with_ground(arguments.ground)
+    if getattr(arguments, "cameras", None):
+        rig = rig.select(arguments.cameras)
+    if getattr(arguments, "space", None) is not None:
+        rig = rig.with_space(arguments.space)
+    if hasattr(arguments, "strict"):
+        report_findings(rig, _warn, arguments.strict)
+    else:
+        for note in rig.notes:
+            _warn(note)
     return rig
 
 
@@ -235,8 +264,6 @@ def estimate(arguments: argparse.Namespace) -> int:
     for path in outputs:
         _require_folder(Path(path))
     rig = _load_rig(arguments)
-    if arguments.cameras:
-        rig = rig.select(arguments.cameras)
     source = _open_source(arguments, rig)
     estimator = _make_estimator(arguments, rig)
     tracker, report, moments = Tracker(), RunReport(rig), []
@@ -411,8 +438,6 @@ def rig_space(arguments: argparse.Namespace) -> int:
 def rig_convert(arguments: argparse.Namespace) -> int:
     """`voxelpose rig convert`."""
     rig = _load_rig(arguments)
-    if arguments.space is not None:
-        rig = rig.with_space(arguments.space)
     save_rig(rig, arguments.out)
     print(f"{arguments.out}: {len(rig)} cameras, read as {rig.source}")
     return 0
@@ -425,7 +450,7 @@ def rig_preview(arguments: argparse.Namespace) -> int:
 
     rig = _load_rig(arguments)
     _require_folder(Path(arguments.out))
-    write_image(arguments.out, draw_rig(rig, arguments.space))
+    write_image(arguments.out, draw_rig(rig))
     print(f"{arguments.out}: {len(rig)} cameras, read as {rig.source}")
     return 0
 
@@ -534,6 +559,11 @@ def _require_folder(path: Path) -> None:
         raise InputError(f"{path}: is a folder, expected a file to write")
 
 
+def _warn(line: str) -> None:
+    """One line on stderr, above a progress bar."""
+    tqdm.write(f"warning: {line}", file=sys.stderr)
+
+
 def _shortened(names: Sequence[str], most: int = 6) -> str:
     shown = ", ".join(names[:most])
     return shown if len(names) <= most else f"{shown}, ..."
@@ -544,7 +574,7 @@ def _plain_warnings() -> Iterator[None]:
     """Warnings as one line each, above a progress bar."""
 
     def show(message: Warning | str, *_: object, **__: object) -> None:
-        tqdm.write(f"warning: {message}", file=sys.stderr)
+        _warn(str(message))
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

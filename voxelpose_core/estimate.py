@@ -44,9 +44,16 @@ class Estimate:
             (x, y in pixels, score); None for a camera without a frame.
         cameras: names of the cameras that contributed.
         timings_ms: milliseconds of each stage, in order.
+        below_floor: skeletons that the floor rule dropped (`EstimatorSettings.floor_tolerance`).
     """
 
     skeletons: list[Skeleton]
     keypoints: list[np.ndarray | None]
     cameras: tuple[str, ...]
     timings_ms: dict[str, float] = field(default_factory=dict)
+    below_floor: list[Skeleton] = field(default_factory=list)
+
+    @property
+    def dropped_below_floor(self) -> int:
+        """Number of skeletons that the floor rule dropped."""
+        return len(self.below_floor)

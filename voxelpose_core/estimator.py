@@ -34,7 +34,7 @@ from voxelpose_core.models.checkpoints import load_weights
 from voxelpose_core.models.inference import for_inference
 from voxelpose_core.models.refinement import joint_heat, refine_joints
 from voxelpose_core.resources import find_weights
-from voxelpose_core.selection import without_doubles, without_phantoms
+from voxelpose_core.selection import split_at_floor, supported, without_doubles
 from voxelpose_core.skeletons import JointSet, get_joint_set
 from voxelpose_core.voxel import Views, implementation, unchanged_heatmaps
 
@@ -74,8 +74,8 @@ class EstimatorSettings(BaseModel):
     floor_tolerance: float = Field(
         300.0,
         ge=0,
-        description="A person with a joint farther than this below the floor of the capture space, "
-        "mm, is a phantom.",
+        description="A person with a joint farther than this below the floor, mm, is dropped as a "
+        "false positive, and counted.",
     )
     second_look: bool = Field(
         True,
@@ -172,6 +172,11 @@ class PoseEstimator:
             rig.cameras, self.network_size, self.heatmap_size, self.device
         )
         self.sampling = self.model.proposal_sampling(self.views, self.grid, self.heatmap_size)
+
+    @property
+    def floor(self) -> float:
+        """Height of the floor, mm: the rig's ground or the space's floor, whichever is lower."""
+        return min(self.rig.ground, float(self.space.low[2]))
 
     def description(self) -> dict[str, Any]:
         """What runs: weights, device, kernel, grids, detector; plain values."""
@@ -285,14 +290,16 @@ class PoseEstimator:
         present = [people is not None for people in keypoints]
         if sum(present) < self.settings.min_cameras or self._too_few_views(keypoints):
             return Estimate([], keypoints, self._names(present), clock.laps)
-        skeletons = self._find_people(keypoints, present, self._first_look, clock)
+        skeletons, below = self._find_people(keypoints, present, self._first_look, clock)
         if self.settings.second_look:
-            skeletons += self._look_again(skeletons, keypoints, present, clock)
-            skeletons = without_doubles(skeletons, self.settings.duplicate_distance)
+            again, below_again = self._look_again(skeletons, keypoints, present, clock)
+            skeletons = without_doubles(skeletons + again, self.settings.duplicate_distance)
             skeletons = skeletons[: self.settings.max_people]
+            # Both looks find the same person below the floor.
+            below = without_doubles(below + below_again, self.settings.duplicate_distance)
         skeletons = self._without_borrowed(skeletons, keypoints)
         clock.lap("poses")
-        return Estimate(skeletons, keypoints, self._names(present), clock.laps)
+        return Estimate(skeletons, keypoints, self._names(present), clock.laps, below)
 
     @torch.inference_mode()
     def _find_people(
@@ -301,7 +308,8 @@ class PoseEstimator:
         present: Sequence[bool],
         look: "_Look",
         clock: "_Clock",
-    ) -> list[Skeleton]:
+    ) -> tuple[list[Skeleton], list[Skeleton]]:
+        """People, and those whom the floor rule drops."""
         xy, scores = self._heatmap_points(keypoints)
         heatmaps = render_keypoints(xy, scores, self.heatmap_size)
         clock.lap("heatmaps", self.device)
@@ -323,8 +331,8 @@ class PoseEstimator:
         keypoints: list[np.ndarray | None],
         present: Sequence[bool],
         clock: "_Clock",
-    ) -> list[Skeleton]:
-        """People in the 2D people that no skeleton explains.
+    ) -> tuple[list[Skeleton], list[Skeleton]]:
+        """People in the 2D detections that no skeleton explains, and those below the floor.
 
         Without their neighbours' joints, those stand out who were too near to others or too faint,
         and rays of people already found no longer cross. So a low root score is enough, if the
@@ -333,14 +341,19 @@ class PoseEstimator:
         cameras, least_score = self.rig.cameras, self.settings.keypoint_threshold
         rest = unexplained_people(cameras, self._joints(skeletons), keypoints, least_score)
         if not may_be_inside(cameras, rest, self.space, least_score):
-            return []
+            return [], []
         most = min(self.settings.max_people, sum(len(p) for p in rest if p is not None))
         # Less support, too: the mean over many views is low for people whom two of them detect.
         least_support = self.settings.support_threshold / 2
         look = _Look(self.settings.second_look_threshold, least_support, most)
         found = self._find_people(rest, present, look, clock)
-        views = explained_views(cameras, self._joints(found), rest, least_score)
-        return [s for s, count in zip(found, views, strict=True) if count >= 2]
+
+        def fitting(skeletons: list[Skeleton]) -> list[Skeleton]:
+            views = explained_views(cameras, self._joints(skeletons), rest, least_score)
+            return [s for s, count in zip(skeletons, views, strict=True) if count >= 2]
+
+        above, below = map(fitting, found)
+        return above, below
 
     def _without_borrowed(
         self, skeletons: list[Skeleton], keypoints: list[np.ndarray | None]
@@ -369,8 +382,10 @@ class PoseEstimator:
             heatmaps = self.model.backbone(self._network_input(images))[None]
             clock.lap("backbone", self.device)
             with unchanged_heatmaps():
-                skeletons = self._run_networks(heatmaps, None, present, self._first_look, clock)
-        return Estimate(skeletons, nothing, self._names(present), clock.laps)
+                skeletons, below = self._run_networks(
+                    heatmaps, None, present, self._first_look, clock
+                )
+        return Estimate(skeletons, nothing, self._names(present), clock.laps, below)
 
     def _network_input(self, images: Sequence[np.ndarray | None]) -> torch.Tensor:
         """(V, 3, H, W) normalized; zeros for an absent view."""
@@ -424,8 +439,8 @@ class PoseEstimator:
         present: Sequence[bool],
         look: "_Look",
         clock: "_Clock",
-    ) -> list[Skeleton]:
-        """People found in heatmaps (1, V, J, H, W) whose peaks are scores.
+    ) -> tuple[list[Skeleton], list[Skeleton]]:
+        """People found in heatmaps (1, V, J, H, W) whose peaks are scores, and those below the floor.
 
         Whether somebody is there is a matter of confidence. Where the joints are of somebody who is,
         is not: with scores for peaks, forearms that few views show are drawn to the trunk. So joints
@@ -442,7 +457,7 @@ class PoseEstimator:
         clock.lap("proposals", self.device)
         if count == 0:
             clock.lap("poses")
-            return []
+            return [], []
         people = self._bucket(count, proposals.centers.shape[1])
         peaks = draw_peaks() if draw_peaks else heatmaps
         joints = self._poses(peaks, views, proposals.centers[0, :people], count)
@@ -451,12 +466,10 @@ class PoseEstimator:
         scores = proposals.scores[0, :people, None]
         answer = torch.cat([joints.flatten(1), support, scores], dim=1)[:count].cpu()
         clock.lap("poses")
-        found = without_phantoms(
-            self._skeletons(answer.numpy()),
-            look.least_support,
-            self.space.low[2] - self.settings.floor_tolerance,
-        )
-        return without_doubles(found, self.settings.duplicate_distance)
+        found = supported(self._skeletons(answer.numpy()), look.least_support)
+        above, below = split_at_floor(found, self.floor - self.settings.floor_tolerance)
+        distance = self.settings.duplicate_distance
+        return without_doubles(above, distance), without_doubles(below, distance)
 
     def _bucket(self, count: int, most: int) -> int:
         """How many people are computed for `count` of them."""

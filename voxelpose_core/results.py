@@ -196,6 +196,8 @@ class RunReport:
         track_ids: people told apart over time.
         reprojection: how well the skeletons fit the 2D detections.
         stages_ms: milliseconds of each stage, an entry a moment.
+        dropped: skeletons that the floor rule dropped.
+        frames_with_dropped: frame sets in which it dropped some.
     """
 
     rig: Rig
@@ -205,12 +207,16 @@ class RunReport:
     track_ids: set[int] = field(default_factory=set)
     reprojection: ReprojectionError = field(default_factory=ReprojectionError)
     stages_ms: dict[str, list[float]] = field(default_factory=dict)
+    dropped: int = 0
+    frames_with_dropped: int = 0
 
     def add(self, estimate: Estimate) -> None:
         """Count one moment."""
         self.frames += 1
         self.estimated += len(estimate.cameras) >= 2
         self.people[len(estimate.skeletons)] += 1
+        self.dropped += estimate.dropped_below_floor
+        self.frames_with_dropped += estimate.dropped_below_floor > 0
         self.track_ids |= {s.track_id for s in estimate.skeletons if s.track_id >= 0}
         self.reprojection.add(self.rig, estimate.skeletons, estimate.keypoints)
         for stage, milliseconds in estimate.timings_ms.items():
@@ -226,6 +232,11 @@ class RunReport:
             f"frames        {self.frames} in, {self.estimated} estimated",
             f"people        {counts or 'none'}; {len(self.track_ids)} track ids",
         ]
+        if self.dropped:
+            lines.append(
+                f"floor         {self.dropped} skeletons below it dropped, in "
+                f"{self.frames_with_dropped} frame{'s' * (self.frames_with_dropped != 1)}"
+            )
         error = self.reprojection
         if error.paired:
             lines.append(

@@ -10,7 +10,7 @@ import numpy as np
 
 from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.camera import Camera
-from voxelpose_core.geometry.coverage import propose_space, views_on_grid
+from voxelpose_core.geometry.coverage import SPACE_HEIGHT_MM, propose_space, views_on_grid
 from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.geometry.space import Space
 from voxelpose_core.visualization import (
@@ -71,7 +71,7 @@ def draw_rig(
         if space is not None:
             view.draw_space(space)
         for index, camera in enumerate(rig.cameras):
-            view.draw_camera(camera, PALETTE[index % len(PALETTE)], coverage.frustum_mm)
+            view.draw_camera(camera, PALETTE[index % len(PALETTE)], coverage)
         panel.paste(picture, view.finished())
     _write_head(picture, rig, coverage, space)
     return picture
@@ -89,6 +89,7 @@ class _Coverage:
 
     Attributes:
         low, high: (2,) corners of the shown ground, mm.
+        ground: its height, mm.
         counts: (X, Y) cameras that see the place.
         share: the shares of the space's floor that at least 1, 2, ... cameras see; empty without
             a space.
@@ -114,7 +115,8 @@ class _Coverage:
         self.step = step
         self.frustum_mm = _FRUSTUM_SHARE * extent
         self.grid_mm = next((g for g in _GRIDS_MM if extent / g < 40), extent)
-        self.counts = views_on_grid(rig.cameras, xs, ys).sum(axis=0)
+        self.ground = rig.ground
+        self.counts = views_on_grid(rig.cameras, xs, ys, rig.ground).sum(axis=0)
         self.share: list[float] = []
         if space is not None:
             inside = (xs >= space.low[0]) & (xs <= space.high[0])
@@ -160,7 +162,8 @@ class _View:
         )
         # Cell centres lie half a cell from the corner of the ground.
         to_ground = to_ground @ np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
-        homography = self._matrix[:, [0, 1, 3]] @ to_ground
+        origin = self._matrix @ [0.0, 0.0, coverage.ground, 1.0]
+        homography = np.column_stack([self._matrix[:, :2], origin]) @ to_ground
         height, width = self._picture.shape[:2]
         cv2.warpPerspective(
             content,
@@ -177,11 +180,12 @@ class _View:
         for axis in (0, 1):
             first, last = np.ceil(coverage.low[axis] / step), np.floor(coverage.high[axis] / step)
             for tick in np.arange(first, last + 1) * step:
-                ends = np.zeros((2, 3))
+                ends = np.full((2, 3), coverage.ground)
                 ends[:, axis] = tick
                 ends[:, 1 - axis] = coverage.low[1 - axis], coverage.high[1 - axis]
                 self._lines(ends, GRID if tick else INK, 1, 0.45 if tick else 0.6)
-        origin = self._pixels(np.array([[0.0, 0, 0], [step, 0, 0], [0, step, 0]])) / _SCALE
+        ticks = np.array([[0.0, 0, 0], [step, 0, 0], [0, step, 0]]) + [0, 0, coverage.ground]
+        origin = self._pixels(ticks) / _SCALE
         for name, end in (("x", origin[1]), ("y", origin[2])):
             self._labels.append((name, origin[0] + 1.12 * (end - origin[0]), INK))
 
@@ -195,7 +199,7 @@ class _View:
             self._lines(np.array(pair), _SPACE, 2, 0.8)
         self._lines(np.vstack([floor, floor[:1]]), _SPACE, 4, 1.0)
 
-    def draw_camera(self, camera: Camera, color: Color, length: float) -> None:
+    def draw_camera(self, camera: Camera, color: Color, coverage: _Coverage) -> None:
         """Its frustum, a post down to the ground, and its name."""
         width, height = camera.image_size
         corners = np.array([[0, 0], [width, 0], [width, height], [0, height], [0, 0]], float)
@@ -203,9 +207,9 @@ class _View:
         steps = np.linspace(0.0, 1.0, 9)[:-1, None]
         border = np.vstack([a + (b - a) * steps for a, b in zip(corners[:-1], corners[1:])])
         rays = np.column_stack([camera.undistort(border), np.ones(len(border))])
-        rays *= length / np.linalg.norm(rays, axis=1, keepdims=True)
+        rays *= coverage.frustum_mm / np.linalg.norm(rays, axis=1, keepdims=True)
         rim = rays @ camera.R + camera.C
-        self._lines(np.array([camera.C, [*camera.C[:2], 0.0]]), color, 1, 0.6)
+        self._lines(np.array([camera.C, [*camera.C[:2], coverage.ground]]), color, 1, 0.6)
         apex = camera.C[None]
         self._fill(np.vstack([apex, rim]), color, 0.22)
         for corner in rim[:: len(steps)]:
@@ -280,8 +284,9 @@ def _in_perspective(
     """(3, 4) projection of a virtual camera that sees all cameras and the space."""
     centers = np.array([camera.C for camera in rig.cameras])
     middle = (coverage.low + coverage.high) / 2
-    target = np.array([*middle, centers[:, 2].mean() / 3])
-    azimuth = best_azimuth(list(centers), np.array([*middle, 0.0]))
+    ground = coverage.ground
+    target = np.array([*middle, (2 * ground + centers[:, 2].mean()) / 3])
+    azimuth = best_azimuth(list(centers), np.array([*middle, ground]))
     elevation = math.radians(_ELEVATION_DEG)
     back = np.array(
         [
@@ -294,9 +299,11 @@ def _in_perspective(
     R = np.stack([right, np.cross(-back, right), -back])
     focal = 0.5 * max(size) / math.tan(math.radians(_FIELD_OF_VIEW_DEG / 2))
     K = np.array([[focal, 0, size[0] / 2], [0, focal, size[1] / 2], [0, 0, 1]])
-    shown = [centers, np.column_stack([centers[:, :2], np.zeros(len(centers))])]
+    shown = [centers, np.column_stack([centers[:, :2], np.full(len(centers), ground)])]
     if space is not None:
-        shown += [np.array([[*xy, z] for xy in _around(space.low, space.high) for z in (0, 2000)])]
+        heights = ground, ground + SPACE_HEIGHT_MM
+        corners = _around(space.low, space.high)
+        shown += [np.array([[*xy, z] for xy in corners for z in heights])]
     points = np.vstack(shown)
     extent = float((coverage.high - coverage.low).max())
     for distance in np.geomspace(0.5, 8.0, 200) * extent:

@@ -9,16 +9,19 @@ import numpy as np
 from voxelpose_core.estimate import Skeleton
 
 
-def without_phantoms(
-    skeletons: Sequence[Skeleton], least_support: float, lowest: float
-) -> list[Skeleton]:
-    """Those whose joints have enough support in the mean, none of them lower than `lowest`, mm."""
-    return [
-        skeleton
-        for skeleton in skeletons
-        if skeleton.joint_scores.mean() >= least_support
-        and skeleton.joints[:, 2].min() >= lowest
-    ]
+def supported(skeletons: Sequence[Skeleton], least_support: float) -> list[Skeleton]:
+    """Those whose joints have enough support in the mean."""
+    return [s for s in skeletons if s.joint_scores.mean() >= least_support]
+
+
+def split_at_floor(
+    skeletons: Sequence[Skeleton], lowest: float
+) -> tuple[list[Skeleton], list[Skeleton]]:
+    """Those with no joint below height `lowest`, mm, and the others."""
+    above, below = [], []
+    for skeleton in skeletons:
+        (above if skeleton.joints[:, 2].min() >= lowest else below).append(skeleton)
+    return above, below
 
 
 def without_doubles(skeletons: Sequence[Skeleton], distance: float) -> list[Skeleton]:

@@ -394,7 +394,8 @@ class _Scene:
         self._rig = rig
         self._space = space
         self._size = panel.size
-        self._ground = 0.0 if space.low[2] <= 0.0 <= space.high[2] else float(space.low[2])
+        inside = space.low[2] <= rig.ground <= space.high[2]
+        self._ground = rig.ground if inside else float(space.low[2])
         self._target = np.array([*space.center[:2], self._ground + 800.0])
         self._azimuth = best_azimuth([camera.C for camera in rig.cameras], self._target)
         self._shift = np.zeros(2)

@@ -19,6 +19,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from voxelpose_core.errors import InputError
 from voxelpose_core.estimator import PoseEstimator
 from voxelpose_core.geometry.rig import Rig
+from voxelpose_core.geometry.rig_check import report_findings
 from voxelpose_ros import conversions, process, topics
 from voxelpose_ros.calibration import WORLD_FRAME, Calibration, RigFile, TopicCalibration
 from voxelpose_ros.diagnostics import Health
@@ -158,6 +159,7 @@ class VoxelPoseNode(LifecycleNode):
         if settings.calibration == "rig_file":
             self._calibration: Calibration = RigFile(settings.rig_file, settings.load_rig)
             rig = self._calibration.poll()
+            self._say_findings(rig)
             self._topics = self._resolved(settings.camera_topics(rig.names))
             return rig
         if not settings.cameras:
@@ -321,8 +323,13 @@ class VoxelPoseNode(LifecycleNode):
             self._problem(f"calibration: {error}")
             return
         if rig is not None:
+            rig = self._settings.placed(rig)
             self._worker.rig = rig
             self.get_logger().info(f"calibration is new: {rig.source}")
+            self._say_findings(rig)
+
+    def _say_findings(self, rig: Rig) -> None:
+        report_findings(rig, self.get_logger().warning)
 
     # Health ---------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from voxelpose_core.errors import InputError
 from voxelpose_core.estimator import EstimatorSettings
-from voxelpose_core.geometry.rig import Rig, load_rig
+from voxelpose_core.geometry.rig import Rig, checked_ground, load_rig
 from voxelpose_core.geometry.space import Space
 from voxelpose_core.tracking import TrackerSettings
 from voxelpose_ros import topics
@@ -41,6 +41,7 @@ class NodeSettings:
     precision: str
     detector: str
     space: Space | None
+    ground: float | None
     slop_ms: float
     max_wait_ms: float
     min_cameras: int
@@ -63,6 +64,11 @@ class NodeSettings:
             "",
             "Capture space as CX,CY,CZ,SX,SY,SZ in mm: the rig file's, or one proposed from the "
             "cameras, where it is empty.",
+        )
+        ground = p.text(
+            "ground",
+            "",
+            "Height of the floor in the rig's world, mm: the rig file's, else 0, where it is empty.",
         )
         return cls(
             autostart=p.flag(
@@ -135,6 +141,7 @@ class NodeSettings:
             ),
             detector=p.text("detector", "movenet", "2D detector, for images."),
             space=Space.parse(space) if space else None,
+            ground=checked_ground(ground) if ground else None,
             slop_ms=p.number(
                 "slop_ms",
                 15.0,
@@ -167,8 +174,12 @@ class NodeSettings:
         """The rig file's rig, with the chosen cameras only."""
         if not self.rig_file:
             raise InputError("parameter 'rig_file' is empty, expected a calibration file")
-        rig = load_rig(self.rig_file)
+        rig = self.placed(load_rig(self.rig_file))
         return rig.select(self.cameras) if self.cameras else rig
+
+    def placed(self, rig: Rig) -> Rig:
+        """The rig with the floor where parameter 'ground' has it."""
+        return rig if self.ground is None else rig.with_ground(self.ground)
 
     def camera_topics(self, cameras: Sequence[str]) -> dict[str, str]:
         """The topic of each of the cameras.

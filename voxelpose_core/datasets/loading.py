@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -24,6 +24,7 @@ from voxelpose_core.datasets.synthetic import Synthetic
 from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.rig import Space
+from voxelpose_core.geometry.rig_check import report_findings
 from voxelpose_core.images import normalize, warp_to_network
 from voxelpose_core.skeletons import get_joint_set
 from voxelpose_core.voxel import Views
@@ -109,6 +110,23 @@ def open_configured(config: Config, train: bool) -> FrameDataset:
     _check_joints(config, dataset, train)
     _check_source(config, dataset, train)
     return dataset
+
+
+def check_rigs(
+    datasets: Iterable[FrameDataset], say: Callable[[str], object], strict: bool = False
+) -> None:
+    """Say once what looks wrong with the rigs of data sets: `report_findings`.
+
+    Raises:
+        InputError: strict, and something looks wrong.
+    """
+    lines: dict[str, None] = {}
+    for dataset in datasets:
+        rig = getattr(dataset, "rig", None)
+        for each in getattr(dataset, "rigs", {}).values() if rig is None else [rig]:
+            report_findings(each, lambda line: lines.setdefault(line, None), strict)
+    for line in lines:
+        say(line)
 
 
 def heatmap_source(config: Config, train: bool) -> str:

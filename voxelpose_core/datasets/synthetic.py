@@ -174,7 +174,7 @@ class Synthetic(FrameDataset):
             if not free.any():
                 break
             chosen = int(free.argmax())
-            pose[:, :2] += candidates[chosen]
+            pose += [*candidates[chosen], self.rig.ground]
             placed.append(pose)
             places = np.vstack([places, candidates[chosen]])
             boxes = np.vstack([boxes, moved[chosen]])
@@ -192,7 +192,8 @@ class Synthetic(FrameDataset):
 
     def _watched(self, places: np.ndarray) -> np.ndarray:
         """(T,) bool: enough cameras see the place."""
-        points = np.column_stack([places, np.full(len(places), _WATCH_HEIGHT)])
+        height = self.rig.ground + _WATCH_HEIGHT
+        points = np.column_stack([places, np.full(len(places), height)])
         views = sum(_sees_well(camera, points).astype(int) for camera in self.rig.cameras)
         return views >= self.placement.min_views
 

@@ -30,18 +30,19 @@ _MIN_VIEWS = 3
 _SHARE_OF_BEST = 0.4
 
 
-def sees_people(camera: Camera, places: np.ndarray) -> np.ndarray:
+def sees_people(camera: Camera, places: np.ndarray, ground: float = 0.0) -> np.ndarray:
     """Where a camera sees a standing person: half the body in the image, and large enough.
 
     Args:
         camera: the camera.
-        places: (N, 2) places on the ground z = 0, mm.
+        places: (N, 2) places on the ground, mm.
+        ground: height of the ground, mm.
 
     Returns:
         (N,) bool.
     """
     parts = sum(
-        camera.sees(np.column_stack([places, np.full(len(places), height)])).astype(int)
+        camera.sees(np.column_stack([places, np.full(len(places), ground + height)])).astype(int)
         for height in _BODY_HEIGHTS_MM
     )
     distance = np.linalg.norm(places - camera.C[:2], axis=1)
@@ -63,10 +64,18 @@ def ground_grid(cameras: Sequence[Camera], step: float = _STEP_MM) -> tuple[np.n
     return np.arange(low[0], high[0], step), np.arange(low[1], high[1], step)
 
 
-def views_on_grid(cameras: Sequence[Camera], xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
-    """(V, X, Y) bool: which camera sees a person at each place of the ground grid."""
+def views_on_grid(
+    cameras: Sequence[Camera], xs: np.ndarray, ys: np.ndarray, ground: float = 0.0
+) -> np.ndarray:
+    """(V, X, Y) bool: which camera sees a person at each place of a grid on the ground.
+
+    Args:
+        cameras: V cameras.
+        xs, ys: (X,), (Y,) coordinates of the grid, mm.
+        ground: height of the ground, mm.
+    """
     places = np.stack(np.meshgrid(xs, ys, indexing="ij"), axis=-1).reshape(-1, 2)
-    seen = np.array([sees_people(camera, places) for camera in cameras])
+    seen = np.array([sees_people(camera, places, ground) for camera in cameras])
     return seen.reshape(len(cameras), len(xs), len(ys))
 
 
@@ -75,19 +84,20 @@ def propose_space(rig: Rig) -> Space:
 
     The box around the largest connected area of the ground where enough cameras see a standing
     person: three (two in a rig of two, or where no three meet), and in a rig of many cameras at
-    least 0.4 of the number that sees the best place. It stands on the ground z = 0, is 2 m high as
-    in the paper (Tu et al., ECCV 2020), and at most 15 m long and wide.
+    least 0.4 of the number that sees the best place. It stands on the rig's ground, is 2 m high
+    as in the paper (Tu et al., ECCV 2020), and at most 15 m long and wide.
 
     Raises:
         InputError: no two cameras see a person at one place.
     """
     xs, ys = ground_grid(rig.cameras)
-    counts = views_on_grid(rig.cameras, xs, ys).sum(axis=0)
+    counts = views_on_grid(rig.cameras, xs, ys, rig.ground).sum(axis=0)
     best = int(counts.max())
     if best < 2:
         raise InputError(
-            f"rig '{rig.name}': no two cameras see a person at one place of the ground z = 0, "
-            "so no space can be proposed: check unit and direction of the poses, or give --space"
+            f"rig '{rig.name}': no two cameras see a person at one place of the ground "
+            f"z = {rig.ground:g} mm, so no space can be proposed: check unit and direction of the "
+            "poses, or give --ground or --space"
         )
     needed = min(max(_MIN_VIEWS, int(np.ceil(_SHARE_OF_BEST * best))), best)
     ranges = _ranges_around(counts >= needed, xs, ys)
@@ -95,7 +105,8 @@ def propose_space(rig: Rig) -> Space:
         needed += 1
         ranges = _ranges_around(counts >= needed, xs, ys)
     (x_low, x_high), (y_low, y_high) = (_shortened(*limits) for limits in ranges)
-    return Space.between((x_low, y_low, 0.0), (x_high, y_high, SPACE_HEIGHT_MM))
+    low, high = rig.ground, rig.ground + SPACE_HEIGHT_MM
+    return Space.between((x_low, y_low, low), (x_high, y_high, high))
 
 
 def _ranges_around(

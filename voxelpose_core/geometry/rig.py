@@ -5,15 +5,17 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.calibration_formats import (
     UNITS_MM,
+    number,
     numbers,
     parse_image_size,
     read_calibration,
@@ -30,9 +32,11 @@ __all__ = ["Rig", "Space", "check_rig", "load_rig", "propose_space", "save_rig"]
 logger = logging.getLogger(__name__)
 
 _FORMAT = "voxelpose_rig/1"
-_RIG_KEYS = {"format", "name", "frame", "unit", "cameras", "space"}
+_RIG_KEYS = {"format", "name", "frame", "unit", "cameras", "space", "ground"}
 _CAMERA_KEYS = {"name", "image_size", "K", "lens", "distortion", "R", "C"}
 _LENSES = ("pinhole", "fisheye")
+# World frames of maps lie far from the ground; no floor lies farther.
+_MAX_GROUND_MM = 1e6
 
 _HEADER = """\
 # A camera rig. Lengths in mm, world z up. A world point X is at x = R (X - C) in a camera:
@@ -45,6 +49,7 @@ _HEADER = """\
 #   R           rotation from world to camera, row by row
 #   C           camera centre in the world
 #   space       the box in which people are looked for: its centre, its edge lengths
+#   ground      height of the floor on which people stand; 0 where it is not given
 """
 
 
@@ -59,9 +64,13 @@ class Rig:
         frame: name of the world frame (the frame id of messages).
         source: in words, what the rig was read from.
         notes: one line for each thing that reading the calibration left out or assumed.
+        ground: height z of the floor on which people stand, mm.
+        unit: unit of the file that the rig was read from: mm, cm or m.
+        axes: (3, 3) rotation from the file's world to the rig's, which is z up; for messages in
+            the file's own axes.
 
     Raises:
-        InputError: fewer than two cameras, or two of one name.
+        InputError: fewer than two cameras, two of one name, or a ground that is no finite number.
     """
 
     cameras: tuple[Camera, ...]
@@ -70,9 +79,13 @@ class Rig:
     frame: str = "world"
     source: str = ""
     notes: tuple[str, ...] = ()
+    ground: float = 0.0
+    unit: str = "mm"
+    axes: np.ndarray = field(default_factory=lambda: np.eye(3))
 
     def __post_init__(self):
         object.__setattr__(self, "cameras", tuple(self.cameras))
+        object.__setattr__(self, "ground", checked_ground(self.ground))
         if len(self.cameras) < 2:
             raise InputError(f"the rig has {len(self.cameras)} camera(s), expected at least 2")
         for name in self.names:
@@ -104,6 +117,14 @@ class Rig:
         """The same cameras with another capture space."""
         return dataclasses.replace(self, space=space)
 
+    def with_ground(self, ground: float) -> Rig:
+        """The same cameras with the floor at another height, mm; the rig's space moves with it."""
+        ground = checked_ground(ground)
+        space = self.space
+        if space is not None:
+            space = Space(space.center + [0.0, 0.0, ground - self.ground], space.size)
+        return dataclasses.replace(self, ground=ground, space=space)
+
 
 def load_rig(
     path: str | Path, image_size: tuple[int, int] | None = None, unit: str | None = None
@@ -129,7 +150,14 @@ def load_rig(
             taken = read_calibration(document, image_size, unit)
             name = path.resolve().name.split(".")[0]
             rig = Rig(
-                tuple(taken.cameras), None, name, taken.frame, taken.tool or "", tuple(taken.notes)
+                tuple(taken.cameras),
+                None,
+                name,
+                taken.frame,
+                source=taken.tool or "",
+                notes=tuple(taken.notes),
+                unit=taken.unit or "mm",
+                axes=taken.axes,
             )
         _require_image_size(rig, image_size)
     except InputError as error:
@@ -156,6 +184,8 @@ def save_rig(rig: Rig, path: str | Path) -> None:
             "center": rig.space.center.tolist(),
             "size": rig.space.size.tolist(),
         }
+    if rig.ground:
+        document["ground"] = rig.ground
     body = yaml.safe_dump(document, sort_keys=False, default_flow_style=None, width=100)
     try:
         Path(path).write_text(_HEADER + body, encoding="utf-8")
@@ -209,6 +239,8 @@ def _rig_from(document: dict[str, Any], name: str, given_unit: str | None) -> Ri
         str(document.get("name", name)),
         str(document.get("frame", "world")),
         source=f"rig YAML ({unit})",
+        ground=number(document.get("ground", 0.0), "ground") * scale,
+        unit=unit,
     )
 
 
@@ -228,6 +260,17 @@ def _camera_from(entry: Any, index: int, scale: float) -> Camera:
         numbers(require(entry, "C", where), (3,), f"{where}: C") * scale,
         fisheye=lens == "fisheye",
     )
+
+
+def checked_ground(value: Any) -> float:
+    """A height of the floor, mm, as a number; InputError where it is none."""
+    height = number(value, "ground")
+    if not abs(height) <= _MAX_GROUND_MM:
+        raise InputError(
+            f"ground is {height:g} mm, expected the height of the floor within "
+            f"{_MAX_GROUND_MM / 1000:g} m of z = 0"
+        )
+    return height
 
 
 def _space_from(entry: Any, scale: float) -> Space:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.camera import FISHEYE_LIMIT, Camera
 from voxelpose_core.geometry.coverage import ground_grid, views_on_grid
 
@@ -27,6 +28,32 @@ _TANGENTIAL = 0.03
 _CORNER_FACTORS = (0.4, 2.5)
 
 Pose = tuple[np.ndarray, np.ndarray]
+
+
+def rig_findings(rig: Rig) -> list[str]:
+    """Everything to say about a rig before work begins with it; [] if nothing.
+
+    What its reader left out or assumed (`Rig.notes`), then what looks wrong (`check_rig`).
+    """
+    return [*rig.notes, *check_rig(rig)]
+
+
+def report_findings(rig: Rig, say: Callable[[str], object], strict: bool = False) -> None:
+    """Say the findings of a rig, one line each.
+
+    Args:
+        rig: the cameras to work with.
+        say: takes each line.
+        strict: what looks wrong is an error; notes are not.
+
+    Raises:
+        InputError: strict, and something looks wrong.
+    """
+    wrong = check_rig(rig)
+    if wrong and strict:
+        raise InputError(f"rig '{rig.name}': {'; '.join(wrong)}")
+    for line in [*rig.notes, *wrong]:
+        say(line)
 
 
 def check_rig(rig: Rig) -> list[str]:

@@ -28,6 +28,7 @@ from voxelpose_core.geometry.calibration_formats.panoptic import PANOPTIC_TO_Z_U
 from voxelpose_core.geometry.calibration_formats.values import (
     Calibration,
     ImageSize,
+    number,
     numbers,
     parse_image_size,
     require,
@@ -38,6 +39,7 @@ __all__ = [
     "PANOPTIC_TO_Z_UP",
     "UNITS_MM",
     "Calibration",
+    "number",
     "numbers",
     "parse_image_size",
     "read_calibration",
@@ -65,7 +67,8 @@ def read_calibration(
             leaves the unit open, it is metres or millimetres by the distance of the cameras.
 
     Returns:
-        the cameras in mm, in the order of the file; `tool` says in words what was taken.
+        the cameras in mm, in the order of the file; `unit` is that of the file, `tool` says in
+        words what was taken.
 
     Raises:
         InputError: naming camera and key, when the format is unknown or a value is wrong.
@@ -88,7 +91,7 @@ def _in_millimetres(taken: Calibration, unit: str | None, tool: str) -> Calibrat
     lenses = sorted({camera.lens for camera in taken.cameras})
     cameras = [_scaled(camera, UNITS_MM[unit]) for camera in taken.cameras]
     what = "; ".join([f"{tool} {how}", *lenses])
-    return dataclasses.replace(taken, cameras=cameras, unit="mm", tool=what)
+    return dataclasses.replace(taken, cameras=cameras, unit=unit, tool=what)
 
 
 def _unit_by_distance(cameras: list[Camera]) -> str:

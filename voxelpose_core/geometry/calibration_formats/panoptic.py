@@ -47,7 +47,7 @@ def read(document: Any, image_size: ImageSize | None) -> Calibration:
         require(entry, "K", f"camera {index}")
     high_definition = [e for e in entries if e.get("type") == "hd"]
     cameras = [_camera(entry, image_size) for entry in high_definition or entries]
-    return Calibration(cameras, "cm")
+    return Calibration(cameras, "cm", axes=PANOPTIC_TO_Z_UP.T)
 
 
 def _camera(entry: dict[str, Any], image_size: ImageSize | None) -> Camera:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import cv2
@@ -25,6 +25,7 @@ class Calibration:
         frame: name of the world frame.
         tool: overrides the description of the format, where the file tells more.
         notes: one line for each thing that was left out or assumed.
+        axes: (3, 3) rotation from the file's world to that of `cameras`, where a reader turns it.
     """
 
     cameras: Sequence[Camera]
@@ -32,6 +33,7 @@ class Calibration:
     frame: str = "world"
     tool: str | None = None
     notes: tuple[str, ...] = ()
+    axes: np.ndarray = field(default_factory=lambda: np.eye(3))
 
 
 def require(entry: Any, key: str, where: str) -> Any:
