@@ -174,8 +174,7 @@ class NodeSettings:
         """The rig file's rig, with the chosen cameras only."""
         if not self.rig_file:
             raise InputError("parameter 'rig_file' is empty, expected a calibration file")
-        rig = self.placed(load_rig(self.rig_file))
-        return rig.select(self.cameras) if self.cameras else rig
+        return self.placed(load_rig(self.rig_file, cameras=self.cameras or None))
 
     def placed(self, rig: Rig) -> Rig:
         """The rig with the floor where parameter 'ground' has it."""
