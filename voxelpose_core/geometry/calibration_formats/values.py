@@ -119,7 +119,8 @@ def select_entries(
     by_name = {entry.name: entry for entry in reversed(entries)}
     for name in names:
         if name not in by_name:
-            raise InputError(f"camera '{name}' is not in it, expected one of {listed(by_name)}")
+            known = listed([entry.name for entry in entries])
+            raise InputError(f"camera '{short(name)}' is not in it, expected one of {known}")
     return [by_name[name] for name in names]
 
 
