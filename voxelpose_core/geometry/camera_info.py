@@ -25,8 +25,8 @@ _T265_TANGENTIAL = 0.01
 
 
 @dataclass(frozen=True, eq=False)
-class CameraInfo:
-    """The fields of a CameraInfo that projection depends on.
+class CameraInfoFields:
+    """What projection depends on in a CameraInfo.
 
     Attributes:
         image_size: (width, height) at full resolution, pixels.
@@ -83,7 +83,7 @@ class Intrinsics:
         )
 
 
-def intrinsics_of(info: CameraInfo, rectified: bool = False) -> Intrinsics:
+def intrinsics_of(info: CameraInfoFields, rectified: bool = False) -> Intrinsics:
     """The intrinsics of the raw image, or of the rectified one: P, R and no distortion.
 
     The fourth column of P places a stereo partner, which the poses do already; it is not used.
@@ -102,7 +102,7 @@ def intrinsics_of(info: CameraInfo, rectified: bool = False) -> Intrinsics:
 
 
 def image_geometry(
-    info: CameraInfo, rectified: bool = False
+    info: CameraInfoFields, rectified: bool = False
 ) -> tuple[tuple[int, int], np.ndarray]:
     """(width, height) of the image as it is sent, and its K: the region of interest, then binned.
 
@@ -129,7 +129,7 @@ def image_geometry(
     return (width // bin_x, height // bin_y), K
 
 
-def _window(info: CameraInfo) -> tuple[int, int, int, int]:
+def _window(info: CameraInfoFields) -> tuple[int, int, int, int]:
     """The region of interest: x, y, width, height, pixels at full resolution."""
     full_width, full_height = info.image_size
     x, y, width, height = info.roi
@@ -142,7 +142,7 @@ def _window(info: CameraInfo) -> tuple[int, int, int, int]:
     return x, y, width, height
 
 
-def lens_of(info: CameraInfo) -> tuple[np.ndarray, bool, tuple[str, ...]]:
+def lens_of(info: CameraInfoFields) -> tuple[np.ndarray, bool, tuple[str, ...]]:
     """(coefficients as `Camera` takes them, whether it is a fisheye, what was assumed).
 
     Raises:

@@ -40,7 +40,7 @@ from voxelpose_core.geometry.calibration_formats.values import (
     table,
 )
 from voxelpose_core.geometry.camera import Camera
-from voxelpose_core.geometry.camera_info import CameraInfo, intrinsics_of
+from voxelpose_core.geometry.camera_info import CameraInfoFields, intrinsics_of
 
 DESCRIPTION = "folder of ROS camera_info YAML with extrinsics.yaml"
 
@@ -121,7 +121,7 @@ def _camera(name: str, entry: Any, pose: Any, rectified: bool, notes: Notes) -> 
     return intrinsics.camera(name, R, C)
 
 
-def camera_info_of(entry: dict[str, Any], where: str) -> CameraInfo:
+def camera_info_of(entry: dict[str, Any], where: str) -> CameraInfoFields:
     """The fields of a camera_info file.
 
     Raises:
@@ -141,7 +141,7 @@ def camera_info_of(entry: dict[str, Any], where: str) -> CameraInfo:
         is_fisheye = flag(entry["fisheye_model"], f"{where}: fisheye_model")
         model = "equidistant" if is_fisheye else "plumb_bob"
     roi = table(entry.get("roi") or {}, f"{where}: roi")
-    return CameraInfo(
+    return CameraInfoFields(
         parse_image_size(size, f"{where}: image_width and image_height"),
         matrix(value("camera_matrix", "k", "K"), (3, 3), f"{where}: camera_matrix"),
         "" if model is None else str(model),
