@@ -4,6 +4,7 @@ With ROS, package.xml and CMakeLists.txt build the whole package.
 """
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,8 @@ from setuptools import Distribution, find_packages, setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
-SHARE = Path("share/voxelpose_ros")
+# What voxelpose_core/resources.py finds: in the source tree as it lies, in a wheel below the package.
+RESOURCES = ("weights", "config", "package.xml")
 
 
 def requirements(name: str) -> list[str]:
@@ -21,26 +23,31 @@ def requirements(name: str) -> list[str]:
     return [line for line in lines if line and not line.startswith("#")]
 
 
-def shared_files(*folders: str) -> list[tuple[str, list[str]]]:
-    """Returns (destination, files) for each folder below the named ones."""
-    files = [path for folder in folders for path in sorted((ROOT / folder).rglob("[!.]*"))]
-    parents: dict[Path, list[str]] = {}
-    for file in files:
-        if file.is_file():
-            relative = file.relative_to(ROOT)
-            parents.setdefault(SHARE / relative.parent, []).append(str(relative))
-    return [(str(parent), names) for parent, names in parents.items()]
+def copy_resources(target: Path) -> None:
+    """Copies weights, configurations and the manifest into a new folder."""
+    target.mkdir(parents=True)
+    for name in RESOURCES:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns(".*"))
+        else:
+            shutil.copy(ROOT / name, target / name)
 
 
-class BuildWithKernel(build_py):
-    """Adds the voxel kernel for this processor; elsewhere it is built when first used."""
+class BuildWithResources(build_py):
+    """Adds the resources, and the voxel kernel for this processor.
+
+    The kernel is built when first used elsewhere, or where there is no compiler now.
+    """
 
     def run(self):
+        package = (ROOT if self.editable_mode else Path(self.build_lib)) / "voxelpose_core"
+        if not self.editable_mode:
+            shutil.rmtree(package, ignore_errors=True)  # what an earlier build of other sources left
         super().run()
-        folder = Path("voxelpose_core/voxel")
-        target = ROOT / folder if self.editable_mode else Path(self.build_lib) / folder
-        command = [sys.executable, ROOT / folder / "kernels.py", "--optional", "--into"]
-        subprocess.run([*command, target / "lib"], check=True)
+        if not self.editable_mode:  # an editable package finds them in the source tree
+            copy_resources(package / "share")
+        command = [sys.executable, ROOT / "voxelpose_core/voxel/kernels.py", "--optional", "--into"]
+        subprocess.run([*command, package / "voxel" / "lib"], check=True)
 
 
 class DistributionWithKernel(Distribution):
@@ -57,12 +64,12 @@ setup(
     author="voxelpose_ros developers",
     license="MIT",
     python_requires=">=3.10",
-    cmdclass={"build_py": BuildWithKernel},
+    cmdclass={"build_py": BuildWithResources},
     distclass=DistributionWithKernel,
     packages=find_packages(include=["voxelpose_core", "voxelpose_core.*"]),
     package_data={"voxelpose_core": ["**/csrc/*"]},
-    data_files=shared_files("weights", "config"),
+    zip_safe=False,
     install_requires=requirements("core"),
     extras_require={"train": requirements("train"), "test": requirements("test")},
-    entry_points={"console_scripts": ["voxelpose = voxelpose_core.cli:main"]},
+    entry_points={"console_scripts": ["voxelpose = voxelpose_core.__main__:main"]},
 )

@@ -10,7 +10,6 @@ within +-10 ms of the moment, up to 30 ms under way, 5 % lost; then the same wit
 
 from __future__ import annotations
 
-import argparse
 import heapq
 import json
 import random
@@ -24,6 +23,7 @@ from types import SimpleNamespace
 import numpy as np
 from builtin_interfaces.msg import Time
 
+from voxelpose_core.command import Parser, run_command
 from voxelpose_ros.synchronizer import SECOND, Synchronizer
 
 try:
@@ -151,7 +151,7 @@ def _summary(
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = Parser(description=__doc__.split("\n")[0])
     parser.add_argument("--cameras", type=int, nargs="+", default=[3, 5, 8, 16])
     parser.add_argument("--moments", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
@@ -190,4 +190,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

@@ -13,7 +13,6 @@ silent, a camera was not noticed in time, or memory grew.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import random
@@ -32,6 +31,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.executors import SingleThreadedExecutor
 from std_msgs.msg import Header
 
+from voxelpose_core.command import Parser, run_command
 from voxelpose_core.geometry.rig import load_rig
 from voxelpose_core.resources import find_resource
 from voxelpose_core.skeletons import COCO17
@@ -331,7 +331,7 @@ class Soak:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = Parser(description=__doc__.split("\n")[0])
     parser.add_argument("--seconds", type=float, default=900.0)
     parser.add_argument("--cameras", type=int, default=5, help="of the five, 3 to 5")
     parser.add_argument("--seed", type=int, default=0)
@@ -369,4 +369,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

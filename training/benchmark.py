@@ -29,10 +29,10 @@ import numpy as np
 import torch
 from plain_voxelpose import plain_frame, plain_volume
 
+from voxelpose_core.command import Parser, run_command
 from voxelpose_core.config import Config
 from voxelpose_core.datasets.people import sample_people
 from voxelpose_core.devices import select_device
-from voxelpose_core.errors import InputError
 from voxelpose_core.estimator import EstimatorSettings, PoseEstimator
 from voxelpose_core.geometry.rig import Rig, load_rig
 from voxelpose_core.geometry.space import Space
@@ -122,7 +122,7 @@ def main() -> int:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser = Parser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--out", type=Path, help="also write the numbers as JSON")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N")
     parser.add_argument("--threads", type=int, help="CPU threads (default: torch's)")
@@ -586,7 +586,4 @@ def lines_of(cells: list[list[str]], widths: list[int]) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except InputError as error:
-        sys.exit(f"benchmark: {error}")
+    sys.exit(run_command(main))

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import torch
 
+from voxelpose_core.command import Parser, run_command
 from voxelpose_core.datasets import open_dataset
 from voxelpose_core.datasets.detection_noise import detect
 from voxelpose_core.datasets.detection_statistics import (
@@ -28,7 +29,6 @@ from voxelpose_core.datasets.pose2sim import LIMB_JOINTS, open_recording, read_r
 from voxelpose_core.datasets.random_rigs import HEATMAP_SIZES, sample_rigs, sample_spaces
 from voxelpose_core.datasets.random_scenes import place_people
 from voxelpose_core.detectors import load_detector
-from voxelpose_core.errors import InputError
 from voxelpose_core.skeletons import CAMPUS14
 from voxelpose_core.voxel.views import project
 
@@ -52,7 +52,7 @@ def main() -> int:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser = Parser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--shelf", help="folder of the Shelf data set")
     parser.add_argument("--pose2sim", help="folder with SinglePerson")
     parser.add_argument("--step", type=int, default=5, help="every N-th frame of the video")
@@ -119,8 +119,4 @@ def print_table(report: dict) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    sys.exit(run_command(main))

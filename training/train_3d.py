@@ -16,7 +16,6 @@ curves for tensorboard to log/. A run that was stopped goes on with TRAIN.RESUME
 
 from __future__ import annotations
 
-import argparse
 import logging
 import sys
 from pathlib import Path
@@ -24,6 +23,7 @@ from pathlib import Path
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
+from voxelpose_core.command import Parser, run_command
 from voxelpose_core.config import load_config
 from voxelpose_core.datasets.loading import (
     check_rigs,
@@ -31,9 +31,8 @@ from voxelpose_core.datasets.loading import (
     open_configured,
     set_epoch,
 )
-from voxelpose_core.engine import DivergedError, TrainedNetwork, train_3d, validate_3d
-from voxelpose_core.errors import InputError
-from voxelpose_core.experiment import one_line, open_experiment, start_process
+from voxelpose_core.engine import TrainedNetwork, train_3d, validate_3d
+from voxelpose_core.experiment import open_experiment, start_process
 from voxelpose_core.models.checkpoints import (
     Progress,
     load_backbone,
@@ -48,7 +47,7 @@ logger = logging.getLogger("train_3d")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser = Parser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--cfg", required=True, help="configuration, *.yaml")
     parser.add_argument("--strict", action="store_true", help="a rig that looks wrong is an error")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="such as TRAIN.LR=1e-4")
@@ -127,8 +126,4 @@ def _listed(losses: dict[str, float]) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (InputError, DivergedError) as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        sys.exit(2)
+    sys.exit(run_command(main))

@@ -14,9 +14,9 @@ import argparse
 import math
 import sys
 
+from voxelpose_core.command import Parser, run_command
 from voxelpose_core.datasets.random_scenes import OneRig
 from voxelpose_core.datasets.synthetic import open_scene_people
-from voxelpose_core.errors import InputError
 from voxelpose_core.estimator import PoseEstimator
 from voxelpose_core.geometry.rig import load_rig
 from voxelpose_core.geometry.rig_check import report_findings
@@ -33,7 +33,7 @@ def main() -> int:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser = Parser(description=__doc__.split("\n\n")[0])
     parser.add_argument("rig", help="calibration of the rig, in any format that voxelpose reads")
     parser.add_argument("--space", help="CX,CY,CZ,SX,SY,SZ in mm, in place of the rig's")
     parser.add_argument("--ground", type=float, metavar="Z", help="height of the floor, mm")
@@ -69,8 +69,4 @@ def make_scenes(args: argparse.Namespace) -> SceneSource:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    sys.exit(run_command(main))

@@ -4,8 +4,7 @@
     python training/train_universal.py --out weights/universal_small.safetensors
 
 Every step draws new rigs, people and detector errors (voxelpose_core/datasets/random_scenes.py); the
-two nets train side by side, in a process each, on a GPU with 128 scenes per step, on a CPU with 8. A
-killed run goes on with --resume. weights/universal_small.md says how the shipped weights were made.
+two nets train side by side, in a process each. A killed run goes on with --resume.
 """
 
 from __future__ import annotations
@@ -16,10 +15,10 @@ import sys
 
 import torch
 
+from voxelpose_core.command import Parser, run_command
 from voxelpose_core.config import load_config
 from voxelpose_core.datasets.random_scenes import RandomRigs
 from voxelpose_core.datasets.synthetic import open_scene_people
-from voxelpose_core.errors import InputError
 from voxelpose_core.models.checkpoints import load_weights
 from voxelpose_core.models.voxelpose import VoxelPose
 from voxelpose_core.scene_training import SceneSource, add_arguments, train_nets
@@ -31,7 +30,7 @@ def main() -> int:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser = Parser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--cfg", default="config/universal/small.yaml")
     parser.add_argument("--init", help="weights to start from, in place of random ones and --cfg")
     add_arguments(parser, steps=2000, minutes=math.inf, lr=1e-3)
@@ -52,8 +51,4 @@ def make_scenes(args: argparse.Namespace) -> SceneSource:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    sys.exit(run_command(main))

@@ -15,7 +15,6 @@ training it runs on many GPUs under torchrun.
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
 import math
@@ -23,11 +22,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from voxelpose_core.command import Parser, run_command
 from voxelpose_core.config import Config, load_config
 from voxelpose_core.datasets.loading import make_loader, open_configured
 from voxelpose_core.engine import TrainedNetwork, validate_3d
-from voxelpose_core.errors import InputError
-from voxelpose_core.experiment import one_line, open_experiment, start_process
+from voxelpose_core.experiment import open_experiment, start_process
 from voxelpose_core.models.checkpoints import load_original, load_weights
 from voxelpose_core.models.voxelpose import VoxelPose
 from voxelpose_core.resources import find_weights
@@ -36,7 +35,7 @@ logger = logging.getLogger("validate_3d")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser = Parser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--cfg", required=True, help="configuration, *.yaml")
     parser.add_argument(
         "--checkpoint",
@@ -100,8 +99,4 @@ def without_nan(value: Any) -> Any:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        sys.exit(2)
+    sys.exit(run_command(main))

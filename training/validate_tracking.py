@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from voxelpose_core.errors import InputError
+from voxelpose_core.command import Parser, run_command
 from voxelpose_core.estimate import Skeleton
 from voxelpose_core.metrics import TrackingEvaluation
 from voxelpose_core.results import read_skeletons
@@ -36,18 +36,14 @@ _QUIET = Flaws(miss=0, losses_per_s=0, hidden_per_s=0, invalid=0, outliers=0, ph
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = Parser(description=__doc__.split("\n")[0])
     parser.add_argument("--people", type=int, default=4, help="who walk in a room of 5 x 5 m")
     parser.add_argument("--seconds", type=float, default=60.0, help="length of a walk")
     parser.add_argument("--walks", type=int, default=10, help="walks a rate")
     parser.add_argument("--skeletons", metavar="FILE", help="track this skeletons.json instead")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write what was found as JSON")
     arguments = parser.parse_args()
-    try:
-        result = track_again(arguments.skeletons) if arguments.skeletons else on_walks(arguments)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    result = track_again(arguments.skeletons) if arguments.skeletons else on_walks(arguments)
     if arguments.out:
         arguments.out.write_text(json.dumps(result, indent=1))
     return 0
@@ -173,4 +169,4 @@ def track_again(path: str) -> dict[str, list[dict[str, float]]]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

@@ -26,6 +26,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from voxelpose_core.command import Parser, run_command
 from voxelpose_core.datasets.actors import ActorsDataset
 from voxelpose_core.datasets.campus import Campus
 from voxelpose_core.datasets.generated_rigs import LEVELS, VIEW_COUNTS, generate_rig
@@ -81,7 +82,7 @@ def main() -> int:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser = Parser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--shelf", help="folder of the Shelf data set")
     parser.add_argument("--campus", help="folder of the Campus data set: simulated detections of it")
     parser.add_argument("--pose2sim", help="folder with SinglePerson and MultiPerson")
@@ -251,8 +252,4 @@ def _count_people(estimator: PoseEstimator, moments, title: str, per_frame=False
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    sys.exit(run_command(main))

@@ -11,17 +11,19 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
 
+from voxelpose_core.command import Parser, run_command
 from voxelpose_core.errors import InputError
 from voxelpose_core.estimate import Estimate, Skeleton
 from voxelpose_core.geometry.coverage import propose_space
 from voxelpose_core.geometry.rig import Rig, checked_ground, load_rig, save_rig
 from voxelpose_core.geometry.rig_check import check_rig, report_findings
 from voxelpose_core.geometry.space import Space
+from voxelpose_core.resources import version
 from voxelpose_core.sources import (
     FrameSource,
     open_image_folders,
@@ -34,7 +36,7 @@ from voxelpose_core.visualization import FramePainter, VideoWriter, write_image
 if TYPE_CHECKING:
     from voxelpose_core.estimator import PoseEstimator
 
-EXIT_SUSPICIOUS, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 1, 2, 130
+EXIT_SUSPICIOUS = 1
 # The 3D view of a video swings to and fro, which shows depth.
 SWING_DEG, SWING_PERIOD_S = 12.0, 8.0
 
@@ -64,35 +66,36 @@ examples:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code: 0, or 2 after one line about bad input."""
+    """Run the command; returns its exit code (see `voxelpose_core.command`)."""
+    return run_command(lambda: run(argv))
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Parse the arguments and run the subcommand; errors are raised."""
     # FFmpeg writes to stderr on its own; what is wrong is said in our one line.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    try:
-        arguments = make_parser().parse_args(argv)
-        with _plain_warnings():
-            return arguments.run(arguments)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_BAD_INPUT
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
+    arguments = make_parser().parse_args(argv)
+    with _plain_warnings():
+        return arguments.run(arguments)
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
+class _Version(argparse.Action):
+    """Reads the version only when it is asked for."""
 
-    def error(self, message: str) -> NoReturn:
-        self.exit(EXIT_BAD_INPUT, f"error: {message} (see {self.prog} --help)\n")
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        print(f"{parser.prog} {version()}")
+        parser.exit()
 
 
 def make_parser() -> argparse.ArgumentParser:
     """The command's arguments."""
-    parser = _Parser(
+    parser = Parser(
         prog="voxelpose",
         description="3D skeletons of the people that several calibrated cameras see.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_estimate(commands)
     _add_rig(commands)
@@ -111,6 +114,9 @@ def _add_estimate(commands: argparse._SubParsersAction) -> None:
     parser.set_defaults(run=estimate)
     _add_rig_options(parser, "--rig")
     _add_strict(parser)
+    parser.add_argument(
+        "--cameras", nargs="+", metavar="NAME", help="only these cameras of the rig, in this order"
+    )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
         "--videos", nargs="+", metavar="VIDEO", help="one video a camera, in the rig's order"
@@ -204,9 +210,6 @@ def _add_rig_options(parser: argparse.ArgumentParser, name: str) -> None:
         name, metavar="RIG", help="rig YAML, or the calibration of another tool", **required
     )
     parser.add_argument(
-        "--cameras", nargs="+", metavar="NAME", help="only these cameras of the rig, in this order"
-    )
-    parser.add_argument(
         "--image-size",
         type=_argument(_image_size),
         metavar="WxH",
@@ -236,9 +239,11 @@ def _load_rig(arguments: argparse.Namespace) -> Rig:
 
     `rig check` prints what looks wrong itself; `rig space` measures.
     """
-    rig = load_rig(arguments.rig, arguments.image_size, arguments.unit, arguments.cameras)
+    rig = load_rig(arguments.rig, arguments.image_size, arguments.unit)
     if arguments.ground is not None:
         rig = rig.with_ground(arguments.ground)
+    if getattr(arguments, "cameras", None):
+        rig = rig.select(arguments.cameras)
     if getattr(arguments, "space", None) is not None:
         rig = rig.with_space(arguments.space)
     if hasattr(arguments, "strict"):

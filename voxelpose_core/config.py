@@ -58,6 +58,7 @@ class Section(BaseModel):
         populate_by_name=True,
         validate_assignment=True,
         coerce_numbers_to_str=True,
+        protected_namespaces=(),  # the original has MODEL_FILE, and pydantic may keep model_ for itself
     )
     unused: ClassVar[frozenset[str]] = frozenset()
 

@@ -22,6 +22,7 @@ from voxelpose_core.config import Config, TrainConfig
 from voxelpose_core.datasets.loading import Batch
 from voxelpose_core.debug_pictures import Scene, save_pictures
 from voxelpose_core.devices import select_dtype
+from voxelpose_core.errors import InputError
 from voxelpose_core.evaluation import Evaluation, FrameResult, evaluate
 from voxelpose_core.experiment import Experiment
 from voxelpose_core.heatmaps import render_keypoints
@@ -47,8 +48,8 @@ _RENDER_SIGMA = 3.0
 _PEOPLE_AT_ONCE = 10
 
 
-class DivergedError(Exception):
-    """Training cannot go on; the message names the frames."""
+class DivergedError(InputError):
+    """Training cannot go on with these frames or settings; the message names the frames."""
 
 
 @dataclass

@@ -164,15 +164,6 @@ def open_experiment(config: Config, name: str, phase: str, process: Process) -> 
     return Experiment(config, process, folder, writer)
 
 
-def one_line(error: Exception) -> str:
-    """The message of an error; of one in a data worker, the line that says what is wrong."""
-    return str(error).strip().splitlines()[-1].removeprefix(f"{_full_name(error)}: ")
-
-
-def _full_name(error: Exception) -> str:
-    return f"{type(error).__module__}.{type(error).__name__}"
-
-
 def _start_log(path: Path) -> None:
     console = logging.StreamHandler(sys.stdout)
     console.setFormatter(logging.Formatter("%(message)s"))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import sys
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from voxelpose_core.errors import InputError
 
-_SHARE = Path("share") / "voxelpose_ros"
+_PACKAGE = Path(__file__).resolve().parent
 # Weights that are loaded by name.
 _WEIGHTS = {
     "universal": "universal_small.safetensors",
@@ -20,8 +19,9 @@ _WEIGHTS = {
 def find_resource(name: str) -> Path:
     """Path of a shipped file such as "weights/universal_small.safetensors".
 
-    Looks beside the source tree, in every prefix of AMENT_PREFIX_PATH (a colcon install space) and
-    in Python's own prefix (a pip installation).
+    Only the files that belong to this copy of the code are taken: in a source tree (an editable
+    installation, too) those beside the package, in a wheel's installation, wherever that is, those
+    in the package, and in a colcon install space those in its share folder.
 
     Raises:
         InputError: naming the file and the folders searched.
@@ -47,11 +47,18 @@ def find_weights(name_or_path: str | Path) -> Path:
     return Path(name)
 
 
+def version() -> str:
+    """The version that package.xml states."""
+    text = find_resource("package.xml").read_text(encoding="utf-8")
+    return re.search(r"<version>(.+)</version>", text).group(1)
+
+
 def _folders() -> Iterator[Path]:
-    root = Path(__file__).resolve().parents[1]
-    if (root / "package.xml").is_file():
-        yield root
-    for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep):
-        if prefix:
-            yield Path(prefix) / _SHARE
-    yield Path(sys.prefix) / _SHARE
+    """The folders that may hold the files, in the order in which they are searched."""
+    yield _PACKAGE / "share"
+    if (_PACKAGE.parent / "package.xml").is_file():
+        yield _PACKAGE.parent
+    for prefix in _PACKAGE.parents:
+        if (prefix / "share" / "voxelpose_ros").is_dir():
+            yield prefix / "share" / "voxelpose_ros"
+            return

@@ -29,6 +29,7 @@ from sensor_msgs.msg import CameraInfo
 from tqdm import tqdm
 from visualization_msgs.msg import Marker, MarkerArray
 
+from voxelpose_core.command import Parser, run_command
 from voxelpose_core.errors import InputError
 from voxelpose_core.estimate import Estimate
 from voxelpose_core.geometry.rig import Rig, load_rig
@@ -138,18 +139,18 @@ class Listener(Node):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the demonstration; returns 0, 1 when nobody was estimated, or 2 for bad input."""
-    arguments = _parser().parse_args(argv)
+    return run_command(lambda: _run(_parser().parse_args(argv)))
+
+
+def _run(arguments: argparse.Namespace) -> int:
     try:
         return run(arguments)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except (KeyboardInterrupt, ExternalShutdownException):
-        return 130
+    except ExternalShutdownException:
+        raise KeyboardInterrupt from None
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m voxelpose_ros.demo",
         description="Play a recording of calibrated cameras over ROS; estimate its people in 3D.",
     )

@@ -1,4 +1,4 @@
-"""Runs a node as a process: starts ROS, ends with one line where the configuration is bad."""
+"""Runs a node as a process: starts ROS, ends with one line where something is wrong."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import rclpy
 from rclpy.executors import ExternalShutdownException
 
+from voxelpose_core.command import run_command
 from voxelpose_core.errors import InputError
 
 
@@ -23,16 +24,21 @@ def run(
     Args:
         factory: makes the node; its `close()`, where it has one, runs before it is destroyed.
         work: spins it.
-        args: command line; sys.argv by default.
+        args: command line; sys.argv by default. `--debug` in it shows the whole traceback of an
+            unexpected error, which is one line otherwise.
     """
+    debug = "--debug" in (sys.argv if args is None else args)
+    return run_command(lambda: _run(factory, work, args), debug)
+
+
+def _run(
+    factory: Callable[[], Any], work: Callable[[Any], Any], args: Sequence[str] | None
+) -> None:
     node = None
     try:
         _init(args)
         node = factory()
         work(node)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except RuntimeError:
@@ -47,7 +53,6 @@ def run(
             getattr(node, "close", lambda: None)()
             node.destroy_node()
         rclpy.try_shutdown()
-    return 0
 
 
 def _init(args: Sequence[str] | None) -> None:

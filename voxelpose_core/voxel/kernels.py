@@ -11,6 +11,7 @@ import argparse
 import hashlib
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -154,6 +155,8 @@ def main() -> int:
     parser.add_argument("--cuda", metavar="ARCH", help="also the CUDA kernel, such as 9.0 (H200)")
     parser.add_argument("--optional", action="store_true", help="succeed without a compiler")
     arguments = parser.parse_args()
+    if arguments.cuda and not re.fullmatch(r"\d+\.\d", arguments.cuda):
+        parser.error(f"--cuda: '{arguments.cuda}', expected a compute capability such as 9.0")
     if arguments.into:
         os.environ["VOXELPOSE_KERNELS"] = str(arguments.into.absolute())
     try:
