@@ -1,6 +1,7 @@
 """PoseEstimator with the shipped weights: people whom nobody trained on, in a rig never seen."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from voxelpose_core.errors import InputError
 from voxelpose_core.estimator import EstimatorSettings, PoseEstimator
 from voxelpose_core.geometry.rig import load_rig
 from voxelpose_core.geometry.space import Space
+from voxelpose_core.processor import native_dtype
 from voxelpose_core.resources import find_resource
 from voxelpose_core.skeletons import COCO17
 from voxelpose_core.voxel import native
@@ -60,6 +62,24 @@ def errors(estimate, persons):
     ]
 
 
+def pairs(one, other):
+    """(P, 17, 3) joints of the same people of two estimates."""
+    assert len(one.skeletons) == len(other.skeletons) == 2
+    return tuple(np.stack([s.joints for s in e.skeletons]) for e in (one, other))
+
+
+def has_border_nearby(rig, joints, reach=150.0):
+    """(P, 17): an image's border passes through the neighbourhood that refinement looks at.
+
+    A border is a step: a view counts in a voxel's mean on one side of it only. Where a voxel projects
+    onto the border to a thousandth of a pixel, the last digit decides, and refinement, to which this
+    voxel may be the best or none, moves the joint by a millimetre.
+    """
+    corners = joints[..., None, :] + reach * np.array(list(itertools.product((-1, 1), repeat=3)))
+    seen = np.stack([c.sees(corners.reshape(-1, 3)).reshape(corners.shape[:3]) for c in rig.cameras])
+    return (seen.any(axis=-1) & ~seen.all(axis=-1)).any(axis=0)
+
+
 def test_finds_two_people(estimator, rig):
     persons = people()
     estimate = estimator.estimate_keypoints(keypoints_of(rig, persons))
@@ -96,7 +116,8 @@ def test_the_second_look_needs_two_views(rig):
     keypoints = keypoints_of(rig, persons)
     for view in keypoints[1:]:
         view[1, :, 2] = 0
-    keypoints[2][1] = keypoints[2][0] + [250.0, 90.0, 0.0]
+    # So far aside that no pose shows these two: at 250 px one would.
+    keypoints[2][1] = keypoints[2][0] + [400.0, 90.0, 0.0]
     estimate = estimator_with(rig).estimate_keypoints(keypoints)
     assert len(estimate.skeletons) == 1
     assert errors(estimate, persons)[0] < 60
@@ -142,10 +163,24 @@ def test_only_people_off_their_box_are_regressed_again(rig, monkeypatch):
     assert regressed == [2, 2, 2]
 
 
+def distances_from_boxes(rig, persons):
+    """Of each person's mid-hip from the proposal, mm."""
+    estimator = estimator_with(rig, recenter=False, refine=False)
+    centers = []
+    regress = estimator._regress
+    estimator._regress = lambda h, v, c: centers.append(c.numpy()) or regress(h, v, c)
+    found = estimator.estimate_keypoints(keypoints_of(rig, persons)).skeletons
+    roots = np.array([skeleton.root(COCO17) for skeleton in found])
+    distances = np.linalg.norm(roots[:, None] - centers[0], axis=-1).min(axis=1)
+    assert len(distances) == len(persons) and np.ptp(distances) > 1
+    return distances
+
+
 def test_buckets_of_people_change_nobody(rig, monkeypatch):
     """GPUs compute for some people more than there are, so that shapes repeat."""
-    # One of the two lies 20 mm off his box, the other 24.
-    persons, settings = people(), EstimatorSettings(recenter_distance=22.0)
+    persons = people()
+    # One of the two is to be regressed again: who lies farther off his box.
+    settings = EstimatorSettings(recenter_distance=np.mean(distances_from_boxes(rig, persons)))
     answers, sizes = [], []
     for bucket in (lambda count, most: count, lambda count, most: min(most, 4 * count)):
         estimator = PoseEstimator(rig, device="cpu", detector=None, settings=settings)
@@ -170,6 +205,10 @@ def test_a_camera_without_a_frame(estimator, rig):
     assert max(errors(estimate, persons)) < 90
 
 
+@pytest.mark.skipif(
+    native_dtype(torch.device("cpu")) == torch.float32,
+    reason="this processor emulates bfloat16, in minutes; precision 'auto' computes in float32 here",
+)
 def test_bfloat16_stays_within_two_millimetres(rig):
     keypoints = keypoints_of(rig, people())
     answers = [
@@ -178,20 +217,25 @@ def test_bfloat16_stays_within_two_millimetres(rig):
         )
         for precision in ("float32", "bfloat16")
     ]
-    assert len(answers[0].skeletons) == len(answers[1].skeletons) == 2
-    for full, half in zip(*(answer.skeletons for answer in answers), strict=True):
-        assert np.linalg.norm(full.joints - half.joints, axis=1).max() < 2.0
+    full, half = pairs(*answers)
+    assert np.linalg.norm(full - half, axis=-1).max() < 2.0
 
 
-def test_the_reference_kernel_gives_the_same_people(rig):
-    estimator = PoseEstimator(rig, device="cpu", detector=None, precision="float32")
+@pytest.mark.parametrize("refine", [False, True])
+def test_the_reference_kernel_gives_the_same_people(rig, refine):
+    settings = EstimatorSettings(refine=refine)
+    estimator = PoseEstimator(
+        rig, device="cpu", detector=None, precision="float32", settings=settings
+    )
     keypoints = keypoints_of(rig, people())
     ours = estimator.estimate_keypoints(keypoints)
     with native.use(native.REFERENCE):
         reference = estimator.estimate_keypoints(keypoints)
         assert estimator.description()["voxel_kernel"] == native.REFERENCE
-    for one, other in zip(ours.skeletons, reference.skeletons, strict=True):
-        assert np.linalg.norm(one.joints - other.joints, axis=1).max() < 0.1
+    one, other = pairs(ours, reference)
+    tied = has_border_nearby(rig, one) if refine else np.zeros(one.shape[:2], bool)
+    assert tied.mean() < 0.5
+    assert np.linalg.norm(one - other, axis=-1)[~tied].max() < 0.05
 
 
 def test_people_in_several_calls_of_the_pose_net(rig, monkeypatch):
@@ -208,15 +252,19 @@ def test_people_in_several_calls_of_the_pose_net(rig, monkeypatch):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("precision", ["float32", "auto"])
-def test_a_gpu_finds_the_same_people(rig, precision):
+@pytest.mark.parametrize("refine", [False, True])
+def test_a_gpu_finds_the_same_people(rig, precision, refine):
     keypoints = keypoints_of(rig, people())
+    settings = EstimatorSettings(refine=refine)
     answers = [
-        PoseEstimator(rig, device=device, detector=None, precision=p).estimate_keypoints(keypoints)
+        PoseEstimator(
+            rig, device=device, detector=None, precision=p, settings=settings
+        ).estimate_keypoints(keypoints)
         for device, p in (("cpu", "float32"), ("cuda", precision))
     ]
-    assert len(answers[0].skeletons) == len(answers[1].skeletons) == 2
-    for one, other in zip(*(answer.skeletons for answer in answers), strict=True):
-        assert np.linalg.norm(one.joints - other.joints, axis=1).max() < 2.0
+    one, other = pairs(*answers)
+    tied = has_border_nearby(rig, one) if refine else np.zeros(one.shape[:2], bool)
+    assert np.linalg.norm(one - other, axis=-1)[~tied].max() < 2.0
 
 
 def test_warm_up_changes_nothing(estimator, rig):

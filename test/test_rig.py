@@ -326,7 +326,7 @@ def test_faults_are_named_in_one_line_with_the_file(rig, tmp_path, damage, words
         ("[" * 100_000, "nested too deeply"),
         ('{"0": {"R": 1, "T": 2}, "0": {}}', "key '0' appears twice"),
         ('{"0": {"R": 1, "T": 2}}', "camera '0': key 'fx' is missing"),
-        ('[{"panel": 0, "node": 3}]', "camera 0: key 'K' is missing"),
+        ('[{"panel": 0, "node": 3}]', "camera '00_03': key 'R' is missing"),
         ('[{"panel": null, "node": 3, "K": 1}]', "panel"),
         ("a: b: c", "cannot be parsed"),
     ],

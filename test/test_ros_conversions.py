@@ -1,6 +1,7 @@
 """Messages to core types and back: pictures of every encoding, intrinsics, skeletons, keypoints."""
 
 import dataclasses
+import sys
 
 import cv2
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 pytest.importorskip("voxelpose_ros.msg", reason="the package's messages are not built")
 
+import rclpy  # noqa: E402
 from bad_messages import giant_png  # noqa: E402
 from builtin_interfaces.msg import Time  # noqa: E402
 from scipy.spatial.transform import Rotation  # noqa: E402
@@ -19,8 +21,11 @@ from voxelpose_core.estimate import Skeleton  # noqa: E402
 from voxelpose_core.geometry.camera import Camera  # noqa: E402
 from voxelpose_core.image_headers import declared_size  # noqa: E402
 from voxelpose_core.skeletons import COCO17, PANOPTIC15, get_joint_set  # noqa: E402
-from voxelpose_ros import conversions  # noqa: E402
+from voxelpose_ros import conversions, topics  # noqa: E402
+from voxelpose_ros.calibration import TopicCalibration  # noqa: E402
 from voxelpose_ros.msg import Keypoints2D  # noqa: E402
+from voxelpose_ros.parameters import Parameters  # noqa: E402
+from voxelpose_ros.settings import NodeSettings  # noqa: E402
 
 HEADER = Header(stamp=Time(sec=12, nanosec=34), frame_id="world")
 
@@ -305,6 +310,172 @@ def test_a_camera_info_that_is_no_calibration_is_refused(camera, changes, text):
     transform = conversions.camera_transform(camera, "map")
     with pytest.raises(InputError, match=text):
         conversions.camera_from_messages("left", changed_info(camera, **changes), transform)
+
+
+def windowed(camera, **changes):
+    """A CameraInfo with a region of interest of 400 x 300 at (100, 60), binned by two."""
+    message = changed_info(camera, binning_x=2, binning_y=2, **changes)
+    message.roi.x_offset, message.roi.y_offset = 100, 60
+    message.roi.width, message.roi.height = 400, 300
+    return message
+
+
+@pytest.mark.parametrize(
+    ("model", "d", "distortion", "fisheye"),
+    [
+        ("plumb_bob", [0.1] * 5 + [0.0] * 9, [0.1] * 5, False),
+        ("rational_polynomial", [0.1] * 8 + [0.0] * 6, [0.1] * 8, False),
+        ("fisheye", [0.1] * 4, [0.1] * 4, True),
+        ("equidistant", [0.1] * 4 + [0.0], [0.1] * 4, True),
+    ],
+)
+def test_messages_follow_the_rules_of_files(camera, model, d, distortion, fisheye):
+    info = changed_info(camera, distortion_model=model, d=d)
+    transform = conversions.camera_transform(camera, "map")
+    found = conversions.camera_from_messages("left", info, transform)
+    assert found.fisheye == fisheye
+    np.testing.assert_array_equal(found.distortion, distortion)
+    thin_prism = changed_info(camera, d=[0.1] * 12)
+    with pytest.raises(InputError, match="thin prism or tilt terms .12 coefficients"):
+        conversions.camera_from_messages("left", thin_prism, transform)
+
+
+def test_binning_and_region_of_interest_of_a_message(camera):
+    transform = conversions.camera_transform(camera, "map")
+    found = conversions.camera_from_messages("left", windowed(camera), transform)
+    assert found.image_size == (200, 150)
+    np.testing.assert_allclose(found.K, [[250, 0, 110], [0, 255, 90], [0, 0, 1]])
+    conversions.check_camera_info(windowed(camera), found)
+    with pytest.raises(InputError, match="says 200x150 pixels, the rig file 640x480"):
+        conversions.check_camera_info(windowed(camera), camera)
+    beyond = windowed(camera, width=450)
+    with pytest.raises(InputError, match="region of interest is 400x300 at .100, 60., expected"):
+        conversions.check_camera_info(beyond, camera)
+
+
+RECTIFY = Rotation.from_euler("xyz", [2.0, -3.0, 1.5], degrees=True).as_matrix()
+RECTIFIED_P = [420.0, 0.0, 330.0, -50.0, 0.0, 420.0, 250.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+
+
+def test_a_rectified_camera_comes_from_r_and_p(camera):
+    info = changed_info(camera, r=RECTIFY.ravel().tolist(), p=RECTIFIED_P)
+    transform = conversions.camera_transform(camera, "map")
+    found = conversions.camera_from_messages("left", info, transform, rectified=True)
+    np.testing.assert_allclose(found.K, [[420, 0, 330], [0, 420, 250], [0, 0, 1]])
+    np.testing.assert_allclose(found.R, RECTIFY @ camera.R, atol=1e-9)
+    np.testing.assert_allclose(found.C, camera.C, atol=1e-9)
+    assert not found.distortion.any()
+    # A point lies where OpenCV rectifies its raw pixel to.
+    points = camera.unproject(np.array([[100.0, 90.0], [500.0, 400.0], [320.0, 240.0]]), 3000.0)
+    raw = camera.project(points)[0][:, None]
+    P = np.reshape(RECTIFIED_P, (3, 4))[:, :3]
+    expected = cv2.undistortPoints(raw, camera.K, camera.distortion, R=RECTIFY, P=P)[:, 0]
+    np.testing.assert_allclose(found.project(points)[0], expected, atol=0.05)
+
+
+def test_a_rig_of_the_rectified_image_is_compared_with_p(camera):
+    info = changed_info(camera, r=RECTIFY.ravel().tolist(), p=RECTIFIED_P)
+    transform = conversions.camera_transform(camera, "map")
+    rectified = conversions.camera_from_messages("left", info, transform, rectified=True)
+    conversions.check_camera_info(info, rectified, rectified=True)
+    conversions.check_camera_info(info, camera)
+    with pytest.raises(InputError, match="fx 500.*of the rectified image: subscribe to image_rect"):
+        conversions.check_camera_info(info, rectified)
+    with pytest.raises(InputError, match=r"fx 420.*\(P\).*raw image: subscribe to image_raw"):
+        conversions.check_camera_info(info, camera, rectified=True)
+    # K and P alike: only the distortion tells.
+    alike = changed_info(camera)
+    with pytest.raises(InputError, match="images are rectified, but the rig file has a lens with"):
+        conversions.check_camera_info(alike, camera, rectified=True)
+    unsaid = changed_info(camera, p=[0.0] * 12)
+    conversions.check_camera_info(unsaid, rectified, rectified=True)
+
+
+@pytest.mark.parametrize(
+    ("topic", "rectified"),
+    [
+        ("/left/image_rect", True),
+        ("/left/image_rect_color", True),
+        ("/left/image_rect/compressed", True),
+        ("/left/image_raw", False),
+        ("/left/image_raw/compressed", False),
+        ("/rectangle/image", False),
+        ("/left/keypoints", False),
+    ],
+)
+def test_names_of_rectified_topics(topic, rectified):
+    assert topics.is_rectified(topic) == rectified
+
+
+@pytest.fixture
+def ros_node():
+    rclpy.init()
+    node = rclpy.create_node("reader")
+    yield node
+    node.destroy_node()
+    rclpy.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("given", "raw", "rect"), [("auto", False, True), (True, True, True), ("false", False, False)]
+)
+def test_the_parameter_rectified(ros_node, given, raw, rect):
+    ros_node.declare_parameter("rectified", given)
+    settings = NodeSettings.read(Parameters(ros_node))
+    assert settings.is_rectified("/left/image_raw") == raw
+    assert settings.is_rectified("/left/image_rect") == rect
+
+
+class Transforms:
+    """What tf2_ros gives: the poses of optical frames."""
+
+    TransformException = KeyError
+
+    def __init__(self, cameras):
+        self._frames = {
+            f"{camera.name}_optical_frame": conversions.camera_transform(camera, "map")
+            for camera in cameras
+        }
+
+    def Buffer(self):
+        return self
+
+    def TransformListener(self, buffer, node):
+        return self
+
+    def lookup_transform(self, world, frame, time):
+        return self._frames[frame]
+
+    def unregister(self):
+        pass
+
+
+def test_a_calibration_from_topics_follows_the_same_rules(camera, ros_node, monkeypatch):
+    right = dataclasses.replace(camera, name="right", C=[3000, 1000, 2500])
+    monkeypatch.setitem(sys.modules, "tf2_ros", Transforms([camera, right]))
+    image_topics = {"left": "/left/image_rect", "right": "/right/image_raw"}
+    calibration = TopicCalibration(ros_node, image_topics, "map")
+    received = {s.topic_name: s.callback for s in ros_node.subscriptions}
+    info = changed_info(camera, r=RECTIFY.ravel().tolist(), p=RECTIFIED_P)
+    received["/left/camera_info"](info)
+    with pytest.raises(InputError, match="/right/camera_info: no CameraInfo has come yet"):
+        calibration.poll()
+    t265 = changed_info(right, width=848, height=800, d=[-0.003, 0.04, -0.037, 0.006, 0.0])
+    received["/right/camera_info"](t265)
+    rig = calibration.poll()
+    first, second = rig.cameras
+    np.testing.assert_allclose(first.K[0, 0], 420.0)
+    np.testing.assert_allclose(first.R, RECTIFY @ camera.R, atol=1e-9)
+    assert second.fisheye and len(rig.notes) == 1 and "camera 'right': plumb_bob" in rig.notes[0]
+    assert calibration.poll() is None
+    t265.distortion_model = "equidistant"
+    t265.binning_x = t265.binning_y = 2
+    rig = calibration.poll()
+    assert rig.cameras[1].image_size == (424, 400) and rig.notes == ()
+    info.p = [0.0] * 12
+    with pytest.raises(InputError, match="/left/camera_info: .*no projection matrix"):
+        calibration.poll()
+    calibration.close()
 
 
 def test_a_transform_without_a_rotation_is_refused(camera):

@@ -210,7 +210,12 @@ def test_a_sampling_grid_changes_nothing(device, behind, lens):
                  count_points_behind=behind)[0]
             for g in (grid, None)
         ]
-        torch.testing.assert_close(*answers, rtol=0, atol=0)
+        if device.type == "cuda":
+            # Threads add to a pixel's gradient in any order, and compilers fuse multiplications and
+            # additions in two kernels differently.
+            assert_same(*answers, tolerance=1e-4)
+        else:
+            torch.testing.assert_close(*answers, rtol=0, atol=0)
 
 
 def test_a_sampling_grid_of_other_boxes_or_heatmaps_is_refused(monkeypatch):

@@ -114,9 +114,6 @@ def _add_estimate(commands: argparse._SubParsersAction) -> None:
     parser.set_defaults(run=estimate)
     _add_rig_options(parser, "--rig")
     _add_strict(parser)
-    parser.add_argument(
-        "--cameras", nargs="+", metavar="NAME", help="only these cameras of the rig, in this order"
-    )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
         "--videos", nargs="+", metavar="VIDEO", help="one video a camera, in the rig's order"
@@ -210,6 +207,9 @@ def _add_rig_options(parser: argparse.ArgumentParser, name: str) -> None:
         name, metavar="RIG", help="rig YAML, or the calibration of another tool", **required
     )
     parser.add_argument(
+        "--cameras", nargs="+", metavar="NAME", help="only these cameras of the rig, in this order"
+    )
+    parser.add_argument(
         "--image-size",
         type=_argument(_image_size),
         metavar="WxH",
@@ -239,11 +239,9 @@ def _load_rig(arguments: argparse.Namespace) -> Rig:
 
     `rig check` prints what looks wrong itself; `rig space` measures.
     """
-    rig = load_rig(arguments.rig, arguments.image_size, arguments.unit)
+    rig = load_rig(arguments.rig, arguments.image_size, arguments.unit, arguments.cameras)
     if arguments.ground is not None:
         rig = rig.with_ground(arguments.ground)
-    if getattr(arguments, "cameras", None):
-        rig = rig.select(arguments.cameras)
     if getattr(arguments, "space", None) is not None:
         rig = rig.with_space(arguments.space)
     if hasattr(arguments, "strict"):

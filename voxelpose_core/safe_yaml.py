@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import yaml
@@ -52,8 +53,21 @@ def load_yaml(text: str, loader: type[PlainLoader] = PlainLoader) -> Any:
         ValueError: in one line, what is wrong and where, for anything that is not plain YAML, is
             nested too deeply or holds more than `MAX_VALUES` values.
     """
+    return _in_one_line(lambda: yaml.load(text, Loader=loader))  # noqa: S506 (a SafeLoader)
+
+
+def load_yaml_documents(text: str, loader: type[PlainLoader] = PlainLoader) -> list[Any]:
+    """The plain values of each document of a YAML stream.
+
+    Raises:
+        ValueError: as of `load_yaml`; the bound is that of all documents together.
+    """
+    return _in_one_line(lambda: list(yaml.load_all(text, Loader=loader)))  # noqa: S506
+
+
+def _in_one_line(load: Callable[[], Any]) -> Any:
     try:
-        return yaml.load(text, Loader=loader)  # noqa: S506 (a SafeLoader)
+        return load()
     except yaml.YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from None
     except RecursionError:

@@ -13,6 +13,7 @@ from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo
 
 from voxelpose_core.errors import InputError
+from voxelpose_core.geometry.calibration_formats import Notes
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.rig import Rig
 from voxelpose_ros import conversions, topics
@@ -92,12 +93,19 @@ class TopicCalibration:
         node: which listens.
         camera_topics: topic of each camera; its CameraInfo lies beside it.
         frame_id: the world frame, z up.
+        is_rectified: whether the images of a topic are rectified.
 
     Raises:
         InputError: when tf2_ros is not installed.
     """
 
-    def __init__(self, node: Node, camera_topics: Mapping[str, str], frame_id: str):
+    def __init__(
+        self,
+        node: Node,
+        camera_topics: Mapping[str, str],
+        frame_id: str,
+        is_rectified: Callable[[str], bool] = topics.is_rectified,
+    ):
         tf2 = tf2_ros("calibration:=topics")
         self._node = node
         self._frame_id = frame_id
@@ -107,6 +115,7 @@ class TopicCalibration:
         self._info_topics = {
             name: topics.camera_info_topic(topic) for name, topic in camera_topics.items()
         }
+        self._rectified = {name: is_rectified(topic) for name, topic in camera_topics.items()}
         self._infos: dict[str, CameraInfo] = {}
         self._rig: Rig | None = None
         self._subscriptions = [
@@ -121,7 +130,13 @@ class TopicCalibration:
         cameras = tuple(self._camera(name) for name in self._info_topics)
         if self._rig is not None and not any(map(_differs, cameras, self._rig.cameras)):
             return None
-        self._rig = Rig(cameras, name="topics", frame=self._frame_id, source="CameraInfo and TF")
+        self._rig = Rig(
+            cameras,
+            name="topics",
+            frame=self._frame_id,
+            source="CameraInfo and TF",
+            notes=self._notes(),
+        )
         return self._rig
 
     def close(self) -> None:
@@ -129,6 +144,15 @@ class TopicCalibration:
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
         self._listener.unregister()
+
+    def _notes(self) -> tuple[str, ...]:
+        """What was assumed of the cameras."""
+        notes = Notes()
+        for name, info in self._infos.items():
+            intrinsics = conversions.intrinsics_from_message(info, self._rectified[name])
+            for assumption in intrinsics.assumptions:
+                notes.add(name, assumption)
+        return notes.lines(self._info_topics)
 
     def _camera(self, name: str) -> Camera:
         topic, info = self._info_topics[name], self._infos.get(name)
@@ -144,7 +168,7 @@ class TopicCalibration:
                 f"'{info.header.frame_id}' ({' '.join(str(error).split())})"
             ) from None
         try:
-            return conversions.camera_from_messages(name, info, transform)
+            return conversions.camera_from_messages(name, info, transform, self._rectified[name])
         except InputError as error:
             raise InputError(f"topic {topic}: {error}") from None
 
@@ -153,6 +177,7 @@ def _differs(first: Camera, second: Camera) -> bool:
     return (
         first.image_size != second.image_size
         or np.abs(first.K - second.K).max() > _INTRINSICS_PX
+        or first.fisheye != second.fisheye
         or not np.array_equal(first.distortion, second.distortion)
         or np.abs(first.R - second.R).max() > _TURNED
         or np.abs(first.C - second.C).max() > _MOVED_MM

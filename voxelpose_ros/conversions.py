@@ -5,6 +5,7 @@ Errors name what is wrong in the message; the caller, who knows it, puts the top
 
 from __future__ import annotations
 
+import dataclasses
 import reprlib
 from collections.abc import Sequence
 
@@ -19,6 +20,13 @@ from std_msgs.msg import Header
 from voxelpose_core.errors import InputError
 from voxelpose_core.estimate import Skeleton
 from voxelpose_core.geometry.camera import Camera
+from voxelpose_core.geometry.camera_info import (
+    CameraInfoFields,
+    Intrinsics,
+    image_geometry,
+    intrinsics_of,
+    lens_of,
+)
 from voxelpose_core.image_headers import declared_size
 from voxelpose_core.skeletons import JointSet, get_joint_set
 from voxelpose_core.sources import is_codec_crop
@@ -60,7 +68,6 @@ _ENCODINGS = {
     "yuv422_yuy2": (1, 2, cv2.COLOR_YUV2BGR_YUYV),
     "yuyv": (1, 2, cv2.COLOR_YUV2BGR_YUYV),
 }
-_LENSES = ("plumb_bob", "rational_polynomial", "equidistant")
 
 
 def to_nanoseconds(stamp: Time) -> int:
@@ -233,64 +240,132 @@ def body_transform(skeleton: Skeleton, joint_set: JointSet, header: Header) -> T
     return transform
 
 
-def camera_from_messages(name: str, info: CameraInfo, transform: TransformStamped) -> Camera:
+def intrinsics_from_message(info: CameraInfo, rectified: bool = False) -> Intrinsics:
+    """The intrinsics of the raw image, or of the rectified one (P and R, no distortion).
+
+    Raises:
+        InputError: when they are missing (K or P all zero) or not usable.
+    """
+    return intrinsics_of(_fields(info), rectified)
+
+
+def _fields(info: CameraInfo) -> CameraInfoFields:
+    roi = info.roi
+    return CameraInfoFields(
+        (info.width, info.height),
+        np.reshape(info.k, (3, 3)),
+        info.distortion_model,
+        np.array(info.d),
+        np.reshape(info.r, (3, 3)),
+        np.reshape(info.p, (3, 4)),
+        (info.binning_x, info.binning_y),
+        (roi.x_offset, roi.y_offset, roi.width, roi.height),
+    )
+
+
+def camera_from_messages(
+    name: str, info: CameraInfo, transform: TransformStamped, rectified: bool = False
+) -> Camera:
     """A camera from its CameraInfo and the pose of its optical frame in the world (TF, metres).
+
+    Args:
+        name: the camera's name.
+        info: its CameraInfo.
+        transform: pose of the optical frame of the raw image.
+        rectified: the images are rectified.
 
     Raises:
         InputError: when the intrinsics are missing (K all zero) or not usable.
     """
-    if not np.any(info.k):
-        raise InputError("CameraInfo has no intrinsics (K is zero), expected a calibrated camera")
-    if info.distortion_model not in _LENSES and np.any(info.d):
-        raise InputError(
-            f"distortion model is '{info.distortion_model}', expected one of {', '.join(_LENSES)}"
-        )
-    fisheye = info.distortion_model == "equidistant"
     position, rotation = transform.transform.translation, transform.transform.rotation
     quaternion = np.array([rotation.x, rotation.y, rotation.z, rotation.w])
     if not abs(np.linalg.norm(quaternion) - 1.0) < 1e-2:
         raise InputError(f"transform of '{name}' has no rotation, expected a unit quaternion")
-    return Camera(
+    return intrinsics_from_message(info, rectified).camera(
         name,
-        (info.width, info.height),
-        np.reshape(info.k, (3, 3)),
-        list(info.d) or np.zeros(4 if fisheye else 5),
         Rotation.from_quat(quaternion).as_matrix().T,
         MM_PER_M * np.array([position.x, position.y, position.z]),
-        fisheye=fisheye,
     )
 
 
-def check_camera_info(message: CameraInfo, camera: Camera) -> None:
+def check_camera_info(message: CameraInfo, camera: Camera, rectified: bool = False) -> None:
     """Compare a CameraInfo with the rig's calibration of that camera.
 
     A message without intrinsics (K all zero, as uncalibrated drivers send it) says nothing of them.
 
+    Args:
+        message: the CameraInfo.
+        camera: the rig's camera.
+        rectified: the images are rectified, so that P is compared, and distortion is to be zero.
+
     Raises:
-        InputError: naming what contradicts: image size, K beyond 2 % of the image's width, or
-            of the same lens model a distortion coefficient beyond 0.05.
+        InputError: naming what contradicts: image size, K (or P) beyond 2 % of the image's width,
+            or of the same lens model a distortion coefficient beyond 0.05.
     """
-    if not _fits((message.width, message.height), camera):
+    fields = _fields(message)
+    has_intrinsics = bool(np.any(fields.P if rectified else fields.K))
+    if not has_intrinsics:
+        # The size is compared all the same.
+        fields = dataclasses.replace(fields, K=np.eye(3), P=np.eye(3, 4))
+    size, K = image_geometry(fields, rectified)
+    if not _fits(size, camera):
         raise InputError(
-            f"CameraInfo says {message.width}x{message.height} pixels, the rig file "
+            f"CameraInfo says {size[0]}x{size[1]} pixels, the rig file "
             f"{camera.image_size[0]}x{camera.image_size[1]} for camera '{camera.name}'"
         )
-    K = np.array(message.k).reshape(3, 3)
-    if not K.any():
+    if not has_intrinsics:
         return
-    if not np.abs(K - camera.K).max() <= 0.02 * camera.image_size[0]:
+    if not _same_matrix(K, camera):
         raise InputError(
             f"CameraInfo says fx {K[0, 0]:.1f}, fy {K[1, 1]:.1f}, cx {K[0, 2]:.1f}, "
-            f"cy {K[1, 2]:.1f}, the rig file {camera.K[0, 0]:.1f}, {camera.K[1, 1]:.1f}, "
-            f"{camera.K[0, 2]:.1f}, {camera.K[1, 2]:.1f} for camera '{camera.name}'"
+            f"cy {K[1, 2]:.1f}{' (P)' * rectified}, the rig file {camera.K[0, 0]:.1f}, "
+            f"{camera.K[1, 1]:.1f}, {camera.K[0, 2]:.1f}, {camera.K[1, 2]:.1f} for camera "
+            f"'{camera.name}'{_other_image(fields, camera, rectified)}"
         )
-    same_model = message.distortion_model == _distortion_model(camera)
-    if same_model and len(message.d) == len(camera.distortion):
-        if not np.abs(np.array(message.d) - camera.distortion).max() <= 0.05:
-            raise InputError(
-                f"CameraInfo says distortion {np.round(message.d, 4).tolist()}, the rig file "
-                f"{np.round(camera.distortion, 4).tolist()} for camera '{camera.name}'"
-            )
+    if rectified:
+        _check_undistorted(camera)
+    else:
+        _check_distortion(fields, camera)
+
+
+def _same_matrix(K: np.ndarray, camera: Camera) -> bool:
+    return bool(np.abs(K - camera.K).max() <= 0.02 * camera.image_size[0])
+
+
+def _other_image(fields: CameraInfoFields, camera: Camera, rectified: bool) -> str:
+    """What to do where the rig file is that of the camera's other image, rectified or raw."""
+    if not np.any(fields.K if rectified else fields.P):
+        return ""
+    _, K = image_geometry(fields, not rectified)
+    if not _same_matrix(K, camera):
+        return ""
+    if rectified:
+        return ", which is that of the raw image: subscribe to image_raw, or set rectified:=false"
+    return ", which is that of the rectified image: subscribe to image_rect, or set rectified:=true"
+
+
+def _check_undistorted(camera: Camera) -> None:
+    if camera.fisheye or np.any(camera.distortion):
+        raise InputError(
+            f"the images are rectified, but the rig file has a lens with distortion for camera "
+            f"'{camera.name}', expected a rig from P: subscribe to image_raw, or set "
+            "rectified:=false"
+        )
+
+
+def _check_distortion(fields: CameraInfoFields, camera: Camera) -> None:
+    try:
+        distortion, fisheye, _ = lens_of(fields)
+    except InputError:
+        # A lens model that this package lacks: there is nothing to compare.
+        return
+    if fisheye != camera.fisheye or len(distortion) != len(camera.distortion):
+        return
+    if not np.abs(distortion - camera.distortion).max() <= 0.05:
+        raise InputError(
+            f"CameraInfo says distortion {np.round(distortion, 4).tolist()}, the rig file "
+            f"{np.round(camera.distortion, 4).tolist()} for camera '{camera.name}'"
+        )
 
 
 def skeletons_to_message(

@@ -166,7 +166,9 @@ class VoxelPoseNode(LifecycleNode):
             raise InputError("parameter 'cameras' is empty, expected the names of the cameras")
         self._topics = self._resolved(settings.camera_topics(settings.cameras))
         frame = settings.frame_id or WORLD_FRAME
-        self._calibration = TopicCalibration(self, self._topics, frame)
+        self._calibration = TopicCalibration(
+            self, self._topics, frame, settings.is_rectified
+        )
         acquired.callback(self._calibration.close)
         return None
 
@@ -310,7 +312,8 @@ class VoxelPoseNode(LifecycleNode):
 
     def _on_camera_info(self, name: str, message: CameraInfo) -> None:
         try:
-            conversions.check_camera_info(message, self._worker.rig.camera(name))
+            rectified = self._settings.is_rectified(self._topics[name])
+            conversions.check_camera_info(message, self._worker.rig.camera(name), rectified)
             self._calibration_faults.pop(name, None)
         except InputError as error:
             topic = topics.camera_info_topic(self._topics[name])

@@ -54,10 +54,11 @@ class Parameters:
         expected = f"one of {', '.join(choices)}" if choices else ""
 
         def convert(value: Any) -> str:
-            # YAML reads a camera named 1 or a device named 0 as a number.
-            if choices and str(value) not in choices:
+            # YAML reads a camera named 1 or a device named 0 as a number, and true as a truth value.
+            said = str(value).lower() if isinstance(value, bool) else str(value)
+            if choices and said not in choices:
                 _refuse(name, value, expected)
-            return str(value)
+            return said
 
         return self._value(name, default, Type.STRING, convert, description, expected, live)
 

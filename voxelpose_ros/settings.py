@@ -16,6 +16,7 @@ from voxelpose_ros.parameters import Parameters
 INPUTS = ("image", "compressed", "keypoints")
 PRECISIONS = ("auto", "float32", "bfloat16")
 CALIBRATIONS = ("rig_file", "topics")
+RECTIFIED = ("auto", "true", "false")
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class NodeSettings:
     autostart: bool
     calibration: str
     rig_file: str
+    rectified: str
     cameras: Sequence[str]
     input: str
     image_topic: str
@@ -84,6 +86,13 @@ class NodeSettings:
             ),
             rig_file=p.text(
                 "rig_file", "", "Calibration of the cameras: the rig YAML or another tool's file."
+            ),
+            rectified=p.text(
+                "rectified",
+                "auto",
+                "Whether the images are rectified, so that P of CameraInfo applies, not K; auto: "
+                "where the last part of the topic's name has 'rect' in it.",
+                RECTIFIED,
             ),
             cameras=p.texts(
                 "cameras",
@@ -174,12 +183,17 @@ class NodeSettings:
         """The rig file's rig, with the chosen cameras only."""
         if not self.rig_file:
             raise InputError("parameter 'rig_file' is empty, expected a calibration file")
-        rig = self.placed(load_rig(self.rig_file))
-        return rig.select(self.cameras) if self.cameras else rig
+        return self.placed(load_rig(self.rig_file, cameras=self.cameras or None))
 
     def placed(self, rig: Rig) -> Rig:
         """The rig with the floor where parameter 'ground' has it."""
         return rig if self.ground is None else rig.with_ground(self.ground)
+
+    def is_rectified(self, topic: str) -> bool:
+        """Whether the images of this topic are rectified."""
+        if self.rectified == "auto":
+            return topics.is_rectified(topic)
+        return self.rectified == "true"
 
     def camera_topics(self, cameras: Sequence[str]) -> dict[str, str]:
         """The topic of each of the cameras.

@@ -62,6 +62,11 @@ def camera_info_topic(image_topic: str) -> str:
     return f"{base.rpartition('/')[0]}/camera_info"
 
 
+def is_rectified(image_topic: str) -> bool:
+    """Whether the name of an image topic says that its images are rectified (image_proc's names)."""
+    return "rect" in image_topic.removesuffix(COMPRESSED_SUFFIX).rpartition("/")[2]
+
+
 def sensor_qos(reliability: str = "best_effort", depth: int = 5) -> QoSProfile:
     """SensorDataQoS (REP-2003), or its reliable sister."""
     return QoSProfile(

@@ -197,7 +197,7 @@ def _poses(joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _load_rig(folder: Path, cameras: Sequence[str]) -> Rig:
     path = folder / f"calibration_{folder.name}.json"
     try:
-        return load_rig(path).select(cameras).with_space(SPACE)
+        return load_rig(path, cameras=cameras).with_space(SPACE)
     except InputError as error:
         line = str(error)
         raise InputError(line if str(path) in line else f"{path}: {line}") from None

@@ -6,6 +6,7 @@ import dataclasses
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,16 @@ import yaml
 from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.calibration_formats import (
     UNITS_MM,
+    Calibration,
+    CameraEntry,
     number,
     numbers,
     parse_image_size,
     read_calibration,
     read_document,
+    refuse_duplicates,
     require,
+    select_entries,
 )
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.coverage import propose_space
@@ -88,9 +93,7 @@ class Rig:
         object.__setattr__(self, "ground", checked_ground(self.ground))
         if len(self.cameras) < 2:
             raise InputError(f"the rig has {len(self.cameras)} camera(s), expected at least 2")
-        for name in self.names:
-            if self.names.count(name) > 1:
-                raise InputError(f"camera '{name}' appears twice, expected unique names")
+        refuse_duplicates(self.names)
 
     def __len__(self) -> int:
         return len(self.cameras)
@@ -127,7 +130,10 @@ class Rig:
 
 
 def load_rig(
-    path: str | Path, image_size: tuple[int, int] | None = None, unit: str | None = None
+    path: str | Path,
+    image_size: tuple[int, int] | None = None,
+    unit: str | None = None,
+    cameras: Sequence[str] | None = None,
 ) -> Rig:
     """Read a rig from our YAML or from another tool's calibration; the content tells which.
 
@@ -137,6 +143,8 @@ def load_rig(
         image_size: (width, height) of every camera, pixels, where the file does not say it.
         unit: mm, cm or m: the unit of another tool's file, where it is not what the tool writes or
             what the distance of the cameras tells.
+        cameras: names of the cameras to read, in this order; faults of the others do not matter.
+            None: all that the file has a calibration of; `Rig.notes` names those that are left out.
 
     Raises:
         InputError: one line that names the file, the camera and the key.
@@ -145,18 +153,18 @@ def load_rig(
     document = read_document(path)
     try:
         if _is_rig(document):
-            rig = _rig_from(document, path.stem, unit)
+            rig = _rig_from(document, path.stem, unit, cameras)
         else:
-            taken = read_calibration(document, image_size, unit)
-            name = path.resolve().name.split(".")[0]
+            taken = read_calibration(document, image_size, unit, cameras)
+            _require_two(taken)
             rig = Rig(
                 tuple(taken.cameras),
                 None,
-                name,
+                path.resolve().name.split(".")[0],
                 taken.frame,
-                source=taken.tool or "",
-                notes=tuple(taken.notes),
-                unit=taken.unit or "mm",
+                source=taken.tool,
+                notes=taken.notes,
+                unit=taken.unit,
                 axes=taken.axes,
             )
         _require_image_size(rig, image_size)
@@ -216,7 +224,17 @@ def _is_rig(document: Any) -> bool:
     )
 
 
-def _rig_from(document: dict[str, Any], name: str, given_unit: str | None) -> Rig:
+def _require_two(taken: Calibration) -> None:
+    if len(taken.cameras) < 2 and taken.notes:
+        raise InputError(
+            f"has {len(taken.cameras)} camera(s) to use, expected at least 2 "
+            f"({'; '.join(taken.notes[:3])})"
+        )
+
+
+def _rig_from(
+    document: dict[str, Any], name: str, given_unit: str | None, names: Sequence[str] | None
+) -> Rig:
     if document.get("format", _FORMAT) != _FORMAT:
         raise InputError(f"format is '{document['format']}', expected '{_FORMAT}'")
     _refuse_unknown(document, _RIG_KEYS, "the rig")
@@ -229,7 +247,7 @@ def _rig_from(document: dict[str, Any], name: str, given_unit: str | None) -> Ri
     entries = require(document, "cameras", "the rig")
     if not isinstance(entries, list):
         raise InputError("cameras: expected a list of cameras")
-    cameras = tuple(_camera_from(entry, i, scale) for i, entry in enumerate(entries))
+    cameras = _read_cameras(entries, scale, names)
     space = None
     if document.get("space") is not None:
         space = _space_from(document["space"], scale)
@@ -244,8 +262,17 @@ def _rig_from(document: dict[str, Any], name: str, given_unit: str | None) -> Ri
     )
 
 
-def _camera_from(entry: Any, index: int, scale: float) -> Camera:
-    name = str(require(entry, "name", f"camera {index}"))
+def _read_cameras(
+    entries: Sequence[Any], scale: float, names: Sequence[str] | None
+) -> tuple[Camera, ...]:
+    found = []
+    for index, entry in enumerate(entries):
+        name = str(require(entry, "name", f"camera {index}"))
+        found.append(CameraEntry(name, partial(_camera_from, name, entry, scale)))
+    return tuple(entry.read() for entry in select_entries(found, names))
+
+
+def _camera_from(name: str, entry: Any, scale: float) -> Camera:
     where = f"camera '{name}'"
     _refuse_unknown(entry, _CAMERA_KEYS, where)
     lens = entry.get("lens", "pinhole")

@@ -1,13 +1,14 @@
 """Calibrations of other tools: one small reader each, every one into millimetres.
 
 A reader is a module with `DESCRIPTION`, `matches` and `read`, which take the parsed file; the
-content finds the reader, never the name of the file. To add a tool, write its module and add it to
-`_READERS`.
+content finds the reader, never the name of the file. It lists the cameras and reads each by itself.
+To add a tool, write its module and add it to `_READERS`.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.calibration_formats import (
     anipose,
     kalibr,
+    mc_calib,
     multical,
     opencv,
     panoptic,
@@ -27,11 +29,17 @@ from voxelpose_core.geometry.calibration_formats.documents import read_document
 from voxelpose_core.geometry.calibration_formats.panoptic import PANOPTIC_TO_Z_UP
 from voxelpose_core.geometry.calibration_formats.values import (
     Calibration,
+    CameraEntry,
+    FileContents,
     ImageSize,
+    Notes,
+    cameras_in_words,
     number,
     numbers,
     parse_image_size,
+    refuse_duplicates,
     require,
+    select_entries,
 )
 from voxelpose_core.geometry.camera import Camera
 
@@ -39,24 +47,33 @@ __all__ = [
     "PANOPTIC_TO_Z_UP",
     "UNITS_MM",
     "Calibration",
+    "CameraEntry",
+    "Notes",
     "number",
     "numbers",
     "parse_image_size",
     "read_calibration",
     "read_document",
+    "refuse_duplicates",
     "require",
+    "select_entries",
 ]
 
 UNITS_MM = {"mm": 1.0, "cm": 10.0, "m": 1000.0}
 
-_READERS = (qualisys, panoptic, kalibr, multical, anipose, opencv, ros, voxelpose_json)
+_READERS = (qualisys, panoptic, kalibr, mc_calib, multical, anipose, opencv, ros, voxelpose_json)
 
-# No rig that watches people is 60 m wide or 60 mm small.
+# No rig that watches people is 60 m wide or 60 mm small; few are 15 m wide or 300 mm small, and
+# then the unit may as well be centimetres.
 _METRES_BELOW = 60.0
+_UNLIKELY = (15.0, 300.0)
 
 
 def read_calibration(
-    document: Any, image_size: ImageSize | None = None, unit: str | None = None
+    document: Any,
+    image_size: ImageSize | None = None,
+    unit: str | None = None,
+    cameras: Sequence[str] | None = None,
 ) -> Calibration:
     """The cameras of a parsed file of another tool.
 
@@ -65,40 +82,75 @@ def read_calibration(
         image_size: (width, height) of every camera, used where the format does not say it.
         unit: mm, cm or m, where the file's is not the one that its tool writes. Where a format
             leaves the unit open, it is metres or millimetres by the distance of the cameras.
+        cameras: names of the cameras to read, in this order; faults of others do not matter. None:
+            all that the file has values of.
 
     Returns:
-        the cameras in mm, in the order of the file; `unit` is that of the file, `tool` says in
-        words what was taken.
+        the cameras in mm; `unit` is that of the file, `tool` says in words what was taken.
 
     Raises:
         InputError: naming camera and key, when the format is unknown or a value is wrong.
     """
     for reader in _READERS:
         if reader.matches(document):
-            taken = reader.read(document, image_size)
-            return _in_millimetres(taken, unit, taken.tool or reader.DESCRIPTION)
+            contents = reader.read(document, image_size)
+            return _take(contents, contents.tool or reader.DESCRIPTION, unit, cameras)
     known = "; ".join(reader.DESCRIPTION for reader in _READERS)
     raise InputError(f"is no known calibration, expected one of: rig YAML; {known}")
 
 
-def _in_millimetres(taken: Calibration, unit: str | None, tool: str) -> Calibration:
+def _take(
+    contents: FileContents, tool: str, unit: str | None, names: Sequence[str] | None
+) -> Calibration:
+    refuse_duplicates([entry.name for entry in contents.entries])
+    chosen = select_entries(contents.entries, names)
+    cameras = [entry.read() for entry in chosen]
+    notes = [*contents.remarks, *contents.notes.lines([entry.name for entry in chosen])]
+    if names is None:
+        notes += _left_out(contents.entries)
     how = f"in {unit}, as given"
     if unit is None:
-        unit, how = taken.unit, f"in {taken.unit}"
+        unit, how = contents.unit, f"in {contents.unit}"
     if unit is None:
-        unit = _unit_by_distance(taken.cameras)
+        spread = _spread([*cameras, *_readable(contents.entries, chosen)])
+        unit = "m" if spread < _METRES_BELOW else "mm"
         how = f"in {unit} by the distance of its cameras"
-    lenses = sorted({camera.lens for camera in taken.cameras})
-    cameras = [_scaled(camera, UNITS_MM[unit]) for camera in taken.cameras]
-    what = "; ".join([f"{tool} {how}", *lenses])
-    return dataclasses.replace(taken, cameras=cameras, unit=unit, tool=what)
+        if _UNLIKELY[0] < spread < _UNLIKELY[1]:
+            notes.append(
+                f"the file does not say its unit; the cameras are up to {spread:.3g} apart, which "
+                f"is read as {unit}: give --unit mm, cm or m if that is wrong"
+            )
+    what = "; ".join([f"{tool} {how}", *sorted({camera.lens for camera in cameras})])
+    scaled = [dataclasses.replace(camera, C=camera.C * UNITS_MM[unit]) for camera in cameras]
+    return Calibration(scaled, unit, contents.frame, what, tuple(notes), contents.axes)
 
 
-def _unit_by_distance(cameras: list[Camera]) -> str:
+def _left_out(entries: Sequence[CameraEntry]) -> list[str]:
+    """One line per reason, for all cameras that are left out for it."""
+    by_reason: dict[str, list[str]] = {}
+    for entry in entries:
+        if entry.left_out is not None:
+            by_reason.setdefault(entry.left_out, []).append(entry.name)
+    return [
+        f"{cameras_in_words(names)} left out: {reason}"
+        for reason, names in by_reason.items()
+    ]
+
+
+def _readable(entries: Sequence[CameraEntry], known: Sequence[CameraEntry]) -> list[Camera]:
+    """The other cameras of the file, without those that cannot be read."""
+    cameras, names = [], {entry.name for entry in known}
+    for entry in entries:
+        if entry.name in names:
+            continue
+        try:
+            cameras.append(entry.read())
+        except InputError:
+            pass
+    return cameras
+
+
+def _spread(cameras: Sequence[Camera]) -> float:
+    """The largest distance between two cameras."""
     centers = np.array([camera.C for camera in cameras]).reshape(-1, 3)
-    spread = max((np.linalg.norm(centers - center, axis=1).max() for center in centers), default=0)
-    return "m" if spread < _METRES_BELOW else "mm"
-
-
-def _scaled(camera: Camera, factor: float) -> Camera:
-    return dataclasses.replace(camera, C=camera.C * factor)
+    return max((np.linalg.norm(centers - center, axis=1).max() for center in centers), default=0.0)

@@ -2,18 +2,23 @@
 
 A table a camera: name, size, matrix, distortions, rotation (vector; caliscope: or matrix) and
 translation of x = R X + t, and fisheye. caliscope keeps its tables in [cameras] and writes metres,
-as Pose2Sim does; aniposelib and FreeMoCap use the unit of the calibration board.
+as Pose2Sim does; aniposelib and FreeMoCap use the unit of the calibration board. Every tool writes
+`fisheye` where a lens is one.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from voxelpose_core.geometry.calibration_formats.values import (
-    Calibration,
+    CameraEntry,
+    FileContents,
     ImageSize,
+    Notes,
     center_of,
     coefficients,
+    flag,
     numbers,
     parse_image_size,
     require,
@@ -30,22 +35,25 @@ def matches(document: Any) -> bool:
     return bool(_entries(document))
 
 
-def read(document: dict[str, Any], image_size: ImageSize | None) -> Calibration:
-    cameras, notes = [], []
-    for key, entry in _entries(document).items():
-        # Without a value, caliscope writes a word, or nothing.
-        posed = all(isinstance(entry.get(k), list) for k in ("rotation", "translation"))
-        if posed and entry.get("ignore") is not True:
-            cameras.append(_camera(_name(key, entry), entry))
-        else:
-            why = "is to be ignored" if posed else "has no pose"
-            notes.append(f"camera '{_name(key, entry)}' {why}: left out")
+def read(document: dict[str, Any], image_size: ImageSize | None) -> FileContents:
+    notes = Notes()
+    entries = [_entry(_name(key, table), table, notes) for key, table in _entries(document).items()]
     unit, tool = None, "TOML of aniposelib or Pose2Sim"
     if "cameras" in document:
         unit, tool = "m", "caliscope TOML"
     elif "charuco_square_size" in (document.get("metadata") or {}):
         tool = "FreeMoCap TOML"
-    return Calibration(cameras, unit, tool=tool, notes=tuple(notes))
+    return FileContents(entries, unit, tool=tool, notes=notes)
+
+
+def _entry(name: str, entry: dict[str, Any], notes: Notes) -> CameraEntry:
+    left_out = None
+    # Without a value, caliscope writes a word, or nothing.
+    if not all(isinstance(entry.get(key), list) for key in ("rotation", "translation")):
+        left_out = "no pose"
+    elif entry.get("ignore") is True:
+        left_out = "the file says ignore"
+    return CameraEntry(name, partial(_camera, name, entry, notes), left_out)
 
 
 def _entries(document: Any) -> dict[str, dict[str, Any]]:
@@ -64,16 +72,23 @@ def _name(key: str, entry: dict[str, Any]) -> str:
     return str(entry.get("name", key))
 
 
-def _camera(name: str, entry: dict[str, Any]) -> Camera:
+def _camera(name: str, entry: dict[str, Any], notes: Notes) -> Camera:
     where = f"camera '{name}'"
-    fisheye = entry.get("fisheye") is True
-    R = rotation(entry["rotation"], f"{where}: rotation")
-    t = numbers(entry["translation"], (3,), f"{where}: translation")
+    fisheye = flag(entry.get("fisheye", False), f"{where}: fisheye")
+    R = rotation(require(entry, "rotation", where), f"{where}: rotation")
+    t = numbers(require(entry, "translation", where), (3,), f"{where}: translation")
+    distortion = coefficients(entry["distortions"], fisheye, f"{where}: distortions")
+    if "fisheye" not in entry and len(distortion) == 4 and distortion.any():
+        notes.add(
+            name,
+            "four distortion coefficients and no key 'fisheye', read as k1, k2, p1, p2 of a "
+            "pinhole lens: add fisheye = true if it is a fisheye",
+        )
     return Camera(
         name,
         parse_image_size(require(entry, "size", where), f"{where}: size"),
         numbers(require(entry, "matrix", where), (3, 3), f"{where}: matrix"),
-        coefficients(require(entry, "distortions", where), fisheye, f"{where}: distortions"),
+        distortion,
         R,
         center_of(R, t),
         fisheye=fisheye,

@@ -6,12 +6,15 @@ import importlib
 import json
 import re
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import yaml
+
 from voxelpose_core.errors import InputError
-from voxelpose_core.safe_yaml import PlainLoader, load_yaml
+from voxelpose_core.safe_yaml import PlainLoader, load_yaml_documents
 
 # The largest real file known (Panoptic, 520 cameras) has 0.3 MB.
 _MAX_BYTES = 4 * 2**20
@@ -29,7 +32,7 @@ def read_document(path: str | Path) -> Any:
 
     Returns:
         an XML root element, or the object of a JSON, YAML or TOML file; of a folder the objects of
-        its files by name, without the ending.
+        its files by name, without the ending, or an `UnreadableFile`.
 
     Raises:
         InputError: missing, unreadable, larger than 4 MiB, or in none of these languages.
@@ -43,7 +46,21 @@ def read_document(path: str | Path) -> Any:
             f"{path}: is a folder with {len(files)} YAML files, expected 1 to {_MAX_FILES}, "
             "or a calibration file"
         )
-    return {file.stem: _read_file(file) for file in files}
+    return {file.stem: _read_file_of_folder(file) for file in files}
+
+
+@dataclass(frozen=True)
+class UnreadableFile:
+    """A file of a folder that cannot be read, which matters only where it is needed."""
+
+    error: InputError
+
+
+def _read_file_of_folder(path: Path) -> Any:
+    try:
+        return _read_file(path)
+    except InputError as error:
+        return UnreadableFile(error)
 
 
 def _read_file(path: Path) -> Any:
@@ -68,7 +85,15 @@ def _parse(text: str) -> Any:
     if start in ("{", "["):
         return json.loads(text, object_pairs_hook=_object_without_duplicates)
     # OpenCV's header is not what YAML asks for.
-    return load_yaml(_OPENCV_HEADER.sub("", text), _Loader)
+    return _only_document(load_yaml_documents(_OPENCV_HEADER.sub("", text), _Loader))
+
+
+def _only_document(documents: list[Any]) -> Any:
+    """The one that is not empty; of several messages, as `ros2 topic echo` prints them, the first."""
+    present = [document for document in documents if document is not None]
+    if len(present) > 1 and not all(isinstance(d, dict) and "header" in d for d in present):
+        raise InputError(f"has {len(present)} YAML documents, expected one")
+    return present[0] if present else None
 
 
 def _parse_toml(text: str) -> dict[str, Any]:
@@ -81,8 +106,22 @@ def _parse_toml(text: str) -> dict[str, Any]:
 
 
 class _Loader(PlainLoader):
-    """YAML of plain values, and OpenCV's matrices as their keys and values."""
+    """YAML of plain values, and OpenCV's matrices as their keys and values.
 
+    Names of cameras may look like numbers: 01 and 00_01 stay what is written, where YAML 1.1 has
+    octal numbers and separators.
+    """
+
+
+def _whole_number(loader: _Loader, node: yaml.ScalarNode) -> int | str:
+    text = loader.construct_scalar(node)
+    digits = text.lstrip("+-")
+    if "_" in text or (len(digits) > 1 and digits[0] == "0" and digits.isdecimal()):
+        return text
+    return loader.construct_yaml_int(node)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _whole_number)
 
 for _tag in ("opencv-matrix", "opencv-nd-matrix"):
     _Loader.add_constructor(

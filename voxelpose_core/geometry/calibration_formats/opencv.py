@@ -1,20 +1,23 @@
 """OpenCV FileStorage YAML, as EasyMocap and OpenCV's own multi-camera calibration write it.
 
-EasyMocap: names, and K_NAME, dist_NAME, Rot_NAME (or the rotation vector R_NAME), T_NAME of
-x = R X + T in metres; in one file, or in a folder as intri.yml and extri.yml.
+EasyMocap: names, and K_NAME, dist_NAME (or D_NAME), Rot_NAME (or the rotation vector R_NAME), T_NAME
+of x = R X + T in metres; in one file, or in a folder as intri.yml and extri.yml. Its lenses are
+pinholes (its tools undistort with cv2.undistort), also with four coefficients.
 OpenCV's multiview_calibration.py: Ks, distortions, Rs, Ts, models (1: fisheye), image_sizes and
 cam_ids, all cameras in one matrix each; the world is camera 0, the unit is the board's.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.calibration_formats.values import (
-    Calibration,
+    CameraEntry,
+    FileContents,
     ImageSize,
     center_of,
     coefficients,
@@ -39,17 +42,23 @@ def matches(document: Any) -> bool:
     return {"intri", "extri"} <= set(document) or _is_easymocap(document) or _is_multiview(document)
 
 
-def read(document: dict[str, Any], image_size: ImageSize | None) -> Calibration:
+def read(document: dict[str, Any], image_size: ImageSize | None) -> FileContents:
     if _is_multiview(document):
-        cameras = _multiview_cameras(document, image_size)
-        return Calibration(cameras, None, tool="OpenCV multi-camera calibration YAML")
+        entries = _multiview_entries(document, image_size)
+        return FileContents(entries, None, tool="OpenCV multi-camera calibration YAML")
     if "intri" in document:
         document = {**table(document["intri"], "intri"), **table(document["extri"], "extri")}
     names = require(document, "names", "the file")
     if not isinstance(names, list):
         raise InputError("names: expected a list of cameras")
-    cameras = [_easymocap_camera(str(name), document, image_size) for name in names]
-    return Calibration(cameras, "m", tool="EasyMocap YAML")
+    entries = [_easymocap_entry(str(name), document, image_size) for name in names]
+    return FileContents(entries, "m", tool="EasyMocap YAML")
+
+
+def _easymocap_entry(name: str, document: dict[str, Any], given: ImageSize | None) -> CameraEntry:
+    posed = {f"R_{name}", f"Rot_{name}"} & set(document) and f"T_{name}" in document
+    read_camera = partial(_easymocap_camera, name, document, given)
+    return CameraEntry(name, read_camera, None if posed else "no rotation R or translation T")
 
 
 def _is_easymocap(document: dict[str, Any]) -> bool:
@@ -69,6 +78,9 @@ def _easymocap_camera(name: str, document: dict[str, Any], given: ImageSize | No
     def value(key: str) -> Any:
         return require(document, f"{key}_{name}", where)
 
+    distortion = f"dist_{name}"
+    if distortion not in document and f"D_{name}" in document:
+        distortion = f"D_{name}"
     turn = f"Rot_{name}" if f"Rot_{name}" in document else f"R_{name}"
     turned = matrix(require(document, turn, where), (-1,), f"{where}: {turn}")
     R = rotation(turned, f"{where}: {turn}")
@@ -80,15 +92,19 @@ def _easymocap_camera(name: str, document: dict[str, Any], given: ImageSize | No
         name,
         image_size_or(size, name),
         matrix(value("K"), (3, 3), f"{where}: K"),
-        coefficients(value("dist"), False, f"{where}: dist"),
+        coefficients(require(document, distortion, where), False, f"{where}: {distortion}"),
         R,
         center_of(R, matrix(value("T"), (3,), f"{where}: T")),
     )
 
 
-def _multiview_cameras(document: dict[str, Any], given: ImageSize | None) -> list[Camera]:
+def _multiview_entries(
+    document: dict[str, Any], given: ImageSize | None
+) -> list[CameraEntry]:
     Ks = matrix(document["Ks"], (-1, 3, 3), "Ks")
     count = len(Ks)
+    if count == 0:
+        raise InputError("Ks is empty, expected a matrix of each camera")
     Rs = matrix(document["Rs"], (-1,), "Rs")
     if len(Rs) not in (3 * count, 9 * count):
         raise InputError(f"Rs has {len(Rs)} numbers, expected rotations of {count} cameras")
@@ -103,22 +119,32 @@ def _multiview_cameras(document: dict[str, Any], given: ImageSize | None) -> lis
     sizes: Any = [given] * count
     if "image_sizes" in document:
         sizes = matrix(document["image_sizes"], (count, 2), "image_sizes")
-    cameras = []
-    for index, name in enumerate(names):
-        where = f"camera '{name}'"
-        R = rotation(Rs.reshape(count, -1)[index], f"{where}: Rs")
-        cameras.append(
-            Camera(
-                name,
-                parse_image_size(image_size_or(sizes[index], name), f"{where}: image_sizes"),
-                Ks[index],
-                coefficients(distortions[index], bool(fisheye[index]), f"{where}: distortions"),
-                R,
-                center_of(R, Ts[index]),
-                fisheye=bool(fisheye[index]),
-            )
-        )
-    return cameras
+    poses = zip(Rs.reshape(count, -1), Ts, strict=True)
+    lenses = zip(Ks, distortions, map(bool, fisheye), strict=True)
+    return [
+        CameraEntry(name, partial(_multiview_camera, name, image_size, lens, pose))
+        for name, image_size, lens, pose in zip(names, sizes, lenses, poses, strict=True)
+    ]
+
+
+def _multiview_camera(
+    name: str,
+    image_size: Any,
+    lens: tuple[np.ndarray, np.ndarray, bool],
+    pose: tuple[np.ndarray, np.ndarray],
+) -> Camera:
+    where = f"camera '{name}'"
+    K, distortion, fisheye = lens
+    R = rotation(pose[0], f"{where}: Rs")
+    return Camera(
+        name,
+        parse_image_size(image_size_or(image_size, name), f"{where}: image_sizes"),
+        K,
+        coefficients(distortion, fisheye, f"{where}: distortions"),
+        R,
+        center_of(R, pose[1]),
+        fisheye=fisheye,
+    )
 
 
 def _split(values: np.ndarray, fisheye: np.ndarray) -> list[np.ndarray]:

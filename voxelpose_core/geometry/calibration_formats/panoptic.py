@@ -6,18 +6,21 @@ are taken; where a file names no type, all cameras.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.calibration_formats.values import (
-    Calibration,
+    CameraEntry,
+    FileContents,
     ImageSize,
     image_size_or,
     numbers,
     parse_image_size,
     require,
+    table,
 )
 from voxelpose_core.geometry.camera import Camera
 
@@ -41,17 +44,17 @@ def matches(document: Any) -> bool:
     )
 
 
-def read(document: Any, image_size: ImageSize | None) -> Calibration:
-    entries = _entries(document)
-    for index, entry in enumerate(entries):
-        require(entry, "K", f"camera {index}")
+def read(document: Any, image_size: ImageSize | None) -> FileContents:
+    entries = [table(entry, f"camera {index}") for index, entry in enumerate(_entries(document))]
     high_definition = [e for e in entries if e.get("type") == "hd"]
-    cameras = [_camera(entry, image_size) for entry in high_definition or entries]
-    return Calibration(cameras, "cm", axes=PANOPTIC_TO_Z_UP.T)
+    cameras = []
+    for entry in high_definition or entries:
+        name = str(entry.get("name") or _name(entry))
+        cameras.append(CameraEntry(name, partial(_camera, name, entry, image_size)))
+    return FileContents(cameras, "cm", axes=PANOPTIC_TO_Z_UP.T)
 
 
-def _camera(entry: dict[str, Any], image_size: ImageSize | None) -> Camera:
-    name = str(entry.get("name") or _name(entry))
+def _camera(name: str, entry: dict[str, Any], image_size: ImageSize | None) -> Camera:
     where = f"camera '{name}'"
     if "resolution" in entry:
         image_size = parse_image_size(entry["resolution"], f"{where}: resolution")

@@ -2,17 +2,27 @@
 
 The rotation is camera to world by columns with the camera's y up and z backward, which is why
 OpenCV's rotation is diag(1, -1, -1) times the matrix as its rows are written.
+
+Marker cameras stand in the same file. Video cameras are those that Pose2Sim takes, by their model
+("Miqus Video", "none"), and those with a video_resolution.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 
 from voxelpose_core.errors import InputError
-from voxelpose_core.geometry.calibration_formats.values import Calibration, ImageSize, number
+from voxelpose_core.geometry.calibration_formats.values import (
+    CameraEntry,
+    FileContents,
+    ImageSize,
+    number,
+    short,
+)
 from voxelpose_core.geometry.camera import Camera
 
 DESCRIPTION = "Qualisys .qca.txt (z up)"
@@ -22,13 +32,34 @@ def matches(document: Any) -> bool:
     return isinstance(document, ElementTree.Element) and document.tag == "calibration"
 
 
-def read(root: ElementTree.Element, image_size: ImageSize | None) -> Calibration:
-    entries = root.findall("./cameras/camera")
-    return Calibration([_camera(entry, i) for i, entry in enumerate(entries)], "mm")
+def read(root: ElementTree.Element, image_size: ImageSize | None) -> FileContents:
+    elements = root.findall("./cameras/camera")
+    any_video = any(_is_video(element) for element in elements)
+    entries = []
+    for index, element in enumerate(elements):
+        name = element.get("serial") or f"camera{index}"
+        left_out = _left_out(element, any_video)
+        entries.append(CameraEntry(name, partial(_camera, name, element), left_out))
+    return FileContents(entries, "mm")
 
 
-def _camera(entry: ElementTree.Element, index: int) -> Camera:
-    name = entry.get("serial") or f"camera{index}"
+def _is_video(element: ElementTree.Element) -> bool:
+    model = (element.get("model") or "none").lower()
+    return "video" in model or model == "none" or bool(element.get("video_resolution"))
+
+
+def _left_out(element: ElementTree.Element, any_video: bool) -> str | None:
+    lens = element.find("intrinsic")
+    if element.get("calibrated") == "false" or (
+        lens is not None and not (lens.get("focalLengthU") or "x").strip("0.")
+    ):
+        return "not calibrated, no lens values"
+    if any_video and not _is_video(element):
+        return f"a marker camera ({short(element.get('model', ''))}) beside video cameras"
+    return None
+
+
+def _camera(name: str, entry: ElementTree.Element) -> Camera:
     where = f"camera '{name}'"
 
     def value(tag: str, attribute: str) -> float:

@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from voxelpose_core.geometry.calibration_formats.values import (
-    Calibration,
+    CameraEntry,
+    FileContents,
     ImageSize,
     image_size_or,
     intrinsic_matrix,
@@ -32,9 +34,12 @@ def matches(document: Any) -> bool:
     )
 
 
-def read(document: dict[str, Any], image_size: ImageSize | None) -> Calibration:
-    cameras = [_camera(name, entry, image_size) for name, entry in document.items()]
-    return Calibration(cameras, "mm")
+def read(document: dict[str, Any], image_size: ImageSize | None) -> FileContents:
+    entries = [
+        CameraEntry(str(name), partial(_camera, str(name), entry, image_size))
+        for name, entry in document.items()
+    ]
+    return FileContents(entries, "mm")
 
 
 def _camera(name: str, entry: dict[str, Any], image_size: ImageSize | None) -> Camera:
