@@ -258,6 +258,7 @@ def _load_rig(arguments: argparse.Namespace) -> Rig:
 def estimate(arguments: argparse.Namespace) -> int:
     """`voxelpose estimate`."""
     # torch takes seconds to import; the rig commands and --help do without it.
+    from voxelpose_core.floor_watch import FloorWatch
     from voxelpose_core.results import Moment, RunReport, write_skeletons
     from voxelpose_core.tracking import Tracker
 
@@ -268,11 +269,13 @@ def estimate(arguments: argparse.Namespace) -> int:
     source = _open_source(arguments, rig)
     estimator = _make_estimator(arguments, rig)
     tracker, report, moments = Tracker(), RunReport(rig), []
+    floor = FloorWatch(rig, estimator.joint_set)
     with _Pictures(arguments, estimator, source) as pictures:
         for frame, stamp, images, keypoints in tqdm(
             source, unit="frame", disable=not sys.stderr.isatty()
         ):
             answer = _estimate_one(estimator, frame, images, keypoints)
+            floor.add(answer)
             answer.skeletons = tracker.update(answer.skeletons, stamp)
             moments.append(Moment(frame, stamp, answer.skeletons))
             report.add(answer)
@@ -283,6 +286,8 @@ def estimate(arguments: argparse.Namespace) -> int:
     print(f"weights       {estimator.weights_path.name} on {estimator.device}")
     print("\n".join(report.lines()))
     print(f"written       {', '.join(outputs)}")
+    if finding := floor.finding():
+        _warn(finding)
     return 0
 
 
