@@ -405,10 +405,10 @@ def test_ros_folder_gives_the_frame(tmp_path):
 def test_cameras_without_a_pose_are_left_out_and_named(tmp_path, capsys):
     path = write_caliscope(sources(PINHOLE), tmp_path)
     rig = load_rig(path)
-    assert len(rig) == 3 and rig.notes == ("camera '7' left out: no pose",)
+    assert len(rig) == 3 and rig.notes == ("camera '7' left out: no lens values",)
     assert rig.select(["0", "1"]).notes == rig.notes
     assert cli.main(["rig", "convert", str(path), str(tmp_path / "rig.yaml")]) == 0
-    assert capsys.readouterr().err == "warning: camera '7' left out: no pose\n"
+    assert capsys.readouterr().err == "warning: camera '7' left out: no lens values\n"
     assert load_rig(tmp_path / "rig.yaml").notes == ()
 
 

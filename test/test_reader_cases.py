@@ -257,6 +257,46 @@ def test_an_unposed_camera_is_left_out_unless_it_is_asked_for(tmp_path, capsys):
     assert capsys.readouterr().err == f"warning: {rig.notes[0]}\n"
 
 
+def test_a_camera_that_the_tool_did_not_calibrate_is_named(tmp_path):
+    """caliscope leaves keys without a value away."""
+    path = write_caliscope(sources(PINHOLE), tmp_path)
+    path.write_text(path.read_text() + f"\n[cameras.9]\ncam_id = 9\nsize = {list(SIZE)}\n")
+    assert load_rig(path).notes == ("cameras '7', '9' left out: no lens values",)
+    refused(path, "'9': key 'rotation' is missing", cameras=["0", "9"])
+
+
+def test_cameras_that_one_of_easymocaps_files_lacks(tmp_path):
+    cameras = sources(PINHOLE)
+    intri, _ = easymocap_values(cameras)
+    _, extri = easymocap_values(cameras[:2])
+    storage(tmp_path / "intri.yml", intri)
+    storage(tmp_path / "extri.yml", extri | {"names": ["cam0", "cam1", "extra"]})
+    rig = load_rig(tmp_path, SIZE)
+    assert rig.names == ("cam0", "cam1")
+    assert rig.notes == (
+        "camera 'cam2' left out: no rotation R or translation T",
+        "camera 'extra' left out: no K",
+    )
+
+
+def test_our_own_file_takes_longer_models_that_end_in_zeros(tmp_path):
+    save_rig(load_rig(write_caliscope(sources(PINHOLE), tmp_path)), tmp_path / "rig.yaml")
+    edit_yaml(tmp_path / "rig.yaml", lambda d: d["cameras"][1]["distortion"].extend([0.0] * 9))
+    assert len(load_rig(tmp_path / "rig.yaml").cameras[1].distortion) == 5
+    edit_yaml(tmp_path / "rig.yaml", lambda d: d["cameras"][1]["distortion"].__setitem__(9, 0.1))
+    refused(tmp_path / "rig.yaml", "camera '1': distortion has thin prism or tilt terms")
+
+
+def test_the_command_line_reads_only_the_cameras_that_it_names(tmp_path, capsys):
+    path = write_kalibr(sources(PINHOLE4), tmp_path)
+    edit_yaml(path, lambda d: d["cam1"].update(camera_model="omni"))
+    out = str(tmp_path / "rig.yaml")
+    assert cli.main(["rig", "convert", str(path), out]) == 2
+    assert "'cam1': camera_model is 'omni'" in capsys.readouterr().err
+    assert cli.main(["rig", "convert", str(path), out, "--cameras", "cam2", "cam0"]) == 0
+    assert load_rig(out).names == ("cam2", "cam0")
+
+
 QUALISYS = """\
 <calibration calibrated="true" type="regular"><cameras>{cameras}</cameras></calibration>
 """
@@ -415,6 +455,31 @@ def test_the_name_of_the_file_comes_before_the_camera_name(tmp_path):
         path.rename(folder / f"{camera.name}.yaml")
     for camera, source in zip(load_rig(folder).cameras, cameras, strict=True):
         assert_sees_like(camera, source)
+
+
+# --- Files that are made to do harm -------------------------------------------------------------------
+
+
+def multical_chain(count):
+    cameras = {f"c{i}": {"K": 1, "dist": []} for i in range(count)}
+    return {"cameras": cameras, "camera_poses": {f"c{i}_to_c{i + 1}": {} for i in range(count)}}
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        multical_chain(5000),
+        {"cameras": {"a": {"K": 1, "dist": []}}, "camera_poses": {"_to_" * 100_000: {}}},
+        {"cameras": {"a\nb": {"K": 1, "dist": []}}, "camera_poses": {}},
+        {"cam0": {"camera_model": "pinhole"}, "cam" + "9" * 5000: 3},
+        {"camera_0": {"camera_pose_matrix": 1, "distortion_type": [1]}, "camera_1": 3},
+        [{"panel": 0, "node": 0, "name": "n" * 100_000, "K": 1}],
+        {"cameras": [{"name": "a\nb", "C": 1}], "format": "voxelpose_rig/1"},
+        {"a": {"camera_matrix": 1, "roi": []}, "extrinsics": {"cameras": {"a": {}, "b\nc": 1}}},
+    ],
+)
+def test_harmful_files_end_with_one_line(tmp_path, document):
+    refused(write_json(tmp_path, document), "camera")
 
 
 # --- The shared cases -------------------------------------------------------------------------------

@@ -18,12 +18,13 @@ from voxelpose_core.geometry.calibration_formats import (
     UNITS_MM,
     Calibration,
     CameraEntry,
+    check_names,
+    coefficients,
     number,
     numbers,
     parse_image_size,
     read_calibration,
     read_document,
-    refuse_duplicates,
     require,
     select_entries,
 )
@@ -93,7 +94,7 @@ class Rig:
         object.__setattr__(self, "ground", checked_ground(self.ground))
         if len(self.cameras) < 2:
             raise InputError(f"the rig has {len(self.cameras)} camera(s), expected at least 2")
-        refuse_duplicates(self.names)
+        check_names(self.names)
 
     def __len__(self) -> int:
         return len(self.cameras)
@@ -269,6 +270,7 @@ def _read_cameras(
     for index, entry in enumerate(entries):
         name = str(require(entry, "name", f"camera {index}"))
         found.append(CameraEntry(name, partial(_camera_from, name, entry, scale)))
+    check_names([entry.name for entry in found])
     return tuple(entry.read() for entry in select_entries(found, names))
 
 
@@ -282,7 +284,7 @@ def _camera_from(name: str, entry: Any, scale: float) -> Camera:
         name,
         parse_image_size(require(entry, "image_size", where), f"{where}: image_size"),
         numbers(require(entry, "K", where), (3, 3), f"{where}: K"),
-        require(entry, "distortion", where),
+        coefficients(require(entry, "distortion", where), lens == "fisheye", f"{where}: distortion"),
         numbers(require(entry, "R", where), (3, 3), f"{where}: R"),
         numbers(require(entry, "C", where), (3,), f"{where}: C") * scale,
         fisheye=lens == "fisheye",

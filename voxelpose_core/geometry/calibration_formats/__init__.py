@@ -34,10 +34,11 @@ from voxelpose_core.geometry.calibration_formats.values import (
     ImageSize,
     Notes,
     cameras_in_words,
+    check_names,
+    coefficients,
     number,
     numbers,
     parse_image_size,
-    refuse_duplicates,
     require,
     select_entries,
 )
@@ -49,12 +50,13 @@ __all__ = [
     "Calibration",
     "CameraEntry",
     "Notes",
+    "check_names",
+    "coefficients",
     "number",
     "numbers",
     "parse_image_size",
     "read_calibration",
     "read_document",
-    "refuse_duplicates",
     "require",
     "select_entries",
 ]
@@ -102,7 +104,7 @@ def read_calibration(
 def _take(
     contents: FileContents, tool: str, unit: str | None, names: Sequence[str] | None
 ) -> Calibration:
-    refuse_duplicates([entry.name for entry in contents.entries])
+    check_names([entry.name for entry in contents.entries])
     chosen = select_entries(contents.entries, names)
     cameras = [entry.read() for entry in chosen]
     notes = [*contents.remarks, *contents.notes.lines([entry.name for entry in chosen])]

@@ -32,7 +32,7 @@ _KEYS = {"matrix", "distortions", "size"}
 
 
 def matches(document: Any) -> bool:
-    return bool(_entries(document))
+    return any(set(entry) >= _KEYS for entry in _entries(document).values())
 
 
 def read(document: dict[str, Any], image_size: ImageSize | None) -> FileContents:
@@ -47,9 +47,14 @@ def read(document: dict[str, Any], image_size: ImageSize | None) -> FileContents
 
 
 def _entry(name: str, entry: dict[str, Any], notes: Notes) -> CameraEntry:
+    def has(*keys: str) -> bool:
+        # Without a value, caliscope writes a word, or nothing.
+        return all(isinstance(entry.get(key), list) for key in keys)
+
     left_out = None
-    # Without a value, caliscope writes a word, or nothing.
-    if not all(isinstance(entry.get(key), list) for key in ("rotation", "translation")):
+    if not has("matrix", "distortions"):
+        left_out = "no lens values"
+    elif not has("rotation", "translation"):
         left_out = "no pose"
     elif entry.get("ignore") is True:
         left_out = "the file says ignore"
@@ -64,7 +69,7 @@ def _entries(document: Any) -> dict[str, dict[str, Any]]:
     return {
         str(key): entry
         for key, entry in document.items()
-        if isinstance(entry, dict) and _KEYS <= set(entry)
+        if isinstance(entry, dict) and not {"size", "matrix"}.isdisjoint(entry)
     }
 
 
@@ -77,7 +82,9 @@ def _camera(name: str, entry: dict[str, Any], notes: Notes) -> Camera:
     fisheye = flag(entry.get("fisheye", False), f"{where}: fisheye")
     R = rotation(require(entry, "rotation", where), f"{where}: rotation")
     t = numbers(require(entry, "translation", where), (3,), f"{where}: translation")
-    distortion = coefficients(entry["distortions"], fisheye, f"{where}: distortions")
+    distortion = coefficients(
+        require(entry, "distortions", where), fisheye, f"{where}: distortions"
+    )
     if "fisheye" not in entry and len(distortion) == 4 and distortion.any():
         notes.add(
             name,

@@ -28,7 +28,7 @@ from voxelpose_core.geometry.camera import Camera
 
 DESCRIPTION = "Kalibr camchain"
 
-_NAME = re.compile(r"cam(\d+)")
+_NAME = re.compile(r"cam(\d{1,9})")
 _DISTORTION_MODELS = {"radtan": False, "equidistant": True, "none": False}
 
 

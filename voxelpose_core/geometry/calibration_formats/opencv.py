@@ -46,19 +46,30 @@ def read(document: dict[str, Any], image_size: ImageSize | None) -> FileContents
     if _is_multiview(document):
         entries = _multiview_entries(document, image_size)
         return FileContents(entries, None, tool="OpenCV multi-camera calibration YAML")
+    files = [document]
     if "intri" in document:
-        document = {**table(document["intri"], "intri"), **table(document["extri"], "extri")}
-    names = require(document, "names", "the file")
-    if not isinstance(names, list):
-        raise InputError("names: expected a list of cameras")
-    entries = [_easymocap_entry(str(name), document, image_size) for name in names]
+        files = [table(document[name], name) for name in ("intri", "extri")]
+    # Either file may have cameras that the other lacks.
+    names = list(dict.fromkeys(name for file in files for name in _easymocap_names(file)))
+    values = {key: value for file in files for key, value in file.items()}
+    entries = [_easymocap_entry(name, values, image_size) for name in names]
     return FileContents(entries, "m", tool="EasyMocap YAML")
 
 
+def _easymocap_names(document: dict[str, Any]) -> list[str]:
+    names = require(document, "names", "the file")
+    if not isinstance(names, list):
+        raise InputError("names: expected a list of cameras")
+    return [str(name) for name in names]
+
+
 def _easymocap_entry(name: str, document: dict[str, Any], given: ImageSize | None) -> CameraEntry:
-    posed = {f"R_{name}", f"Rot_{name}"} & set(document) and f"T_{name}" in document
-    read_camera = partial(_easymocap_camera, name, document, given)
-    return CameraEntry(name, read_camera, None if posed else "no rotation R or translation T")
+    left_out = None
+    if f"K_{name}" not in document:
+        left_out = "no K"
+    elif f"T_{name}" not in document or {f"R_{name}", f"Rot_{name}"}.isdisjoint(document):
+        left_out = "no rotation R or translation T"
+    return CameraEntry(name, partial(_easymocap_camera, name, document, given), left_out)
 
 
 def _is_easymocap(document: dict[str, Any]) -> bool:

@@ -57,7 +57,12 @@ def read(document: dict[str, Any], image_size: ImageSize | None) -> FileContents
             "is the camera_info of one camera, expected the folder of all cameras with their "
             "poses in extrinsics.yaml"
         )
-    extrinsics = table(require(document, "extrinsics", "the folder"), "extrinsics.yaml")
+    if "extrinsics" not in document:
+        raise InputError(
+            "is no known calibration, or a folder of camera_info that lacks extrinsics.yaml, the "
+            "poses of the cameras' optical frames"
+        )
+    extrinsics = table(document["extrinsics"], "extrinsics.yaml")
     poses = table(require(extrinsics, "cameras", "extrinsics.yaml"), "extrinsics.yaml: cameras")
     rectified = flag(extrinsics.get("rectified", False), "extrinsics.yaml: rectified")
     infos, unused = _by_name(document, poses)

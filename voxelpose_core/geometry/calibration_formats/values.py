@@ -19,6 +19,7 @@ ImageSize = tuple[int, int]
 
 # Of a list of names in one line.
 _MOST_NAMES = 8
+_LONGEST_NAME = 100
 
 
 @dataclass(frozen=True)
@@ -124,12 +125,17 @@ def select_entries(
     return [by_name[name] for name in names]
 
 
-def refuse_duplicates(names: Sequence[str]) -> None:
-    """InputError that names the first name that comes twice."""
+def check_names(names: Sequence[str]) -> None:
+    """InputError that names the first name that comes twice, or does not fit into a message."""
     seen: set[str] = set()
     for name in names:
+        if len(name) > _LONGEST_NAME or not name.isprintable():
+            raise InputError(
+                f"camera {short(repr(name))}: expected a name of at most {_LONGEST_NAME} printable "
+                "characters"
+            )
         if name in seen:
-            raise InputError(f"camera '{short(name)}' appears twice, expected unique names")
+            raise InputError(f"camera '{name}' appears twice, expected unique names")
         seen.add(name)
 
 
@@ -155,9 +161,8 @@ def numbers(value: Any, shape: tuple[int, ...], what: str) -> np.ndarray:
     try:
         return np.array(value, dtype=np.float64).reshape(shape)
     except (TypeError, ValueError):
-        raise InputError(
-            f"{what} is {short(repr(value))}, expected {'x'.join(map(str, shape))} numbers"
-        ) from None
+        count = "" if -1 in shape else "x".join(map(str, shape)) + " "
+        raise InputError(f"{what} is {short(repr(value))}, expected {count}numbers") from None
 
 
 def parse_image_size(value: Any, what: str) -> ImageSize:
