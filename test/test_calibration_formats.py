@@ -412,6 +412,20 @@ def test_cameras_without_a_pose_are_left_out_and_named(tmp_path, capsys):
     assert load_rig(tmp_path / "rig.yaml").notes == ()
 
 
+@pytest.mark.parametrize("count, turns", [(0, None), (1, 1), (2, 2), (3, 3), (-1, 3), (4, None)])
+def test_rotation_count_of_caliscope_says_how_images_are_turned(tmp_path, count, turns):
+    path = write_caliscope(sources(PINHOLE), tmp_path)
+    path.write_text(path.read_text().replace("rotation_count = 0", f"rotation_count = {count}", 1))
+    assert [camera.quarter_turns for camera in load_rig(path).cameras] == [turns, None, None]
+
+
+def test_a_rotation_count_that_is_no_quarter_turn_is_refused(tmp_path):
+    path = write_caliscope(sources(PINHOLE), tmp_path)
+    path.write_text(path.read_text().replace("rotation_count = 0", "rotation_count = 0.5", 1))
+    with pytest.raises(InputError, match="camera '0': rotation_count is 0.5, expected whole quarter"):
+        load_rig(path)
+
+
 def test_unit_that_the_user_gives_wins(tmp_path):
     cameras = sources(PINHOLE)
     path = tmp_path / "calibration.json"

@@ -1,5 +1,6 @@
 """Real recordings, shipped weights, no retraining. Skipped where the recordings are missing."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -7,6 +8,8 @@ import pytest
 
 from voxelpose_core.datasets.pose2sim import LIMB_JOINTS, open_recording, read_reference
 from voxelpose_core.estimator import PoseEstimator
+from voxelpose_core.geometry.image_turns import turn_image
+from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.results import ReprojectionError
 from voxelpose_core.skeletons import COCO17
 
@@ -43,3 +46,37 @@ def test_one_person_is_where_the_reference_says(shared_dir):
             ]
         )
     assert np.mean(distances) < 80
+
+
+def turned_clockwise(camera, quarter_turns):
+    """The camera whose images are this one's turned clockwise."""
+    for _ in range(quarter_turns):
+        (fx, skew, cx), (_, fy, cy), _ = camera.K
+        assert skew == 0
+        k1, k2, p1, p2, k3 = camera.distortion
+        width, height = camera.image_size
+        camera = dataclasses.replace(
+            camera,
+            image_size=(height, width),
+            K=[[fy, 0, height - 1 - cy], [0, fx, cx], [0, 0, 1]],
+            distortion=[k1, k2, p2, -p1, k3],
+            R=np.array([[0, -1, 0], [1, 0, 0], [0, 0, 1]]) @ camera.R,
+        )
+    return camera
+
+
+def test_cameras_on_their_side_give_the_upright_answer(shared_dir):
+    rig, frames = open_recording(shared_dir / "data/pose2sim/MultiPerson")
+    turns = (0, 1, 2, 3)
+    cameras = (turned_clockwise(c, n) for c, n in zip(rig.cameras, turns, strict=True))
+    upright = PoseEstimator(rig, device="cpu")
+    turned = PoseEstimator(Rig(tuple(cameras)), device="cpu", space=upright.space)
+    assert turned.quarter_turns == (0, 3, 2, 1)
+    for _, images in itertools.islice(frames(40), 2):
+        expected = upright.estimate_images(images).skeletons
+        given = [turn_image(image, n) for image, n in zip(images, turns, strict=True)]
+        found = turned.estimate_images(given).skeletons
+        assert len(found) == len(expected) == 2
+        for skeleton, other in zip(expected, found, strict=True):
+            gaps = np.linalg.norm(skeleton.joints - other.joints, axis=1)
+            assert gaps.max() < 5.0, gaps

@@ -237,6 +237,21 @@ def test_qualisys(rig, tmp_path, caplog):
         assert_same_projection(before, after)
 
 
+def test_the_view_rotation_of_qualisys_counts_where_the_pose_has_no_upright(rig, tmp_path):
+    down = dataclasses.replace(rig.cameras[0], R=np.diag([1.0, -1.0, -1.0]))
+    rig = dataclasses.replace(rig, cameras=(down, *rig.cameras[1:]))
+    path = tmp_path / "hall.qca.txt"
+    text = qualisys_xml(rig)
+    assert "<camera " in text and "viewrotation" not in text
+    path.write_text(text.replace("<camera ", '<camera viewrotation="270" '))
+    assert [camera.quarter_turns for camera in load_rig(path).cameras] == [3, None, None, None]
+    path.write_text(text.replace("<camera ", '<camera viewrotation="0" '))
+    assert [camera.quarter_turns for camera in load_rig(path).cameras] == [None] * 4
+    path.write_text(text.replace("<camera ", '<camera viewrotation="45" '))
+    with pytest.raises(InputError, match="'cam0': viewrotation is 45, expected 0, 90, 180 or 270"):
+        load_rig(path)
+
+
 def test_image_size_of_the_file_must_be_the_one_given(rig, tmp_path):
     path = tmp_path / "hall.qca.txt"
     path.write_text(qualisys_xml(rig))

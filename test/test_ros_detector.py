@@ -81,3 +81,46 @@ def test_a_bad_start_says_why_in_one_line(parameters, message, capfd, monkeypatc
     assert detector_node.main(["detector", "--ros-args", *parameters]) == 2
     (line,) = [x for x in capfd.readouterr().err.splitlines() if x.startswith("error: ")]
     assert message in line
+
+
+def test_images_are_turned_upright_and_joints_back(ros, tmp_path):
+    """The detector of this test knows no up, so that only the way there and back is seen here."""
+    rig = room_rig(tmp_path / "room.yaml", cameras=2)
+    cameras = Cameras(ros, rig, Image, "/{camera}/image_raw", node_name="/detector")
+    answers = {name: f"/{name}/keypoints" for name in rig.names}
+    for topic in answers.values():
+        ros.listen(Keypoints2DArray, topic)
+    script = Path(__file__).with_name("coloured_dots_node.py")
+    arguments = python_command(
+        "",
+        cameras="[camera0, camera1]",
+        detector="coloured_dots",
+        reliability="reliable",
+        quarter_turns="[1, 2]",
+    )[3:]
+    process = ros.start([sys.executable, str(script), "detector_node", *arguments])
+    publishers = list(cameras.publishers.values())
+    ros.wait_for_node(process, answers["camera0"])
+    ros.spin_until(lambda: all(p.get_subscription_count() for p in publishers), "subscriptions")
+    ros.spin_for(0.5)
+    cameras.publish(cameras.image)
+    ros.spin_until(lambda: all(ros.heard[topic] for topic in answers.values()), "keypoints")
+    for camera in rig.cameras:
+        (message,) = ros.heard[answers[camera.name]]
+        assert (message.image_width, message.image_height) == camera.image_size
+        (person,) = conversions.keypoints_from_message(message, camera, COCO17)
+        pixels, _ = camera.project(cameras.joints)
+        seen = person[:, 2] > 0
+        assert seen.sum() > 12
+        np.testing.assert_allclose(person[seen, :2], pixels[seen], atol=2.0)
+    assert ros.stop(process) == 0, process.output()
+
+
+@pytest.mark.parametrize("turns", ["[1, 2, 3]", "[0.5]"])
+def test_quarter_turns_that_do_not_fit_the_cameras_are_refused(ros, turns):
+    process = ros.start(
+        python_command("voxelpose_ros.detector_node", cameras="[left, right]", quarter_turns=turns)
+    )
+    assert process.wait(60) == 2
+    assert "parameter 'quarter_turns' is" in process.output()
+    assert "one for all cameras or 2" in process.output()

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
-from voxelpose_core.detectors import Detector, load_detector
+from voxelpose_core.detectors import Detector, detect_upright, load_detector
 from voxelpose_core.devices import select_device, select_dtype
 from voxelpose_core.errors import InputError
 from voxelpose_core.estimate import Estimate, Skeleton
@@ -25,6 +25,7 @@ from voxelpose_core.explanation import (
     unexplained_people,
     usable_joints,
 )
+from voxelpose_core.geometry.image_turns import turn_image, turned_size, upright_turns
 from voxelpose_core.geometry.rig import Rig, Space, propose_space
 from voxelpose_core.heatmaps import render_keypoints
 from voxelpose_core.images import normalize, warp_on_device, warp_to_network
@@ -167,9 +168,10 @@ class PoseEstimator:
         self.rig = rig
         self.space = space or self._own_space() or rig.space or propose_space(rig)
         self.grid = self.model.proposal_grid(self.space.center, self.space.size)
+        self.quarter_turns = upright_turns(rig.cameras)
         self.network_size, self.heatmap_size = self._input_sizes()
         self.views = Views.from_cameras(
-            rig.cameras, self.network_size, self.heatmap_size, self.device
+            rig.cameras, self.network_size, self.heatmap_size, self.device, self.quarter_turns
         )
         self.sampling = self.model.proposal_sampling(self.views, self.grid, self.heatmap_size)
 
@@ -187,6 +189,7 @@ class PoseEstimator:
             "precision": str(self.model.volume_dtype).removeprefix("torch."),
             "detector": "backbone" if self._has_backbone else type(self.detector).__name__,
             "cameras": len(self.rig.cameras),
+            "quarter_turns": list(self.quarter_turns),
             "space_center_mm": [round(float(v), 1) for v in self.space.center],
             "space_size_mm": [round(float(v), 1) for v in self.space.size],
             "proposal_voxels": list(self.grid.voxels),
@@ -213,7 +216,9 @@ class PoseEstimator:
             raise InputError("images given to an estimator without a detector, expected keypoints")
         clock = _Clock()
         present = [index for index, image in enumerate(images) if image is not None]
-        detected = self.detector.detect([images[index] for index in present]) if present else []
+        given = [images[index] for index in present]
+        turns = [self.quarter_turns[index] for index in present]
+        detected = detect_upright(self.detector, given, turns) if present else []
         keypoints: list[np.ndarray | None] = [None] * len(images)
         for index, people in zip(present, detected, strict=True):
             keypoints[index] = people
@@ -274,7 +279,11 @@ class PoseEstimator:
         network = self.model.config.network
         if self.model.config.multi_person.voxel_pitch is None:
             return network.image_size, network.heatmap_size
-        aspect = float(np.median([c.image_size[0] / c.image_size[1] for c in self.rig.cameras]))
+        sizes = [
+            turned_size(camera.image_size, turns)
+            for camera, turns in zip(self.rig.cameras, self.quarter_turns, strict=True)
+        ]
+        aspect = float(np.median([width / height for width, height in sizes]))
         width = 8 * max(1, round((_HEATMAP_AREA * aspect) ** 0.5 / 8))
         height = 8 * max(1, round((_HEATMAP_AREA / aspect) ** 0.5 / 8))
         return (width * _HEATMAP_STRIDE, height * _HEATMAP_STRIDE), (width, height)
@@ -388,12 +397,13 @@ class PoseEstimator:
         return Estimate(skeletons, nothing, self._names(present), clock.laps, below)
 
     def _network_input(self, images: Sequence[np.ndarray | None]) -> torch.Tensor:
-        """(V, 3, H, W) normalized; zeros for an absent view."""
+        """(V, 3, H, W) normalized and upright; zeros for an absent view."""
         width, height = self.network_size
         batch = torch.zeros(len(images), 3, height, width, device=self.device)
         for index, image in enumerate(images):
             if image is None:
                 continue
+            image = turn_image(image, self.quarter_turns[index])
             if self.device.type == "cpu":
                 warped = torch.from_numpy(warp_to_network(image, self.network_size))
             else:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from voxelpose_core.geometry.camera import Camera
-from voxelpose_core.geometry.image_turns import turn_points
+from voxelpose_core.geometry.image_turns import turn_points, turns_in_words
 from voxelpose_core.geometry.rig import Rig
 
 # Frame sets that follow each other at once show the same poses again.
@@ -27,8 +27,10 @@ _MAX_IMAGES = 240
 _MAX_PEOPLE = 6
 _MIN_SCORE = 0.2
 _MIN_JOINTS = 4
-# A single frame set can agree with a wrong arrangement by chance.
+# With less evidence a right rig can agree better with a wrong arrangement by chance: pairs of views of a
+# frame set, of those that the arrangement changes, with people to compare.
 _MIN_FRAME_SETS = 3
+_MIN_COMPARISONS = 8
 # Epipolar distances below this share of the person's size are detector noise.
 _NOISE_SHARE = 0.005
 # Share that stands for rays which meet behind one of the cameras.
@@ -80,8 +82,8 @@ class Contradiction:
             parts.append(f"the views look permuted ({moves})")
         for view, turns in enumerate(self.turns):
             if turns:
-                angle = {1: "90 degrees counter-clockwise", 2: "180 degrees", 3: "90 degrees clockwise"}
-                parts.append(f"images of camera '{self.names[view]}' look turned by {angle[turns]}")
+                how = turns_in_words(-turns)
+                parts.append(f"images of camera '{self.names[view]}' look turned {how}")
         return (
             f"{' and '.join(parts)}: 2D detections of different views disagree by "
             f"{self.given_px:.0f} px as given, by {self.fitting_px:.0f} px if that is undone"
@@ -160,7 +162,7 @@ def _find_contradiction(rig: Rig, frame_sets: Sequence[list[np.ndarray]]) -> Con
     given = tuple((camera, 0) for camera in range(len(rig)))
     best = _best_arrangement(evidence, given)
     changed = [view for view, place in enumerate(best) if place != given[view]]
-    if not changed:
+    if not changed or evidence.comparisons(best, changed) < _MIN_COMPARISONS:
         return None
     ratio = np.exp(evidence.cost(best, changed) - evidence.cost(given, changed))
     if ratio >= _ALARM_RATIO:
@@ -209,13 +211,22 @@ class _Evidence:
         """Mean distance in px over the pairs of views with one of `views`."""
         return self._mean(arrangement, views, 1)
 
+    def comparisons(self, arrangement: _Arrangement, views: Sequence[int]) -> int:
+        """Pairs of views, with one of `views`, that have people to compare, over all frame sets."""
+        return sum(pair[2] for pair in self._pairs_with(arrangement, views))
+
     def _mean(self, arrangement: _Arrangement, views: Sequence[int] | None, which: int) -> float:
         total, weight = 0.0, 0
+        for pair in self._pairs_with(arrangement, views):
+            total, weight = total + pair[which] * pair[2], weight + pair[2]
+        return total / weight if weight else 0.0
+
+    def _pairs_with(
+        self, arrangement: _Arrangement, views: Sequence[int] | None
+    ) -> Iterator[tuple[float, float, int]]:
         for a, b in itertools.combinations(range(len(arrangement)), 2):
             if views is None or a in views or b in views:
-                pair = self._pair(a, b, arrangement[a], arrangement[b])
-                total, weight = total + pair[which] * pair[2], weight + pair[2]
-        return total / weight if weight else 0.0
+                yield self._pair(a, b, arrangement[a], arrangement[b])
 
     def _pair(self, a: int, b: int, place_a: tuple[int, int], place_b: tuple[int, int]) -> tuple:
         key = a, b, place_a, place_b

@@ -15,7 +15,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
 
-from voxelpose_core.detectors import load_detector
+from voxelpose_core.detectors import detect_upright, load_detector
 from voxelpose_core.errors import InputError
 from voxelpose_ros import conversions, process, topics
 from voxelpose_ros.msg import Keypoints2DArray
@@ -56,6 +56,7 @@ class DetectorNode(Node):
         self._topics = {
             name: topics.expand(image_topic, name) + suffix for name in self._cameras
         }
+        self._quarter_turns = dict(zip(self._cameras, _turns(p, len(self._cameras)), strict=True))
         self._detector = load_detector(detector, threads)
         self._publishers_of = {
             name: self.create_publisher(
@@ -127,7 +128,7 @@ class DetectorNode(Node):
     def _detect(self, camera: str, message: Image | CompressedImage) -> None:
         start = time.perf_counter()
         image = conversions.to_bgr(message)
-        (people,) = self._detector.detect([image])
+        (people,) = detect_upright(self._detector, [image], [self._quarter_turns[camera]])
         self._publishers_of[camera].publish(
             conversions.keypoints_message(
                 people, camera, image.shape[1::-1], self._detector.joint_set, message.header
@@ -160,6 +161,24 @@ class DetectorNode(Node):
                 )
             )
         self._diagnostics.publish(message)
+
+
+def _turns(p: Parameters, cameras: int) -> list[int]:
+    """Per camera the quarter turns of the parameter `quarter_turns`."""
+    given = p.numbers(
+        "quarter_turns",
+        "Clockwise quarter turns (0 to 3) that make the images upright, for all cameras or one per "
+        "camera; the keypoints are those of the images as they come.",
+        0,
+        3,
+    )
+    if len(given) not in (0, 1, cameras) or any(turns % 1 for turns in given):
+        raise InputError(
+            f"parameter 'quarter_turns' is {given}, expected whole numbers from 0 to 3, one for all "
+            f"cameras or {cameras}"
+        )
+    turns = [int(value) for value in given] or [0]
+    return turns if len(turns) == cameras else turns * cameras
 
 
 def main(args: Sequence[str] | None = None) -> int:

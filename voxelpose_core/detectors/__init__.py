@@ -7,6 +7,7 @@ from typing import Callable, Protocol, Sequence, runtime_checkable
 import numpy as np
 
 from voxelpose_core.errors import InputError
+from voxelpose_core.geometry.image_turns import turn_image, turn_points, turned_size
 from voxelpose_core.skeletons import JointSet
 
 
@@ -31,6 +32,34 @@ class Detector(Protocol):
             pixel) and score in [0, 1], best person first. P is 0 where nobody is seen.
         """
         ...
+
+
+def detect_upright(
+    detector: Detector, images: Sequence[np.ndarray], quarter_turns: Sequence[int]
+) -> list[np.ndarray]:
+    """The people in images that show them lying or upside down.
+
+    Args:
+        detector: finds upright people.
+        images: BGR uint8 (H, W, 3).
+        quarter_turns: of each image, clockwise, that make it upright.
+
+    Returns:
+        as `Detector.detect`, in pixels of the images as they were given.
+    """
+    upright = [turn_image(i, turns) for i, turns in zip(images, quarter_turns, strict=True)]
+    found = detector.detect(upright)
+    return [
+        _turned_back(people, image.shape[1::-1], turns)
+        for people, image, turns in zip(found, images, quarter_turns, strict=True)
+    ]
+
+
+def _turned_back(people: np.ndarray, size: tuple[int, int], turns: int) -> np.ndarray:
+    if turns % 4 == 0:
+        return people
+    pixels = turn_points(people[..., :2], turned_size(size, turns), -turns)
+    return np.concatenate([pixels, people[..., 2:]], axis=-1)
 
 
 def _movenet(threads: int) -> Detector:

@@ -40,6 +40,8 @@ class Camera:
         R: (3, 3) rotation from world to camera.
         C: (3,) camera centre in the world, mm.
         fisheye: the lens model is the equidistant fisheye's.
+        quarter_turns: clockwise quarter turns (0 to 3) that make the camera's images upright; None:
+            follows from R, see `image_turns.upright_turns`.
 
     Raises:
         InputError: naming the camera and the value, when a value is not finite, an image size or
@@ -54,8 +56,12 @@ class Camera:
     R: np.ndarray
     C: np.ndarray
     fisheye: bool = False
+    quarter_turns: int | None = None
 
     def __post_init__(self):
+        turns = self.quarter_turns
+        if turns is not None and (type(turns) is not int or not 0 <= turns <= 3):
+            raise InputError(f"camera '{self.name}': quarter_turns is {turns!r}, expected 0, 1, 2 or 3")
         for field, shape in (("K", (3, 3)), ("R", (3, 3)), ("C", (3,))):
             object.__setattr__(self, field, self._array(field, shape))
         object.__setattr__(self, "distortion", self._coefficients())

@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 _FORMAT = "voxelpose_rig/1"
 _RIG_KEYS = {"format", "name", "frame", "unit", "cameras", "space", "ground"}
-_CAMERA_KEYS = {"name", "image_size", "K", "lens", "distortion", "R", "C"}
+_CAMERA_KEYS = {"name", "image_size", "K", "lens", "distortion", "R", "C", "quarter_turns"}
 _LENSES = ("pinhole", "fisheye")
 # World frames of maps lie far from the ground; no floor lies farther.
 _MAX_GROUND_MM = 1e6
@@ -54,6 +54,7 @@ _HEADER = """\
 #               k1, k2, k3, k4 of a fisheye
 #   R           rotation from world to camera, row by row
 #   C           camera centre in the world
+#   quarter_turns  clockwise quarter turns that make the images upright; where it is not given, as R says
 #   space       the box in which people are looked for: its centre, its edge lengths
 #   ground      height of the floor on which people stand; 0 where it is not given
 """
@@ -203,7 +204,7 @@ def save_rig(rig: Rig, path: str | Path) -> None:
 
 
 def _camera_entry(camera: Camera) -> dict[str, Any]:
-    return {
+    entry = {
         "name": camera.name,
         "image_size": list(camera.image_size),
         "K": camera.K.tolist(),
@@ -212,6 +213,9 @@ def _camera_entry(camera: Camera) -> dict[str, Any]:
         "R": camera.R.tolist(),
         "C": camera.C.tolist(),
     }
+    if camera.quarter_turns is not None:
+        entry["quarter_turns"] = camera.quarter_turns
+    return entry
 
 
 def _is_rig(document: Any) -> bool:
@@ -288,6 +292,7 @@ def _camera_from(name: str, entry: Any, scale: float) -> Camera:
         numbers(require(entry, "R", where), (3, 3), f"{where}: R"),
         numbers(require(entry, "C", where), (3,), f"{where}: C") * scale,
         fisheye=lens == "fisheye",
+        quarter_turns=entry.get("quarter_turns"),
     )
 
 

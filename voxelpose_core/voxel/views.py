@@ -12,6 +12,7 @@ import torch
 
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.image_transform import image_to_network
+from voxelpose_core.geometry.image_turns import turn_affine, turned_size
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Views:
         network_size: tuple[int, int],
         heatmap_size: tuple[int, int],
         device: torch.device | str = "cpu",
+        quarter_turns: Sequence[int] | None = None,
     ) -> "Views":
         """Views of one scene (B = 1).
 
@@ -57,7 +59,9 @@ class Views:
             network_size: (width, height) of the network's input, pixels.
             heatmap_size: (width, height) of the heatmaps, pixels.
             device: where the tensors go.
+            quarter_turns: per camera, clockwise: the heatmaps are of images turned so.
         """
+        turns = quarter_turns or (0,) * len(cameras)
 
         def stack(values):
             array = np.stack([np.asarray(value) for value in values])
@@ -72,7 +76,8 @@ class Views:
             image_size=stack(c.image_size for c in cameras),
             valid_radius=stack(c.valid_radius for c in cameras),
             to_heatmap=stack(
-                heatmap_affine(c.image_size, network_size, heatmap_size) for c in cameras
+                heatmap_affine(c.image_size, network_size, heatmap_size, turn)
+                for c, turn in zip(cameras, turns, strict=True)
             ),
             present=torch.ones(1, len(cameras), device=device),
         )
@@ -112,11 +117,21 @@ class Views:
 
 
 def heatmap_affine(
-    image_size: tuple[int, int], network_size: tuple[int, int], heatmap_size: tuple[int, int]
+    image_size: tuple[int, int],
+    network_size: tuple[int, int],
+    heatmap_size: tuple[int, int],
+    quarter_turns: int = 0,
 ) -> np.ndarray:
-    """(2, 3) affine from image pixels to heatmap pixels, through the network's input."""
+    """(2, 3) affine from image pixels to heatmap pixels, through the network's input.
+
+    Args:
+        image_size, network_size, heatmap_size: (width, height), pixels.
+        quarter_turns: clockwise, by which images are turned for the network.
+    """
     scale = np.asarray(heatmap_size) / np.asarray(network_size)
-    return scale[:, None] * image_to_network(image_size, network_size)
+    to_network = image_to_network(turned_size(image_size, quarter_turns), network_size)
+    turn = turn_affine(image_size, quarter_turns)
+    return scale[:, None] * (to_network @ np.vstack([turn, [0.0, 0.0, 1.0]]))
 
 
 def project(points: torch.Tensor, views: Views) -> tuple[torch.Tensor, torch.Tensor]:

@@ -3,7 +3,9 @@
 A table a camera: name, size, matrix, distortions, rotation (vector; caliscope: or matrix) and
 translation of x = R X + t, and fisheye. caliscope keeps its tables in [cameras] and writes metres,
 as Pose2Sim does; aniposelib and FreeMoCap use the unit of the calibration board. Every tool writes
-`fisheye` where a lens is one.
+`fisheye` where a lens is one. caliscope's rotation_count are the clockwise quarter turns after which
+its detector sees an upright image; the calibration is of the images before that. 0 is also what it
+writes where nobody turned the view.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.calibration_formats.values import (
     CameraEntry,
     FileContents,
@@ -19,6 +22,7 @@ from voxelpose_core.geometry.calibration_formats.values import (
     center_of,
     coefficients,
     flag,
+    number,
     numbers,
     parse_image_size,
     require,
@@ -99,4 +103,12 @@ def _camera(name: str, entry: dict[str, Any], notes: Notes) -> Camera:
         R,
         center_of(R, t),
         fisheye=fisheye,
+        quarter_turns=_quarter_turns(entry, where),
     )
+
+
+def _quarter_turns(entry: dict[str, Any], where: str) -> int | None:
+    turns = number(entry.get("rotation_count", 0), f"{where}: rotation_count")
+    if not turns.is_integer():
+        raise InputError(f"{where}: rotation_count is {turns:g}, expected whole quarter turns")
+    return int(turns) % 4 or None

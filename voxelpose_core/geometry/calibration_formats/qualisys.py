@@ -5,6 +5,9 @@ OpenCV's rotation is diag(1, -1, -1) times the matrix as its rows are written.
 
 Marker cameras stand in the same file. Video cameras are those that Pose2Sim takes, by their model
 ("Miqus Video", "none"), and those with a video_resolution.
+
+viewrotation turns a camera's view in the tool, in steps of 90 degrees. Poses say more exactly how images
+are turned; it is used, as clockwise, only for cameras that look straight down or up.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from voxelpose_core.geometry.calibration_formats.values import (
     short,
 )
 from voxelpose_core.geometry.camera import Camera
+from voxelpose_core.geometry.image_turns import roll_turns
 
 DESCRIPTION = "Qualisys .qca.txt (z up)"
 
@@ -92,11 +96,22 @@ def _camera(name: str, entry: ElementTree.Element) -> Camera:
             "tangentalDistortion2",
         )
     )
+    R = np.diag([1.0, -1.0, -1.0]) @ np.array(pose)
     return Camera(
         name,
         (extent("left", "right"), extent("top", "bottom")),
         [[fu, skew, cu - left], [0, fv, cv - top], [0, 0, 1]],
         [k1, k2, p1, p2, k3],
-        np.diag([1.0, -1.0, -1.0]) @ np.array(pose),
+        R,
         [value("transform", axis) for axis in "xyz"],
+        quarter_turns=_quarter_turns(entry.get("viewrotation", "0"), R, where),
     )
+
+
+def _quarter_turns(view_rotation: str, R: np.ndarray, where: str) -> int | None:
+    degrees = number(view_rotation, f"{where}: viewrotation")
+    if degrees % 90:
+        raise InputError(f"{where}: viewrotation is {degrees:g}, expected 0, 90, 180 or 270")
+    if roll_turns(R) is not None:
+        return None
+    return int(degrees // 90) % 4 or None
