@@ -369,7 +369,7 @@ def test_panoptic_errors(tmp_path, caplog):
     assert "sequences not there: 160422_haggling1" in caplog.text
     with pytest.raises(InputError, match="subset 'test'"):
         Panoptic(root, subset="test")
-    with pytest.raises(InputError, match="'00_99' is not in rig"):
+    with pytest.raises(InputError, match="'00_99' is not in the rig"):
         Panoptic(root, cameras=["00_03", "00_99"])
 
 

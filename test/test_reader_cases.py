@@ -252,7 +252,7 @@ def test_an_unposed_camera_is_left_out_unless_it_is_asked_for(tmp_path, capsys):
     assert rig.notes == ("camera 'cam1' left out: no pose in camera_poses",)
     assert load_rig(path, cameras=["cam2", "cam0"]).notes == ()
     refused(path, "'cam1': has no pose in camera_poses", cameras=["cam0", "cam1"])
-    refused(path, "camera 'x' is not in it, expected one of cam0, cam1, cam2", cameras=["x"])
+    refused(path, "camera 'x' is not in the rig, expected one of cam0, cam1, cam2", cameras=["x"])
     assert cli.main(["rig", "check", str(path)]) == 0
     assert capsys.readouterr().err == f"warning: {rig.notes[0]}\n"
 

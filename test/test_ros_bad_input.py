@@ -46,7 +46,7 @@ NODE, PLAYER, SIMULATOR = voxelpose_node, camera_player, rig_simulator
 BAD_STARTS = [
     (NODE, {"rig_file": None}, "parameter 'rig_file' is empty, expected a calibration file"),
     (NODE, {"rig_file": "nowhere.yaml"}, "nowhere.yaml: does not exist"),
-    (NODE, {"cameras": "[camera0, camera9]"}, "camera 'camera9' is not in rig 'room'"),
+    (NODE, {"cameras": "[camera0, camera9]"}, "camera 'camera9' is not in the rig, expected one of camera0"),
     (NODE, {"cameras": "[camera0]"}, "1 camera(s), expected at least 2"),
     (NODE, {"topics": "[/a, /b]"}, "calibrations of 3 cameras (camera0, camera1, camera2)"),
     (NODE, {"topics": "[/a, /b, /a]"}, "topic '/a' serves two cameras"),

@@ -121,7 +121,7 @@ def select_entries(
     for name in names:
         if name not in by_name:
             known = listed([entry.name for entry in entries])
-            raise InputError(f"camera '{short(name)}' is not in it, expected one of {known}")
+            raise InputError(f"camera '{short(name)}' is not in the rig, expected one of {known}")
     return [by_name[name] for name in names]
 
 
