@@ -1,6 +1,7 @@
 """Calibration from topics, transforms, overlays, markers of the rig, qualities of service: one node
 in this process, with a tf2_ros of its own where none is installed."""
 
+import dataclasses
 import sys
 import threading
 import types
@@ -18,7 +19,7 @@ from sensor_msgs.msg import Image  # noqa: E402
 from visualization_msgs.msg import MarkerArray  # noqa: E402
 
 from voxelpose_core.errors import InputError  # noqa: E402
-from voxelpose_core.geometry.rig import load_rig  # noqa: E402
+from voxelpose_core.geometry.rig import load_rig, save_rig  # noqa: E402
 from voxelpose_ros import conversions, topics  # noqa: E402
 from voxelpose_ros.calibration import RigFile  # noqa: E402
 from voxelpose_ros.msg import Keypoints2DArray, SkeletonArray  # noqa: E402
@@ -221,6 +222,44 @@ def test_overlays_are_drawn_for_whoever_listens_and_other_qualities_are_told(sta
     assert cameras.status("camera2").message.endswith(
         "(1 publishers there): a publisher there offers another reliability than is asked for"
     )
+
+
+def test_a_rig_of_rectified_images_is_compared_with_p(start, tmp_path):
+    raw = room_rig(tmp_path / "raw.yaml", cameras=3)
+    shrink = np.diag([0.9, 0.9, 1.0])
+    rectified = dataclasses.replace(
+        raw,
+        cameras=tuple(
+            dataclasses.replace(camera, K=shrink @ camera.K, distortion=np.zeros(5))
+            for camera in raw.cameras
+        ),
+    )
+    save_rig(rectified, tmp_path / "room.yaml")
+    ros = start(
+        rig_file=tmp_path / "room.yaml",
+        input="keypoints",
+        rectified=True,
+        device="cpu",
+        reliability="reliable",
+        max_wait_ms=3000,
+    )
+    cameras = Cameras(ros, rectified, Keypoints2DArray, TOPIC)
+    ros.spin_until(
+        lambda: all(p.get_subscription_count() for p in cameras.infos.values()), "subscriptions"
+    )
+    ros.spin_for(1.0)
+    for camera, flat in zip(raw.cameras, rectified.cameras):
+        info = conversions.camera_info(camera, ros.node.get_clock().now().to_msg())
+        info.p = np.hstack([flat.K, np.zeros((3, 1))]).ravel().tolist()
+        cameras.infos[camera.name].publish(info)
+    ros.spin_for(0.5)
+    assert list(cameras.show(cameras.keypoints).cameras) == list(raw.names)
+    # The last CameraInfo again, with the raw image's matrix as P.
+    info.p = np.hstack([camera.K, np.zeros((3, 1))]).ravel().tolist()
+    cameras.infos["camera2"].publish(info)
+    ros.spin_for(0.5)
+    assert list(cameras.show(cameras.keypoints).cameras) == ["camera0", "camera1"]
+    assert "(P), the rig file" in cameras.problem("camera2")
 
 
 @pytest.mark.parametrize("folder", [False, True])

@@ -66,10 +66,10 @@ class CameraPlayer(Node):
             "step_timeout_s", 60.0, "With wait_for: longest wait for one answer.", 0.0, 3600.0
         )
 
-        rig = load_rig(rig_file) if rig_file else None
+        rig = load_rig(rig_file, cameras=cameras or None) if rig_file else None
         if rig is None:
             raise InputError("parameter 'rig_file' is empty, expected a calibration file")
-        self._cameras = (rig.select(cameras) if cameras else rig).cameras
+        self._cameras = rig.cameras
         self._source = _open_source(videos, folders, len(self._cameras))
         self._pace = Pace(rate or self._source.fps)
         self._random = np.random.default_rng(seed)
