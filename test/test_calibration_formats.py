@@ -482,7 +482,7 @@ def test_kalibr_faults_are_named(tmp_path, edit, words):
         (
             "extrinsics",
             lambda d: [d["cameras"].pop(name) for name in ("cam1", "cam2")],
-            "has 1 camera.* 'cam1_info', 'cam2_info' left out: extrinsics.yaml has no pose of it",
+            "has 1 camera.* 'cam1_info', 'cam2_info' left out: no pose in extrinsics.yaml",
         ),
         ("extrinsics", lambda d: d.pop("cameras"), "extrinsics.yaml: key 'cameras' is missing"),
         (

@@ -150,6 +150,14 @@ def test_a_kalibr_camera_says_its_distortion_model(tmp_path):
     refused(path, "'cam1': key 'distortion_model' is missing")
 
 
+def test_four_coefficients_of_easymocap_are_told(tmp_path):
+    cameras = sources(PINHOLE, PINHOLE4)
+    rig = load_rig(write_easymocap_in_one_file(cameras, tmp_path))
+    assert len(rig.notes) == 1
+    assert rig.notes[0].startswith("camera 'cam1': four distortion coefficients, read as k1")
+    assert_sees_like(rig.cameras[1], cameras[1])
+
+
 def test_toml_without_the_key_fisheye(tmp_path):
     """aniposelib writes the key of fisheyes only; four coefficients without it are told."""
     path = write_aniposelib(sources(PINHOLE4), tmp_path)
@@ -436,14 +444,20 @@ def test_additional_files_in_the_folder(tmp_path):
     (folder / "notes.yaml").write_text("a: b: c")
     rig = load_rig(folder)
     assert rig.names == ("cam0", "cam1", "cam2")
-    assert rig.notes == ("camera 'webcam' left out: extrinsics.yaml has no pose of it",)
+    assert rig.notes == ("camera 'webcam' left out: no pose in extrinsics.yaml",)
     edit_yaml(folder / "extrinsics.yaml", lambda d: d["cameras"].update(notes=d["cameras"]["cam0"]))
     refused(folder, "notes.yaml: cannot be parsed")
     assert len(load_rig(folder, cameras=["cam2", "cam0"])) == 2
     edit_yaml(folder / "extrinsics.yaml", lambda d: d["cameras"].update(lidar={}, notes={}))
     (folder / "notes.yaml").unlink()
     assert "'lidar', 'notes' left out: no camera_info file has its name" in load_rig(folder).notes[1]
+    assert load_rig(folder, cameras=["cam0", "cam1"]).notes == ()
     refused(folder, "'lidar': no camera_info file is, or is named, lidar", cameras=["lidar", "cam0"])
+
+
+def test_a_folder_of_broken_files_names_the_first(tmp_path):
+    (tmp_path / "intri.yml").write_text("a: b: c")
+    refused(tmp_path, "intri.yml: cannot be parsed")
 
 
 def test_the_name_of_the_file_comes_before_the_camera_name(tmp_path):

@@ -25,7 +25,7 @@ from voxelpose_core.geometry.calibration_formats import (
     ros,
     voxelpose_json,
 )
-from voxelpose_core.geometry.calibration_formats.documents import read_document
+from voxelpose_core.geometry.calibration_formats.documents import UnreadableFile, read_document
 from voxelpose_core.geometry.calibration_formats.panoptic import PANOPTIC_TO_Z_UP
 from voxelpose_core.geometry.calibration_formats.values import (
     Calibration,
@@ -97,6 +97,10 @@ def read_calibration(
         if reader.matches(document):
             contents = reader.read(document, image_size)
             return _take(contents, contents.tool or reader.DESCRIPTION, unit, cameras)
+    if isinstance(document, dict):
+        for entry in document.values():
+            if isinstance(entry, UnreadableFile):
+                raise entry.error
     known = "; ".join(reader.DESCRIPTION for reader in _READERS)
     raise InputError(f"is no known calibration, expected one of: rig YAML; {known}")
 
@@ -107,9 +111,9 @@ def _take(
     check_names([entry.name for entry in contents.entries])
     chosen = select_entries(contents.entries, names)
     cameras = [entry.read() for entry in chosen]
-    notes = [*contents.remarks, *contents.notes.lines([entry.name for entry in chosen])]
+    notes = list(contents.notes.lines([entry.name for entry in chosen]))
     if names is None:
-        notes += _left_out(contents.entries)
+        notes += [*contents.remarks, *_left_out(contents.entries)]
     how = f"in {unit}, as given"
     if unit is None:
         unit, how = contents.unit, f"in {contents.unit}"
@@ -133,10 +137,7 @@ def _left_out(entries: Sequence[CameraEntry]) -> list[str]:
     for entry in entries:
         if entry.left_out is not None:
             by_reason.setdefault(entry.left_out, []).append(entry.name)
-    return [
-        f"{cameras_in_words(names)} left out: {reason}"
-        for reason, names in by_reason.items()
-    ]
+    return [f"{cameras_in_words(names)} left out: {why}" for why, names in by_reason.items()]
 
 
 def _readable(entries: Sequence[CameraEntry], known: Sequence[CameraEntry]) -> list[Camera]:

@@ -123,5 +123,9 @@ def _lens(name: str, entry: Any, notes: Notes) -> tuple[np.ndarray, bool]:
         )
     fisheye = model in _FISHEYES or (model == "standard" and len(given) == 4)
     if fisheye and model == "standard":
-        notes.add(name, "four distortion coefficients, which multical has of a fisheye only")
+        notes.add(
+            name,
+            "four distortion coefficients, which multical writes for fisheye lenses only: read as an "
+            "equidistant fisheye",
+        )
     return coefficients(given, fisheye, f"{where}: dist"), fisheye

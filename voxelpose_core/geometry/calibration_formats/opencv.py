@@ -1,8 +1,8 @@
 """OpenCV FileStorage YAML, as EasyMocap and OpenCV's own multi-camera calibration write it.
 
 EasyMocap: names, and K_NAME, dist_NAME (or D_NAME), Rot_NAME (or the rotation vector R_NAME), T_NAME
-of x = R X + T in metres; in one file, or in a folder as intri.yml and extri.yml. Its lenses are
-pinholes (its tools undistort with cv2.undistort), also with four coefficients.
+of x = R X + T in metres; in one file, or in a folder as intri.yml and extri.yml. Its tools undistort
+with cv2.undistort, as pinholes; the file does not say when a lens is a fisheye.
 OpenCV's multiview_calibration.py: Ks, distortions, Rs, Ts, models (1: fisheye), image_sizes and
 cam_ids, all cameras in one matrix each; the world is camera 0, the unit is the board's.
 """
@@ -19,6 +19,7 @@ from voxelpose_core.geometry.calibration_formats.values import (
     CameraEntry,
     FileContents,
     ImageSize,
+    Notes,
     center_of,
     coefficients,
     image_size_or,
@@ -52,8 +53,9 @@ def read(document: dict[str, Any], image_size: ImageSize | None) -> FileContents
     # Either file may have cameras that the other lacks.
     names = list(dict.fromkeys(name for file in files for name in _easymocap_names(file)))
     values = {key: value for file in files for key, value in file.items()}
-    entries = [_easymocap_entry(name, values, image_size) for name in names]
-    return FileContents(entries, "m", tool="EasyMocap YAML")
+    notes = Notes()
+    entries = [_easymocap_entry(name, values, image_size, notes) for name in names]
+    return FileContents(entries, "m", tool="EasyMocap YAML", notes=notes)
 
 
 def _easymocap_names(document: dict[str, Any]) -> list[str]:
@@ -63,13 +65,16 @@ def _easymocap_names(document: dict[str, Any]) -> list[str]:
     return [str(name) for name in names]
 
 
-def _easymocap_entry(name: str, document: dict[str, Any], given: ImageSize | None) -> CameraEntry:
+def _easymocap_entry(
+    name: str, document: dict[str, Any], given: ImageSize | None, notes: Notes
+) -> CameraEntry:
     left_out = None
     if f"K_{name}" not in document:
         left_out = "no K"
     elif f"T_{name}" not in document or {f"R_{name}", f"Rot_{name}"}.isdisjoint(document):
         left_out = "no rotation R or translation T"
-    return CameraEntry(name, partial(_easymocap_camera, name, document, given), left_out)
+    read_camera = partial(_easymocap_camera, name, document, given, notes)
+    return CameraEntry(name, read_camera, left_out)
 
 
 def _is_easymocap(document: dict[str, Any]) -> bool:
@@ -83,15 +88,24 @@ def _is_multiview(document: dict[str, Any]) -> bool:
     return set(_MULTIVIEW_KEYS) <= set(document)
 
 
-def _easymocap_camera(name: str, document: dict[str, Any], given: ImageSize | None) -> Camera:
+def _easymocap_camera(
+    name: str, document: dict[str, Any], given: ImageSize | None, notes: Notes
+) -> Camera:
     where = f"camera '{name}'"
 
     def value(key: str) -> Any:
         return require(document, f"{key}_{name}", where)
 
-    distortion = f"dist_{name}"
-    if distortion not in document and f"D_{name}" in document:
-        distortion = f"D_{name}"
+    key = f"dist_{name}"
+    if key not in document and f"D_{name}" in document:
+        key = f"D_{name}"
+    distortion = coefficients(require(document, key, where), False, f"{where}: {key}")
+    if len(distortion) == 4 and distortion.any():
+        notes.add(
+            name,
+            "four distortion coefficients, read as k1, k2, p1, p2 of a pinhole lens: if it is a "
+            "fisheye, convert the file and write lens: fisheye into the rig YAML",
+        )
     turn = f"Rot_{name}" if f"Rot_{name}" in document else f"R_{name}"
     turned = matrix(require(document, turn, where), (-1,), f"{where}: {turn}")
     R = rotation(turned, f"{where}: {turn}")
@@ -103,7 +117,7 @@ def _easymocap_camera(name: str, document: dict[str, Any], given: ImageSize | No
         name,
         image_size_or(size, name),
         matrix(value("K"), (3, 3), f"{where}: K"),
-        coefficients(require(document, distortion, where), False, f"{where}: {distortion}"),
+        distortion,
         R,
         center_of(R, matrix(value("T"), (3,), f"{where}: T")),
     )

@@ -73,7 +73,7 @@ def read(document: dict[str, Any], image_size: ImageSize | None) -> FileContents
         entries.append(CameraEntry(str(name), read_camera, left_out))
     remarks = ()
     if unused:
-        remarks = (f"{cameras_in_words(unused)} left out: extrinsics.yaml has no pose of it",)
+        remarks = (f"{cameras_in_words(unused)} left out: no pose in extrinsics.yaml",)
     frame = str(extrinsics.get("frame", "world"))
     return FileContents(entries, "m", frame, notes=notes, remarks=remarks)
 
