@@ -14,11 +14,18 @@ import torch
 from voxelpose_core import scene_training
 from voxelpose_core.config import load_config
 from voxelpose_core.datasets.random_scenes import OneRig, RandomRigs, RecordedPeople
+from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.rig import load_rig
 from voxelpose_core.models.checkpoints import load_weights, save_weights
 from voxelpose_core.models.voxelpose import VoxelPose
 from voxelpose_core.resources import find_resource
-from voxelpose_core.scene_training import autocast, default_batch, pick_people, pose_step
+from voxelpose_core.scene_training import (
+    autocast,
+    default_batch,
+    pick_people,
+    pose_step,
+    train_nets,
+)
 
 SCRIPT = Path(__file__).parents[1] / "training" / "train_for_rig.py"
 RIG = find_resource("config/rigs/campus.yaml")
@@ -124,6 +131,17 @@ def test_a_gpu_takes_as_many_scenes_as_its_memory_holds(monkeypatch):
         memory = SimpleNamespace(total_memory=gigabytes * 1e9)
         monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device, m=memory: m)
         assert default_batch(torch.device("cuda")) == batch
+
+
+def test_a_batch_without_memory_is_said_in_one_line(monkeypatch):
+    def spawn(*arguments, **options):
+        traceback = "Traceback ...\ntorch.OutOfMemoryError: CUDA out of memory."
+        raise torch.multiprocessing.ProcessRaisedException(traceback, 0, 1)
+
+    monkeypatch.setattr(torch.multiprocessing, "spawn", spawn)
+    args = SimpleNamespace(device="cpu", batch=64, resume=False)
+    with pytest.raises(InputError, match="^--batch 64: cpu has no memory .*--batch 32$"):
+        train_nets(args, lambda args: None, lambda args: None)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
