@@ -13,6 +13,7 @@ from tiny_experiment import tiny_config, tiny_rig
 from voxelpose_core.config import load_config
 from voxelpose_core.datasets.campus import Campus
 from voxelpose_core.datasets.loading import (
+    check_rigs,
     heatmap_source,
     make_loader,
     open_configured,
@@ -30,6 +31,22 @@ from voxelpose_core.skeletons import CAMPUS14, COCO17, PANOPTIC15
 
 def loader_of(config, train=True, **share):
     return make_loader(open_configured(config, train), config, train, False, **share)
+
+
+def test_what_looks_wrong_with_a_rig_is_said_once_and_is_an_error_when_strict(tmp_path):
+    config = tiny_config(tmp_path)
+    datasets = [open_configured(config, train) for train in (True, False)]
+    said = []
+    check_rigs(datasets, said.append, strict=True)
+    assert said == []
+    # One camera stands 20 m high.
+    high = dataclasses.replace(tiny_rig().cameras[0], C=[3500, 3500, 20_000])
+    for dataset in datasets:
+        dataset.rig = dataclasses.replace(dataset.rig, cameras=(high, *dataset.rig.cameras[1:]))
+    check_rigs(datasets, said.append)
+    assert len(said) == len(set(said)) >= 1 and "'cam0' is 20.00 m above the ground" in said[0]
+    with pytest.raises(InputError, match="'cam0' is 20.00 m above the ground"):
+        check_rigs(datasets, said.append, strict=True)
 
 
 def everything(loader):

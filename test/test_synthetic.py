@@ -15,7 +15,8 @@ from voxelpose_core.datasets.synthetic import (
 )
 from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.camera import Camera
-from voxelpose_core.geometry.rig import Rig, Space, save_rig
+from voxelpose_core.geometry.rig import Rig, Space, load_rig, save_rig
+from voxelpose_core.resources import find_resource
 from voxelpose_core.skeletons import CAMPUS14, COCO17, PANOPTIC15, panoptic15_from_coco17
 
 
@@ -144,6 +145,14 @@ def test_own_rig(tmp_path):
         open_dataset("synthetic", path, camera_count=3)
     with pytest.raises(InputError, match="coco17 or panoptic15"):
         open_dataset("synthetic", path, joint_set=CAMPUS14)
+
+
+def test_people_stand_on_the_ground_of_the_rig(tmp_path):
+    rig = load_rig(find_resource("config/rigs/shelf.yaml")).with_ground(-750.0)
+    save_rig(rig, tmp_path / "rig.yaml")
+    data = open_dataset("synthetic", tmp_path / "rig.yaml", seed=3)
+    feet = np.concatenate([data[index].poses[:, 15:, 2].min(axis=1) for index in range(8)])
+    assert -760 < feet.min() and np.median(feet) < -600
 
 
 def write_poses(path, entries):

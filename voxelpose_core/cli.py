@@ -21,7 +21,7 @@ from voxelpose_core.errors import InputError
 from voxelpose_core.estimate import Estimate, Skeleton
 from voxelpose_core.geometry.coverage import propose_space
 from voxelpose_core.geometry.rig import Rig, checked_ground, load_rig, save_rig
-from voxelpose_core.geometry.rig_check import check_rig, report_findings
+from voxelpose_core.geometry.rig_check import check_rig, report_findings, rig_remarks
 from voxelpose_core.geometry.space import Space
 from voxelpose_core.resources import version
 from voxelpose_core.sources import (
@@ -428,6 +428,8 @@ def rig_check(arguments: argparse.Namespace) -> int:
             f"{camera.lens}, focal length {camera.K[0, 0]:.0f} px, at {x:.2f} {y:.2f} {z:.2f} m"
         )
     suspicions = check_rig(rig)
+    for remark in rig_remarks(rig):
+        print(f"note: {remark}")
     for suspicion in suspicions:
         print(f"suspicious: {suspicion}")
     if not suspicions:
