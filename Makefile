@@ -1,11 +1,12 @@
 # All targets use a sourced ROS installation; without one, .venv holds ROS 2 from PyPI.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup build kernels test demo clean
+.PHONY: help setup build kernels test test-install demo clean
 
 help:
 	@echo "make demo    3D skeletons of two people in a four-camera video, over ROS: demo_output/"
 	@echo "make test    build and run all tests"
+	@echo "make test-install  install as below 'Without ROS', with the newest and the oldest versions; run it"
 	@echo "make build   build the package (then: . install/setup.bash)"
 	@echo "make kernels build the voxel kernel for this processor; else it is built when first used"
 	@echo "make setup   make .venv with what is needed; demo, test and build do it themselves"
@@ -23,6 +24,9 @@ kernels:
 
 test: build
 	@scripts/test.sh
+
+test-install: setup
+	@. scripts/env.sh && python scripts/fresh_install.py newest && python scripts/fresh_install.py oldest
 
 demo: build
 	@scripts/demo.sh

@@ -160,8 +160,8 @@ def test_soft_argmax_of_extreme_scores_and_of_nobody():
 
 
 def test_fused_operators_are_used_on_cpus_that_have_them(model, volumes, monkeypatch):
-    if not hasattr(torch.ops.mkldnn, "_convolution_pointwise"):
-        pytest.skip("this PyTorch is built without oneDNN")
+    if not inference._onednn_takes(torch.float32):
+        pytest.skip(f"PyTorch {torch.__version__} has no fused 3D convolutions")
     answers = []
     fuses = inference._fuses
     monkeypatch.setattr(inference, "_fuses", lambda x: answers.append(fuses(x)) or answers[-1])
@@ -170,6 +170,22 @@ def test_fused_operators_are_used_on_cpus_that_have_them(model, volumes, monkeyp
     convolutions = [m for m in model.root_net.modules() if isinstance(m, nn.Conv3d)]
     larger = [m for m in convolutions if m.kernel_size != (1, 1, 1)]
     assert answers == [True] * len(larger)
+
+
+def test_a_pytorch_that_refuses_3d_weights_does_not_fuse(model, volumes, monkeypatch):
+    # As 2.1, the oldest that is supported: it has the operator, for 2D weights.
+    def refuse(*_):
+        raise RuntimeError("expected padding to be a single integer value or a list of 2 values")
+
+    monkeypatch.setattr(torch.ops.mkldnn, "_reorder_convolution_weight", refuse, raising=False)
+    inference._onednn_takes.cache_clear()
+    try:
+        with torch.inference_mode():
+            answer = for_inference(model, torch.float32).root_net(volumes)
+            expected = model.root_net(volumes)
+        torch.testing.assert_close(answer, expected, rtol=1e-4, atol=1e-5)
+    finally:
+        inference._onednn_takes.cache_clear()
 
 
 @pytest.mark.parametrize("layers", [18, 50])

@@ -173,6 +173,20 @@ def test_python_is_installed(installed_python):
         assert (installed_python / file).read_bytes() == (ROOT / file).read_bytes(), file
 
 
+def test_shared_files_are_found_in_the_install_space(install_prefix, installed_python, tmp_path):
+    script = (
+        "from voxelpose_core.resources import find_resource, find_weights\n"
+        "print(find_weights('universal'), find_resource('rviz/voxelpose.rviz'))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(installed_python)}
+    environment.pop("AMENT_PREFIX_PATH")
+    command = [sys.executable, "-c", script]
+    run = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    for path in run.stdout.split():
+        assert Path(path).is_relative_to(install_prefix / "share" / "voxelpose_ros")
+
+
 def test_messages_and_modules_share_one_package(installed_python):
     from voxelpose_ros import conversions, msg
 

@@ -213,9 +213,20 @@ def _fuses(x: torch.Tensor) -> bool:
 
 @functools.cache
 def _onednn_takes(dtype: torch.dtype) -> bool:
-    """Whether this PyTorch has the fused operators, for this processor and dtype."""
-    operators = torch.ops.mkldnn
-    needed = ("_convolution_pointwise", "_reorder_convolution_weight")
-    if not all(hasattr(operators, name) for name in needed):
+    """Whether this PyTorch has the fused operators for 3D, for this processor and dtype.
+
+    Tried on a small volume: PyTorch 2.1 has the operators and refuses the layout of 3D weights.
+    """
+    operators, ones = torch.ops.mkldnn, (1, 1, 1)
+    x = torch.zeros(1, 16, 4, 4, 4, dtype=dtype).to(memory_format=torch.channels_last_3d)
+    weight, bias = torch.zeros(16, 16, 3, 3, 3, dtype=dtype), torch.zeros(16, dtype=dtype)
+    try:
+        if dtype != torch.float32 and not operators._is_mkldnn_bf16_supported():
+            return False
+        weight = operators._reorder_convolution_weight(weight, ones, ones, ones, 1, x.shape)
+        conv = (weight, bias, ones, ones, ones, 1)
+        operators._convolution_pointwise(x, *conv, "relu", [], "")
+        operators._convolution_pointwise_.binary(x, x.clone(), *conv, "add", 1.0, "relu", [], "")
+    except (AttributeError, RuntimeError):
         return False
-    return dtype == torch.float32 or operators._is_mkldnn_bf16_supported()
+    return True
