@@ -1,6 +1,7 @@
 """Installations: weights and configurations are found in every kind, and a fresh one runs."""
 
 import os
+import runpy
 import subprocess
 import sys
 import zipfile
@@ -52,13 +53,8 @@ def source(tmp_path_factory) -> Path:
     """A copy of the source tree: an installation leaves files in it."""
     if tuple(int(part) for part in setuptools.__version__.split(".")[:2]) < (70, 1):
         pytest.skip(f"setuptools {setuptools.__version__} builds no wheel alone, 70.1 does")
-    sys.path.insert(0, str(SCRIPT.parent))
-    try:
-        from fresh_install import copy_source
-    finally:
-        sys.path.pop(0)
     folder = tmp_path_factory.mktemp("copy") / "source"
-    copy_source(folder)
+    runpy.run_path(str(SCRIPT))["copy_source"](folder)
     return folder
 
 
@@ -91,9 +87,10 @@ def contents(wheel: Path) -> set[str]:
 
 def expected_files() -> set[str]:
     files = set()
-    for folder, target in (("voxelpose_core", "."), *[(n, "voxelpose_core/share") for n in ("weights", "config")]):
+    places = {"voxelpose_core": ".", "weights": "voxelpose_core/share", "config": "voxelpose_core/share"}
+    for folder, target in places.items():
         for file in (ROOT / folder).rglob("[!.]*"):
-            if file.is_file() and file.suffix != ".pyc" and file.suffix != ".so":
+            if file.is_file() and file.suffix not in (".pyc", ".so"):
                 files.add(str(Path(target, file.relative_to(ROOT))))
     return files | {"voxelpose_core/share/package.xml"}
 
