@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from voxelpose_core.errors import InputError
+from voxelpose_ros.findings import Finding
+from voxelpose_ros.sync_check import SECOND, SyncCheck, SyncLimits
 
-SECOND = 1_000_000_000
 _MAX_OPEN = 8
 _MAX_UNDELIVERED = 16
 
@@ -235,6 +236,8 @@ class Synchronizer:
         self._clock = clock
         self._stamp_clock = stamp_clock
         self._lock = threading.Lock()
+        self._check = SyncCheck(cameras)
+        self._now = 0
         self._open: list[_Moment] = []
         self._last: _Moment | None = None
         self._beat = _Beat()
@@ -259,6 +262,7 @@ class Synchronizer:
         """Take one message; callbacks of the sets that it finishes run before this returns."""
         now = self._clock() if now_ns is None else now_ns
         with self._lock:
+            self._now = now
             self._sort_in(self._index[camera], stamp_ns, message, now)
             self._close_expired(now)
         self._deliver()
@@ -266,14 +270,24 @@ class Synchronizer:
     def poll(self, now_ns: int | None = None) -> None:
         """Let go of the sets whose wait is over. Call this every few milliseconds."""
         with self._lock:
-            self._close_expired(self._clock() if now_ns is None else now_ns)
+            self._now = self._clock() if now_ns is None else now_ns
+            self._close_expired(self._now)
         self._deliver()
+
+    def findings(self, now_ns: int | None = None) -> list[Finding]:
+        """Why clearly fewer complete frame sets come out than the slowest camera sends."""
+        limits = SyncLimits(
+            self._slop, self._max_wait, self.min_cameras, _MAX_OPEN, self._offsets
+        )
+        with self._lock:
+            return self._check.findings(self._clock() if now_ns is None else now_ns, limits)
 
     def _sort_in(self, index: int, stamp_ns: int, message: Any, now: int) -> None:
         statistics = self.statistics[self.cameras[index]]
         age = None if self._stamp_clock is None else self._stamp_clock() - stamp_ns
         statistics.heard(now, age)
         stamp_ns += self._offsets[index]
+        self._check.received(index, stamp_ns, now)
         if self._is_duplicate(index, stamp_ns):
             statistics.duplicate += 1
         elif self._is_late(index, stamp_ns):
@@ -372,6 +386,7 @@ class Synchronizer:
         self._ready.append(
             SynchronizedSet(center, tuple(moment.messages), moment.high - moment.low)
         )
+        self._check.emitted(moment.count, self._now)
         moment.messages = []
         self._last = moment
         self._beat.learn(center)
