@@ -117,7 +117,7 @@ def test_keypoints_become_skeletons_where_the_people_are(ros, tmp_path):
     )
     ros.spin_until(lambda: simulator.poll() is not None, "the end of the simulation")
     assert simulator.returncode == 0, simulator.output()
-    ros.spin_until(lambda: value_of(ros, "estimator", "moments estimated") == str(MOMENTS))
+    ros.spin_until(lambda: value_of(ros, "estimator", "frame sets estimated") == str(MOMENTS))
 
     # Stamps: those of the moments that were seen.
     truths = {stamp_ns(message): message for message in ros.heard[TRUTH]}
@@ -216,7 +216,7 @@ def test_images_become_skeletons_where_the_person_is(ros, tmp_path, drawn_record
     )
     ros.spin_until(lambda: player.poll() is not None, "the end of the recording")
     assert player.returncode == 0, player.output()
-    ros.spin_until(lambda: value_of(ros, "estimator", "moments estimated") == str(MOMENTS))
+    ros.spin_until(lambda: value_of(ros, "estimator", "frame sets estimated") == str(MOMENTS))
 
     messages = sorted(ros.heard[SKELETONS], key=stamp_ns)
     assert len(messages) == MOMENTS

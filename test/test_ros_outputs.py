@@ -179,6 +179,29 @@ def test_a_node_calibrated_by_topics_tells_and_follows(start, transforms, tmp_pa
     assert (first.ns, first.points[0].z) == ("cameras", pytest.approx(2.8))
 
 
+def test_a_calibration_from_topics_comes_without_simulated_time(start, transforms, tmp_path):
+    rig = room_rig(tmp_path / "room.yaml", cameras=2)
+    ros = start(
+        calibration="topics",
+        cameras="camera0,camera1",
+        input="keypoints",
+        device="cpu",
+        use_sim_time=True,
+    )
+    ros.listen(MarkerArray, "/voxelpose/rig_markers", topics.latched_qos())
+    cameras = Cameras(ros, rig, Keypoints2DArray, TOPIC)
+    ros.spin_until(
+        lambda: all(p.get_subscription_count() for p in cameras.infos.values()), "subscriptions"
+    )
+    for camera in rig.cameras:
+        transform = conversions.camera_transform(camera, "world")
+        transforms.known[transform.child_frame_id] = transform
+        stamp = ros.node.get_clock().now().to_msg()
+        cameras.infos[camera.name].publish(conversions.camera_info(camera, stamp))
+    publish_until(cameras, lambda: ros.heard["/voxelpose/rig_markers"], "the calibration")
+    publish_until(cameras, lambda: ros.heard[cameras.skeletons], "skeletons")
+
+
 def test_overlays_are_drawn_for_whoever_listens_and_other_qualities_are_told(start, tmp_path):
     rig = room_rig(tmp_path / "room.yaml", cameras=3)
     ros = start(
@@ -220,7 +243,7 @@ def test_overlays_are_drawn_for_whoever_listens_and_other_qualities_are_told(sta
     silence = "nothing on /camera2/keypoints"
     ros.spin_until(lambda: silence in cameras.status("camera2").message, "its silence")
     assert cameras.status("camera2").message.endswith(
-        "(1 publishers there): a publisher there offers another reliability than is asked for"
+        "(1 publisher there): a publisher there offers another reliability than is asked for"
     )
 
 

@@ -16,7 +16,7 @@ from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.rig import load_rig
 from voxelpose_core.sources import FrameSource, open_image_folders, open_videos
-from voxelpose_ros import conversions, process, topics
+from voxelpose_ros import clocks, conversions, process, topics
 from voxelpose_ros.pacing import Handshake, Pace, flush, spin_beside
 from voxelpose_ros.parameters import Parameters
 
@@ -84,6 +84,7 @@ class CameraPlayer(Node):
         publishers = self._compressed if self._format == "compressed" else self._raw
         if self._handshake is not None:
             self._handshake.wait_for_subscribers(publishers, self._infos)
+        clocks.wait_for_time(self)
         for images in itertools.islice(self._images(), self._moments or None):
             self._pace.wait()
             if not self.context.ok():

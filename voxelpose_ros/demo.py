@@ -99,7 +99,7 @@ class Listener(Node):
 
     def knows_all(self) -> bool:
         """Whether the last diagnostics count all skeletons that came."""
-        return self.value("moments estimated") == str(len(self.skeletons))
+        return self.value("frame sets estimated") == str(len(self.skeletons))
 
     def stage_medians_ms(self) -> dict[str, float]:
         """Median milliseconds of each stage, from the last diagnostics."""

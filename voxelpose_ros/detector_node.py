@@ -17,7 +17,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from voxelpose_core.detectors import detect_upright, load_detector
 from voxelpose_core.errors import InputError
-from voxelpose_ros import conversions, process, topics
+from voxelpose_ros import clocks, conversions, process, topics
 from voxelpose_ros.msg import Keypoints2DArray
 from voxelpose_ros.parameters import Parameters
 
@@ -25,6 +25,7 @@ _MESSAGE_TYPES = {"image": Image, "compressed": CompressedImage}
 _DIAGNOSTICS_PERIOD_S = 1.0
 _JOIN_S = 30.0
 _LOG_PERIOD_S = 10.0
+_SILENT_AFTER_S = 2.0
 
 
 class DetectorNode(Node):
@@ -70,6 +71,7 @@ class DetectorNode(Node):
         self._counts = dict.fromkeys(self._cameras, 0)
         self._problems = dict.fromkeys(self._cameras, "")
         self._milliseconds = 0.0
+        self._heard_s = dict.fromkeys(self._cameras, time.monotonic())
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         for name, topic in self._topics.items():
             self.create_subscription(
@@ -81,7 +83,7 @@ class DetectorNode(Node):
                     partial(self._on_incompatible_qos, name)
                 ),
             )
-        self.create_timer(_DIAGNOSTICS_PERIOD_S, self._publish_diagnostics)
+        clocks.steady_timer(self, _DIAGNOSTICS_PERIOD_S, self._publish_diagnostics)
         self._worker = threading.Thread(target=self._work, name="detector", daemon=True)
         self._worker.start()
         self.get_logger().info(f"{detector} for {', '.join(self._cameras)}")
@@ -97,6 +99,7 @@ class DetectorNode(Node):
         with self._changed:
             # A camera that waits keeps its place; one that was served queues at the end.
             self._newest[camera] = message
+            self._heard_s[camera] = time.monotonic()
             self._changed.notify()
 
     def _on_incompatible_qos(self, camera: str, policy: str) -> None:
@@ -145,8 +148,12 @@ class DetectorNode(Node):
     def _publish_diagnostics(self) -> None:
         name = self.get_fully_qualified_name().strip("/")
         message = DiagnosticArray()
-        message.header.stamp = self.get_clock().now().to_msg()
+        message.header.stamp = clocks.diagnostics_stamp(self)
         for camera, problem in self._problems.items():
+            level = DiagnosticStatus.WARN if problem else DiagnosticStatus.OK
+            silence = self._silence(camera)
+            if silence:
+                level, problem = DiagnosticStatus.ERROR, "; ".join(filter(None, (silence, problem)))
             values = {
                 "topic": self._topics[camera],
                 "images": self._counts[camera],
@@ -154,13 +161,26 @@ class DetectorNode(Node):
             }
             message.status.append(
                 DiagnosticStatus(
-                    level=DiagnosticStatus.WARN if problem else DiagnosticStatus.OK,
+                    level=level,
                     name=f"{name}: {camera}",
                     message=problem or f"{self._counts[camera]} images",
                     values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
                 )
             )
         self._diagnostics.publish(message)
+
+    def _silence(self, camera: str) -> str:
+        """How long nothing has come from a camera that should send; empty while it does."""
+        silent_s = time.monotonic() - self._heard_s[camera]
+        if silent_s < _SILENT_AFTER_S:
+            return ""
+        topic = self._topics[camera]
+        text = (
+            f"nothing on {topic} for {silent_s:.1f} s, expected a stream "
+            f"({topics.publishers(self.count_publishers(topic))} there)"
+        )
+        self.get_logger().warning(text, throttle_duration_sec=_LOG_PERIOD_S)
+        return text
 
 
 def _turns(p: Parameters, cameras: int) -> list[int]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
+from voxelpose_ros import topics
+from voxelpose_ros.findings import DetectionWatch, Finding, LogThrottle, age_remark
 from voxelpose_ros.synchronizer import SECOND, CameraStatistics
 
 _WINDOW = 1000
@@ -35,22 +37,28 @@ class Health:
     Args:
         node_name: prefix of the statuses' names.
         hardware_id: the rig's name.
-        topics: each camera's topic.
+        camera_topics: topic of each camera.
         now_s: start, seconds on the clock of all later times.
     """
 
-    def __init__(self, node_name: str, hardware_id: str, topics: Mapping[str, str], now_s: float):
+    def __init__(
+        self, node_name: str, hardware_id: str, camera_topics: Mapping[str, str], now_s: float
+    ):
         self._node_name = node_name
         self._hardware_id = hardware_id
-        self._topics = dict(topics)
+        self._topics = dict(camera_topics)
         self._lock = threading.Lock()
-        self._problems = {name: _Problem() for name in ("", *topics)}
+        self._problems = {name: _Problem() for name in ("", *camera_topics)}
         self._notes: dict[str, str] = {}
         self._remarks: dict[str, str] = {}
         self._latency_ms: deque[float] = deque(maxlen=_WINDOW)
         self._timings_ms: dict[str, deque[float]] = {}
-        self._moments = 0
+        self._frame_sets = 0
         self._people: Counter[int] = Counter()
+        self._detections = DetectionWatch()
+        self._calibration: tuple[str, ...] = ()
+        self._throttle = LogThrottle()
+        self._lines: list[str] = []
         self._started_s = now_s
         self._reported_s = now_s
         self._reported = Counter()
@@ -59,6 +67,12 @@ class Health:
         """The node subscribes now: from here on cameras are expected to be heard."""
         with self._lock:
             self._started_s = now_s
+            self._detections = DetectionWatch()
+
+    def calibrated(self, findings: Sequence[str]) -> None:
+        """What is questionable about the calibration in use, a line each."""
+        with self._lock:
+            self._calibration = tuple(findings)
 
     def note(self, camera: str, text: str) -> None:
         """What may be why nothing comes from a camera; shown until something does."""
@@ -82,12 +96,29 @@ class Health:
                 problem.logged_s = now_s
             return fresh
 
-    def moment(self, latency_ms: float, timings_ms: Mapping[str, float], people: int) -> None:
-        """Note one estimated moment."""
+    def frame_set(
+        self,
+        latency_ms: float | None,
+        timings_ms: Mapping[str, float],
+        people: int,
+        views: int,
+        now_s: float,
+    ) -> None:
+        """Note one estimated frame set.
+
+        Args:
+            latency_ms: from its stamp to its skeletons; None while the clock of stamps is unknown.
+            timings_ms: milliseconds of each stage.
+            people: skeletons in it.
+            views: cameras in which a person was detected.
+            now_s: the clock of the other times.
+        """
         with self._lock:
-            self._moments += 1
+            self._frame_sets += 1
             self._people[people] += 1
-            self._latency_ms.append(latency_ms)
+            self._detections.update(views, people, now_s)
+            if latency_ms is not None:
+                self._latency_ms.append(latency_ms)
             for stage, duration in timings_ms.items():
                 self._timings_ms.setdefault(stage, deque(maxlen=_WINDOW)).append(duration)
 
@@ -99,8 +130,9 @@ class Health:
         statistics: Mapping[str, CameraStatistics],
         publishers: Mapping[str, int],
         description: Mapping[str, object],
+        findings: Sequence[Finding] = (),
     ) -> DiagnosticArray:
-        """One status for the estimator and, while the node is active, one for each camera.
+        """Statuses of the estimator, the calibration and, while the node is active, each camera.
 
         Args:
             stamp: the message's stamp.
@@ -109,32 +141,65 @@ class Health:
             statistics: of the synchronizer, by camera.
             publishers: how many there are on each camera's topic.
             description: further values of the estimator's status.
+            findings: what is wrong for longer than a message.
         """
         with self._lock:
             interval = max(now_s - self._reported_s, 1e-6)
-            status = [self._estimator_status(now_s, interval, active, description)]
+            findings = list(findings)
+            if active and (finding := self._detections.finding(now_s)) is not None:
+                findings.append(finding)
+            for finding in findings:
+                self._log(f"{finding.camera}/{finding.key}", finding.text, now_s)
+            by_camera = {
+                name: [f.text for f in findings if f.camera == name] for name in self._problems
+            }
+            ages = [v.age_ns for v in statistics.values() if active and v.age_ns is not None]
+            remark = age_remark(float(np.median(ages))) if ages else None
+            if remark is not None:
+                description = {**description, "remark": remark}
+            status = [
+                self._estimator_status(now_s, interval, active, by_camera[""], description),
+                self._calibration_status(),
+            ]
             for camera, values in statistics.items() if active else ():
                 rate = (values.received - self._reported[camera]) / interval
                 self._reported[camera] = values.received
                 if rate > 0:
                     self._notes.pop(camera, None)
                 status.append(
-                    self._camera_status(camera, now_s, values, rate, publishers[camera])
+                    self._camera_status(
+                        camera, now_s, values, rate, publishers[camera], by_camera[camera]
+                    )
                 )
             self._reported_s = now_s
         message = DiagnosticArray(status=status)
         message.header.stamp = stamp
         return message
 
+    def new_lines(self) -> list[str]:
+        """What the last reports found and the log should say, each kind at most every 30 s."""
+        with self._lock:
+            lines, self._lines = self._lines, []
+            return lines
+
+    def _log(self, key: str, text: str, now_s: float) -> None:
+        if self._throttle.due(key, now_s):
+            self._lines.append(text)
+
     def _estimator_status(
-        self, now_s: float, interval: float, active: bool, description: Mapping[str, object]
+        self,
+        now_s: float,
+        interval: float,
+        active: bool,
+        findings: Sequence[str],
+        description: Mapping[str, object],
     ) -> DiagnosticStatus:
-        rate = (self._moments - self._reported[""]) / interval
-        self._reported[""] = self._moments
+        rate = (self._frame_sets - self._reported[""]) / interval
+        self._reported[""] = self._frame_sets
         values = {
             "state": "active" if active else "inactive",
-            "moments estimated": self._moments,
-            "moments per second": f"{rate:.2f}",
+            "frame sets estimated": self._frame_sets,
+            "frame sets per second": f"{rate:.2f}",
             **_quantiles("latency", self._latency_ms),
             "people": ", ".join(f"{n}: {count}" for n, count in sorted(self._people.items())),
         }
@@ -142,14 +207,26 @@ class Health:
             values |= _quantiles(stage, durations)
         values |= description
         problem = self._problems[""]
-        level, text = DiagnosticStatus.OK, f"{rate:.1f} moments per second"
+        level, text = DiagnosticStatus.OK, f"{rate:.1f} frame sets per second"
+        wrong = list(findings)
         if now_s - problem.time_s < _PROBLEM_LASTS_S:
-            level, text = DiagnosticStatus.WARN, problem.text
+            wrong.append(problem.text)
+        if wrong:
+            level, text = DiagnosticStatus.WARN, "; ".join(wrong)
         elif not active:
             text = "inactive"
-        elif self._moments == 0:
-            level, text = DiagnosticStatus.WARN, "no moment estimated yet"
+        elif self._frame_sets == 0:
+            level, text = DiagnosticStatus.WARN, "no frame set estimated yet"
         return self._status("estimator", level, text, values | _problem_values(problem))
+
+    def _calibration_status(self) -> DiagnosticStatus:
+        level, text = DiagnosticStatus.OK, "nothing looks wrong"
+        if self._calibration:
+            more = len(self._calibration) - 1
+            level = DiagnosticStatus.WARN
+            text = self._calibration[0] + (f" (and {more} more, see the values)" if more else "")
+        values = {f"finding {i}": line for i, line in enumerate(self._calibration, start=1)}
+        return self._status("calibration", level, text, values)
 
     def _camera_status(
         self,
@@ -158,23 +235,28 @@ class Health:
         statistics: CameraStatistics,
         rate: float,
         publishers: int,
+        findings: Sequence[str],
     ) -> DiagnosticStatus:
         topic = self._topics[camera]
         heard_s = max(self._started_s, (statistics.last_heard_ns or 0) / SECOND)
         problem = self._problems[camera]
         level, text = DiagnosticStatus.OK, f"{rate:.1f} messages per second"
+        if findings:
+            level, text = DiagnosticStatus.WARN, "; ".join(findings)
         if now_s - heard_s > _SILENT_AFTER_S:
             level = DiagnosticStatus.ERROR
             text = (
                 f"nothing on {topic} for {now_s - heard_s:.1f} s, "
-                f"expected a stream ({publishers} publishers there)"
+                f"expected a stream ({topics.publishers(publishers)} there)"
             )
             if camera in self._notes:
                 text += f": {self._notes[camera]}"
+            self._log(f"{camera}/silent", f"camera '{camera}': {text}", now_s)
         if now_s - problem.time_s < _PROBLEM_LASTS_S:
             level, text = max(level, DiagnosticStatus.WARN), problem.text
         values = {
             "topic": topic,
+            "publishers": publishers,
             "messages per second": f"{rate:.2f}",
             "received": statistics.received,
             "used": statistics.used,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 _LOG_AGAIN_S = 30.0
+# Messages of live cameras are not that old.
+_LIVE_S = 10.0
 
 
 class Finding(NamedTuple):
@@ -51,6 +53,26 @@ def clock_finding(use_sim_time: bool, ros_time_ns: int) -> Finding | None:
     )
 
 
+def age_remark(age_ns: float) -> str | None:
+    """What stamps that are far from the node's clock suggest; None for those of live cameras.
+
+    Args:
+        age_ns: the node's clock minus the stamps.
+    """
+    seconds = abs(age_ns) / 1e9
+    if seconds < _LIVE_S:
+        return None
+    if age_ns < 0:
+        return (
+            f"stamps are {seconds:.1f} s ahead of this computer's clock: latencies mean nothing; "
+            "synchronize the clocks (NTP or PTP)"
+        )
+    return (
+        f"stamps are {seconds:.1f} s old: latencies mean nothing; for a recording set use_sim_time "
+        "to true and play the bag with --clock"
+    )
+
+
 class DetectionWatch:
     """Notices people who are detected in several views and never become a skeleton.
 
@@ -59,6 +81,7 @@ class DetectionWatch:
     """
 
     _LASTS_S = 10.0
+    _RECENT_S = 2.0
     _FEWEST = 5
     _SHARE = 0.5
 
@@ -67,6 +90,7 @@ class DetectionWatch:
 
     def _begin(self) -> None:
         self._since_s: float | None = None
+        self._last_s = 0.0
         self._frame_sets = 0
         self._views: list[int] = []
 
@@ -88,7 +112,8 @@ class DetectionWatch:
         self._frame_sets += 1
         if views >= 2:
             self._views.append(views)
-        # Forget detections that came long ago and went.
+            self._last_s = now_s
+        # Forget false positives here and there, and somebody who left.
         if len(self._views) < self._SHARE * self._frame_sets:
             self._begin()
 
@@ -97,7 +122,9 @@ class DetectionWatch:
         if self._since_s is None or len(self._views) < self._FEWEST:
             return None
         lasts_s = now_s - self._since_s
-        if lasts_s < self._LASTS_S:
+        frame_set_s = (self._last_s - self._since_s) / len(self._views)
+        recent = now_s - self._last_s <= max(self._RECENT_S, 3 * frame_set_s)
+        if lasts_s < self._LASTS_S or not recent:
             return None
         views = sorted(self._views)[len(self._views) // 2]
         return Finding(

@@ -20,9 +20,10 @@ from voxelpose_core.errors import InputError
 from voxelpose_core.estimator import PoseEstimator
 from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.geometry.rig_check import report_findings
-from voxelpose_ros import conversions, process, topics
+from voxelpose_ros import clocks, conversions, process, topics
 from voxelpose_ros.calibration import WORLD_FRAME, Calibration, RigFile, TopicCalibration
 from voxelpose_ros.diagnostics import Health
+from voxelpose_ros.findings import Finding
 from voxelpose_ros.msg import Keypoints2DArray
 from voxelpose_ros.outputs import Outputs
 from voxelpose_ros.parameters import Parameters
@@ -179,6 +180,7 @@ class VoxelPoseNode(LifecycleNode):
     def _activate(self) -> None:
         with ExitStack() as acquired:
             self._health.begin(time.monotonic())
+            self._synchronizer.begin()
             # After the subscriptions are gone.
             acquired.callback(self._worker.stop)
             self._worker.start()
@@ -199,7 +201,7 @@ class VoxelPoseNode(LifecycleNode):
             del self._worker
 
     def _every(self, period_s: float, work: Callable[[], None], acquired: ExitStack) -> None:
-        acquired.callback(self.destroy_timer, self.create_timer(period_s, work))
+        acquired.callback(self.destroy_timer, clocks.steady_timer(self, period_s, work))
 
     def _make_estimator(self, rig: Rig) -> PoseEstimator:
         settings = self._settings
@@ -303,7 +305,7 @@ class VoxelPoseNode(LifecycleNode):
         if stamp_ns <= 0 or 0 < now_ns < stamp_ns - _MOST_AHEAD_NS:
             self._problem(
                 f"topic {self._topics[camera]}: stamp is {stamp_ns / 1e9:.3f} s, expected the time "
-                f"of the exposure (it is {now_ns / 1e9:.3f} s now)",
+                f"of the exposure (it is {now_ns / 1e9:.3f} s now{self._clock_note()})",
                 camera,
             )
             return
@@ -352,7 +354,7 @@ class VoxelPoseNode(LifecycleNode):
 
     def _publish_diagnostics(self) -> None:
         estimator = self._worker.estimator
-        description = {"moments skipped while busy": self._worker.skipped}
+        description = {"frame sets skipped while busy": self._worker.skipped}
         if estimator is not None:
             description |= estimator.description()
         publishers = {
@@ -360,14 +362,21 @@ class VoxelPoseNode(LifecycleNode):
         }
         self._diagnostics.publish(
             self._health.report(
-                self.get_clock().now().to_msg(),
+                clocks.diagnostics_stamp(self),
                 time.monotonic(),
                 self._active is not None,
                 self._synchronizer.statistics,
                 publishers,
                 description,
+                self._findings(),
             )
         )
+        for line in self._health.new_lines():
+            self.get_logger().warning(line)
+
+    def _findings(self) -> list[Finding]:
+        found = [finding for finding in (clocks.missing_clock(self),) if finding is not None]
+        return found + (self._synchronizer.findings() if self._active is not None else [])
 
     def _problem(self, text: str, camera: str = "") -> None:
         if self._health.problem(text, time.monotonic(), camera):
@@ -375,6 +384,9 @@ class VoxelPoseNode(LifecycleNode):
 
     def _now_ns(self) -> int:
         return self.get_clock().now().nanoseconds
+
+    def _clock_note(self) -> str:
+        return " on /clock, use_sim_time is true" if self.get_clock().ros_time_is_active else ""
 
 
 def _synchronization(settings: NodeSettings) -> tuple:

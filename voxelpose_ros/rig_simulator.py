@@ -19,7 +19,7 @@ from voxelpose_core.geometry.rig import Rig, load_rig, propose_space
 from voxelpose_core.geometry.space import Space
 from voxelpose_core.skeletons import COCO17
 from voxelpose_core.walks import walking_pose
-from voxelpose_ros import conversions, process, topics
+from voxelpose_ros import clocks, conversions, process, topics
 from voxelpose_ros.msg import Keypoints2DArray, SkeletonArray
 from voxelpose_ros.pacing import Handshake, Pace, flush, spin_beside
 from voxelpose_ros.parameters import Parameters
@@ -138,6 +138,7 @@ class RigSimulator(Node):
         """Publish the moments."""
         if self._handshake is not None:
             self._handshake.wait_for_subscribers(self._keypoints, [self._truth])
+        clocks.wait_for_time(self)
         index = 0
         while self.context.ok() and (self._moments == 0 or index < self._moments):
             self._pace.wait()

@@ -197,7 +197,8 @@ class Synchronizer:
         silent_after_s: how long a camera is missing before it is no longer waited for.
         offsets_s: per camera, seconds added to its stamps: compensates a known delay.
         clock: nanoseconds that never jump; used where `now_ns` is not given.
-        stamp_clock: nanoseconds of the clock that the stamps are of, for the messages' age.
+        stamp_clock: nanoseconds of the clock that the stamps are of, for the messages' age; 0 while
+            it is not known.
 
     Raises:
         InputError: when a limit makes no sense or a camera is named twice.
@@ -274,6 +275,11 @@ class Synchronizer:
             self._close_expired(self._now)
         self._deliver()
 
+    def begin(self) -> None:
+        """The cameras are subscribed from now on: what came before explains nothing."""
+        with self._lock:
+            self._check = SyncCheck(self.cameras)
+
     def findings(self, now_ns: int | None = None) -> list[Finding]:
         """Why clearly fewer complete frame sets come out than the slowest camera sends."""
         limits = SyncLimits(
@@ -284,8 +290,8 @@ class Synchronizer:
 
     def _sort_in(self, index: int, stamp_ns: int, message: Any, now: int) -> None:
         statistics = self.statistics[self.cameras[index]]
-        age = None if self._stamp_clock is None else self._stamp_clock() - stamp_ns
-        statistics.heard(now, age)
+        time_ns = 0 if self._stamp_clock is None else self._stamp_clock()
+        statistics.heard(now, time_ns - stamp_ns if time_ns else None)
         stamp_ns += self._offsets[index]
         self._check.received(index, stamp_ns, now)
         if self._is_duplicate(index, stamp_ns):

@@ -95,5 +95,10 @@ def publisher_events(incompatible: Callable[[str], None]) -> PublisherEventCallb
     return PublisherEventCallbacks(incompatible_qos=lambda event: incompatible(_policy(event)))
 
 
+def publishers(count: int) -> str:
+    """The number of publishers in words."""
+    return "1 publisher" if count == 1 else f"{count or 'no'} publishers"
+
+
 def _policy(event: Any) -> str:
     return qos_policy_name_from_kind(event.last_policy_kind).lower()

@@ -140,7 +140,8 @@ class EstimationWorker:
         usable = sum(given is not None for given in inputs)
         if usable < settings.min_cameras:
             raise InputError(
-                f"moment dropped: {usable} cameras usable, expected at least {settings.min_cameras}"
+                f"frame set dropped: usable messages of {usable} of {len(inputs)} cameras, "
+                f"min_cameras is {settings.min_cameras}"
             )
         decoded = time.perf_counter()
         estimate = self._estimate(estimator, inputs)
@@ -158,8 +159,14 @@ class EstimationWorker:
             "publish": 1e3 * (published - estimated),
             "total": 1e3 * (published - start),
         }
-        latency_ms = (self._now_ns() - moment.stamp_ns) / 1e6
-        self._health.moment(latency_ms, timings, len(estimate.skeletons))
+        now_ns = self._now_ns()
+        self._health.frame_set(
+            (now_ns - moment.stamp_ns) / 1e6 if now_ns else None,
+            timings,
+            len(estimate.skeletons),
+            _views_with_people(estimate, settings.estimator.keypoint_threshold),
+            time.monotonic(),
+        )
 
     def calibrated(self) -> PoseEstimator:
         """The estimator for the rig as it is known now; only the worker calls this once it works.
@@ -169,7 +176,7 @@ class EstimationWorker:
         """
         rig = self.rig
         if rig is None:
-            raise InputError("moment dropped: the cameras' calibration is not known yet")
+            raise InputError("frame set dropped: the cameras' calibration is not known yet")
         if self.estimator is None or self.estimator.rig is not rig:
             if self.estimator is None:
                 self.estimator = self._make_estimator(rig)
@@ -187,9 +194,12 @@ class EstimationWorker:
         """
         received = [message for message in moment.messages if message is not None]
         first = min(message.arrived_monotonic_ns for message in received)
-        transport = max(message.arrived_ns - message.stamp_ns for message in received)
+        # ROS's clock is 0 before simulated time begins.
+        transport = max(
+            (m.arrived_ns - m.stamp_ns for m in received if m.arrived_ns), default=None
+        )
         return {
-            "transport": transport / 1e6,
+            **({} if transport is None else {"transport": transport / 1e6}),
             "waiting": (released_ns - first) / 1e6,
             "queue": (time.monotonic_ns() - released_ns) / 1e6,
         }
@@ -223,3 +233,12 @@ class EstimationWorker:
         if self.settings.input == "keypoints":
             return estimator.estimate_keypoints(inputs)
         return estimator.estimate_images(inputs)
+
+
+def _views_with_people(estimate: Estimate, threshold: float) -> int:
+    """In how many cameras somebody was detected, with joints of at least this score."""
+    return sum(
+        bool((keypoints[..., 2] >= threshold).any())
+        for keypoints in estimate.keypoints
+        if keypoints is not None and len(keypoints)
+    )
