@@ -42,7 +42,7 @@ def test_a_finding_is_in_the_status_of_the_estimator_and_in_the_log():
     assert (status.level, status.message) == (DiagnosticStatus.WARN, PHASE.text)
     assert desk.health.new_lines() == [PHASE.text]
     # Also once there are skeletons, with other figures, and beside another problem.
-    desk.health.frame_set(12.0, {}, people=1, views=2, now_s=desk.now_s)
+    desk.health.frame_set(12.0, {}, people=1, below_floor=0, views=2, now_s=desk.now_s)
     desk.health.problem("estimation failed: something", desk.now_s)
     changed = PHASE._replace(text=PHASE.text.replace("20", "21"))
     status = desk.report([changed])["estimator"]
@@ -96,7 +96,7 @@ def test_findings_about_the_calibration_have_a_status_that_stays():
 def test_people_in_2d_without_skeletons_are_told():
     desk = Desk()
     for _ in range(12):
-        desk.health.frame_set(12.0, {}, people=0, views=2, now_s=desk.now_s)
+        desk.health.frame_set(12.0, {}, people=0, below_floor=0, views=2, now_s=desk.now_s)
         status = desk.report()["estimator"]
     assert status.message.startswith("2D detections in 2 views, but no skeleton for 12 s: check")
     desk.active = False
@@ -105,10 +105,10 @@ def test_people_in_2d_without_skeletons_are_told():
 
 def test_latency_is_not_told_while_the_clock_of_the_stamps_is_unknown():
     desk = Desk()
-    desk.health.frame_set(None, {}, people=1, views=2, now_s=desk.now_s)
+    desk.health.frame_set(None, {}, people=1, below_floor=0, views=2, now_s=desk.now_s)
     keys = [value.key for value in desk.report()["estimator"].values]
     assert "latency p50 ms" not in keys
-    desk.health.frame_set(7.0, {}, people=1, views=2, now_s=desk.now_s)
+    desk.health.frame_set(7.0, {}, people=1, below_floor=0, views=2, now_s=desk.now_s)
     keys = [value.key for value in desk.report()["estimator"].values]
     assert "latency p50 ms" in keys
 

@@ -20,7 +20,7 @@ from voxelpose_core.geometry.image_turns import turn_points, turns_in_words
 from voxelpose_core.geometry.rig import Rig
 
 # Frame sets that follow each other at once show the same poses again.
-_PERIOD_S = 0.2
+PERIOD_S = 0.2
 _FRAME_SETS = 40
 # Evidence that is evaluated at once: views times frame sets.
 _MAX_IMAGES = 240
@@ -122,7 +122,7 @@ class ViewCheck:
             keypoints: per camera (P, J, 3) x, y in pixels of its image, and score; None: no frame.
             stamp: seconds.
         """
-        if self._last_stamp is not None and 0 <= stamp - self._last_stamp < _PERIOD_S - 1e-6:
+        if self._last_stamp is not None and 0 <= stamp - self._last_stamp < PERIOD_S - 1e-6:
             return
         people = [_usable(view) for view in keypoints]
         if sum(len(view) > 0 for view in people) < 2:

@@ -55,6 +55,7 @@ class Health:
         self._timings_ms: dict[str, deque[float]] = {}
         self._frame_sets = 0
         self._people: Counter[int] = Counter()
+        self._below_floor = 0
         self._detections = DetectionWatch()
         self._calibration: tuple[str, ...] = ()
         self._throttle = LogThrottle()
@@ -101,6 +102,7 @@ class Health:
         latency_ms: float | None,
         timings_ms: Mapping[str, float],
         people: int,
+        below_floor: int,
         views: int,
         now_s: float,
     ) -> None:
@@ -110,12 +112,14 @@ class Health:
             latency_ms: from its stamp to its skeletons; None while the clock of stamps is unknown.
             timings_ms: milliseconds of each stage.
             people: skeletons in it.
+            below_floor: skeletons that the floor rule dropped.
             views: cameras in which a person was detected.
             now_s: the clock of the other times.
         """
         with self._lock:
             self._frame_sets += 1
             self._people[people] += 1
+            self._below_floor += below_floor
             self._detections.update(views, people, now_s)
             if latency_ms is not None:
                 self._latency_ms.append(latency_ms)
@@ -202,6 +206,7 @@ class Health:
             "frame sets per second": f"{rate:.2f}",
             **_quantiles("latency", self._latency_ms),
             "people": ", ".join(f"{n}: {count}" for n, count in sorted(self._people.items())),
+            "people dropped below the floor": self._below_floor,
         }
         for stage, durations in self._timings_ms.items():
             values |= _quantiles(stage, durations)

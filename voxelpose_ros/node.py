@@ -19,7 +19,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from voxelpose_core.errors import InputError
 from voxelpose_core.estimator import PoseEstimator
 from voxelpose_core.geometry.rig import Rig
-from voxelpose_core.geometry.rig_check import report_findings
+from voxelpose_core.geometry.rig_check import rig_findings
 from voxelpose_ros import clocks, conversions, process, topics
 from voxelpose_ros.calibration import WORLD_FRAME, Calibration, RigFile, TopicCalibration
 from voxelpose_ros.diagnostics import Health
@@ -148,6 +148,7 @@ class VoxelPoseNode(LifecycleNode):
             )
             self._worker.rig = rig
             if rig is not None:
+                self._say_findings(rig)
                 self._worker.calibrated()
             self._every(_CALIBRATION_PERIOD_S, self._recalibrate, acquired)
             self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
@@ -160,7 +161,6 @@ class VoxelPoseNode(LifecycleNode):
         if settings.calibration == "rig_file":
             self._calibration: Calibration = RigFile(settings.rig_file, settings.load_rig)
             rig = self._calibration.poll()
-            self._say_findings(rig)
             self._topics = self._resolved(settings.camera_topics(rig.names))
             return rig
         if not settings.cameras:
@@ -334,7 +334,11 @@ class VoxelPoseNode(LifecycleNode):
             self._say_findings(rig)
 
     def _say_findings(self, rig: Rig) -> None:
-        report_findings(rig, self.get_logger().warning)
+        """What looks wrong with the calibration: in the log now, in the diagnostics from now on."""
+        findings = rig_findings(rig)
+        self._health.calibrated(findings)
+        for line in findings:
+            self.get_logger().warning(line)
 
     # Health ---------------------------------------------------------------------------------------
 
@@ -376,7 +380,9 @@ class VoxelPoseNode(LifecycleNode):
 
     def _findings(self) -> list[Finding]:
         found = [finding for finding in (clocks.missing_clock(self),) if finding is not None]
-        return found + (self._synchronizer.findings() if self._active is not None else [])
+        if self._active is not None:
+            found += self._synchronizer.findings() + self._worker.findings()
+        return found
 
     def _problem(self, text: str, camera: str = "") -> None:
         if self._health.problem(text, time.monotonic(), camera):

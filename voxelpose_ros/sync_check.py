@@ -6,6 +6,7 @@ looks at the last of them when diagnostics are due. Times are integer nanosecond
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import deque
 from collections.abc import Sequence
@@ -236,19 +237,19 @@ class SyncCheck:
         spread = np.nanmax(phases, axis=0) - np.nanmin(phases, axis=0)
         if np.quantile(spread, _ENOUGH) <= limits.slop_ns:
             return None
-        gaps = np.nanmedian(np.abs(phases[:, None] - phases[None]), axis=-1)
-        first, second = np.unravel_index(np.nanargmax(gaps), gaps.shape)
-        first, second = sorted((int(first), int(second)))
-        if gaps[first, second] > limits.slop_ns:
-            what = (
-                f"{self._cameras[alive[first]]} and {self._cameras[alive[second]]} are "
-                f"{gaps[first, second] / _MS:.0f} ms apart in the median"
+        names = [self._cameras[i] for i in alive]
+        what = (
+            _widest_pair(phases, 0.5, names, limits.slop_ns, "{} and {} are {:.0f} ms apart in the median")
+            or _widest_pair(
+                phases,
+                _ENOUGH,
+                names,
+                limits.slop_ns,
+                "{} and {} are more than {:.0f} ms apart in three of ten frames",
             )
-        else:
-            what = (
-                "stamps that belong together are more than "
-                f"{np.quantile(spread, _ENOUGH) / _MS:.0f} ms apart in three of ten frame sets"
-            )
+            or "the stamps of three of ten frame sets are spread over more than "
+            f"{np.quantile(spread, _ENOUGH) / _MS:.0f} ms"
+        )
         needed = _rounded_up_ms(np.quantile(spread, 0.95))
         return Finding(
             "phase",
@@ -293,6 +294,27 @@ class SyncCheck:
         ]
         offsets = ["0.0" if value == "-0.0" else value for value in offsets]
         return f" (offsets_ms:=[{','.join(offsets)}] where only the stamps are off)"
+
+
+def _widest_pair(
+    phases: np.ndarray, quantile: float, names: Sequence[str], slop_ns: int, text: str
+) -> str:
+    """The two cameras whose stamps differ most, at this quantile; empty where the slop allows it.
+
+    Args:
+        phases: (A, S) as `SyncCheck._phases` gives them.
+        quantile: of the distances, 0 to 1.
+        names: of the A cameras.
+        slop_ns: what is allowed.
+        text: takes the two names and the distance in ms.
+    """
+    widest, pair = float(slop_ns), None
+    for i, j in itertools.combinations(range(len(phases)), 2):
+        gaps = np.abs(phases[i] - phases[j])
+        gaps = gaps[np.isfinite(gaps)]
+        if len(gaps) >= _FEWEST and (gap := float(np.quantile(gaps, quantile))) > widest:
+            widest, pair = gap, (names[i], names[j])
+    return "" if pair is None else text.format(*pair, widest / _MS)
 
 
 def _nearest(times: np.ndarray, wanted: np.ndarray) -> np.ndarray:

@@ -19,10 +19,12 @@ from voxelpose_core.sources import codec_crop_note, pad_codec_crop
 from voxelpose_core.tracking import Tracker
 from voxelpose_ros import conversions
 from voxelpose_ros.diagnostics import Health
+from voxelpose_ros.findings import Finding
 from voxelpose_ros.msg import Keypoints2DArray
 from voxelpose_ros.outputs import Outputs
 from voxelpose_ros.settings import NodeSettings
 from voxelpose_ros.synchronizer import LatestSlot, SynchronizedSet
+from voxelpose_ros.view_watch import ViewWatch
 
 _JOIN_S = 30.0
 
@@ -79,6 +81,7 @@ class EstimationWorker:
         self._faults = faults
         self._now_ns = now_ns
         self._tracker = Tracker(settings.tracker)
+        self._views: ViewWatch | None = None
         self._slot: LatestSlot | None = None
         self._thread: threading.Thread | None = None
         self._skipped = 0
@@ -91,6 +94,7 @@ class EstimationWorker:
     def start(self) -> None:
         """Begin to work."""
         self._slot = LatestSlot()
+        self._views = ViewWatch()
         self._thread = threading.Thread(
             target=self._work, args=(self._slot,), name="estimator", daemon=True
         )
@@ -103,6 +107,12 @@ class EstimationWorker:
             self._skipped += slot.replaced
             slot.close()
             self._thread.join(timeout=_JOIN_S)
+            self._views.close()
+
+    def findings(self) -> list[Finding]:
+        """What the estimated frame sets say against the calibration."""
+        found = [] if self._views is None else [self._views.finding()]
+        return [finding for finding in found if finding is not None]
 
     def put(self, moment: SynchronizedSet) -> None:
         """Give the next moment; never waits."""
@@ -149,6 +159,7 @@ class EstimationWorker:
         estimate.skeletons = self._tracker.update(estimate.skeletons, moment.stamp_ns / 1e9)
         estimated = time.perf_counter()
         images = None if settings.input == "keypoints" else inputs
+        self._views.put(estimator.rig, estimate.keypoints, moment.stamp_ns / 1e9)
         self._outputs.publish(moment.stamp_ns, estimator, estimate, images)
         published = time.perf_counter()
         timings = {
@@ -164,6 +175,7 @@ class EstimationWorker:
             (now_ns - moment.stamp_ns) / 1e6 if now_ns else None,
             timings,
             len(estimate.skeletons),
+            estimate.dropped_below_floor,
             _views_with_people(estimate, settings.estimator.keypoint_threshold),
             time.monotonic(),
         )

@@ -1,0 +1,89 @@
+"""The check of views beside the estimation: what it finds, another rig, and that nobody waits for it."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from voxelpose_core.geometry.camera import Camera
+from voxelpose_core.geometry.rig import Rig
+from voxelpose_core.walks import random_walks
+from voxelpose_ros.view_watch import ViewWatch
+
+
+@pytest.fixture(scope="module")
+def rig():
+    cameras = []
+    for index, (angle, height) in enumerate([(0.2, 2600.0), (1.6, 1900.0), (2.9, 2300.0), (4.9, 1500.0)]):
+        center = np.array([4500 * np.cos(angle), 4500 * np.sin(angle), height])
+        forward = np.array([0.0, 0.0, 900.0]) - center
+        forward /= np.linalg.norm(forward)
+        right = np.cross(forward, [0.0, 0.0, 1.0])
+        right /= np.linalg.norm(right)
+        K = [[500.0, 0, 319.5], [0, 500.0, 239.5], [0, 0, 1]]
+        R = np.array([right, np.cross(forward, right), forward])
+        cameras.append(Camera(f"camera{index}", (640, 480), K, np.zeros(5), R, center))
+    return Rig(tuple(cameras))
+
+
+@pytest.fixture(scope="module")
+def frame_sets(rig):
+    """Detections of two walking people, 5 frame sets a second."""
+    sets = []
+    for people in random_walks(2, 5, 4.0, 3, room_mm=3000):
+        views = []
+        for camera in rig.cameras:
+            views.append(
+                np.array([np.column_stack([camera.project(p)[0], 0.8 * camera.sees(p)]) for p in people])
+            )
+        sets.append(views)
+    return sets
+
+
+def feed(watch, rig, frame_sets, order=(0, 1, 2, 3)):
+    for index, views in enumerate(frame_sets):
+        watch.put(rig, [views[i] for i in order], 0.2 * index)
+
+
+def test_exchanged_views_are_found_and_right_ones_are_not(rig, frame_sets):
+    for order, expected in (
+        ((0, 1, 2, 3), None),
+        ((0, 2, 1, 3), "cameras 'camera1' and 'camera2' look exchanged"),
+    ):
+        watch = ViewWatch()
+        feed(watch, rig, frame_sets, order)
+        watch.close()
+        finding = watch.finding()
+        assert finding is expected or finding.text.startswith(expected)
+        assert finding is None or finding.key == "views"
+
+
+def test_another_calibration_begins_a_new_check(rig, frame_sets):
+    watch = ViewWatch()
+    feed(watch, rig, frame_sets[:12], (0, 2, 1, 3))
+    feed(watch, Rig(rig.cameras, name="mended"), frame_sets[:12])
+    watch.close()
+    assert watch.finding() is None
+
+
+def test_nobody_waits_for_a_check_that_takes_long(rig, frame_sets):
+    go_on = threading.Event()
+    seen = []
+
+    class Slow:
+        def __init__(self, rig):
+            self.rig = rig
+
+        def add(self, keypoints, stamp):
+            go_on.wait()
+            seen.append(stamp)
+
+        def finding(self, new_frame_sets):
+            return None
+
+    watch = ViewWatch(Slow)
+    for _ in range(50):
+        feed(watch, rig, frame_sets)
+    go_on.set()
+    watch.close()
+    assert 32 <= len(seen) <= 34
