@@ -77,7 +77,11 @@ def test_a_silent_camera_is_logged_too():
 def test_findings_about_the_calibration_have_a_status_that_stays():
     desk = Desk()
     assert desk.report()["calibration"].level == DiagnosticStatus.OK
-    desk.health.calibrated(["camera 'back' has no pose: left out", "the world is camera left's"])
+    lines = ["camera 'back' has no pose: left out", "the world is camera left's"]
+    desk.health.calibrated(lines, desk.now_s)
+    assert desk.health.new_lines() == lines
+    desk.health.calibrated(lines, desk.now_s + 1.0)
+    assert desk.health.new_lines() == []
     for active in (True, False):
         desk.active = active
         status = desk.report()["calibration"]
@@ -89,7 +93,7 @@ def test_findings_about_the_calibration_have_a_status_that_stays():
             "camera 'back' has no pose: left out",
             "the world is camera left's",
         ]
-    desk.health.calibrated([])
+    desk.health.calibrated([], desk.now_s)
     assert desk.report()["calibration"].message == "nothing looks wrong"
 
 

@@ -70,10 +70,13 @@ class Health:
             self._started_s = now_s
             self._detections = DetectionWatch()
 
-    def calibrated(self, findings: Sequence[str]) -> None:
-        """What is questionable about the calibration in use, a line each."""
+    def calibrated(self, findings: Sequence[str], now_s: float) -> None:
+        """What looks wrong with the calibration in use, a line each."""
         with self._lock:
             self._calibration = tuple(findings)
+            # Transforms that never stand still give a new calibration twice a second.
+            for index, line in enumerate(findings):
+                self._log(f"calibration/{index}", line, now_s)
 
     def note(self, camera: str, text: str) -> None:
         """What may be why nothing comes from a camera; shown until something does."""
@@ -149,18 +152,8 @@ class Health:
         """
         with self._lock:
             interval = max(now_s - self._reported_s, 1e-6)
-            findings = list(findings)
-            if active and (finding := self._detections.finding(now_s)) is not None:
-                findings.append(finding)
-            for finding in findings:
-                self._log(f"{finding.camera}/{finding.key}", finding.text, now_s)
-            by_camera = {
-                name: [f.text for f in findings if f.camera == name] for name in self._problems
-            }
-            ages = [v.age_ns for v in statistics.values() if active and v.age_ns is not None]
-            remark = age_remark(float(np.median(ages))) if ages else None
-            if remark is not None:
-                description = {**description, "remark": remark}
+            by_camera = self._texts_by_camera(findings, active, now_s)
+            description = {**description, **_age_remark(statistics)} if active else description
             status = [
                 self._estimator_status(now_s, interval, active, by_camera[""], description),
                 self._calibration_status(),
@@ -185,6 +178,17 @@ class Health:
         with self._lock:
             lines, self._lines = self._lines, []
             return lines
+
+    def _texts_by_camera(
+        self, findings: Sequence[Finding], active: bool, now_s: float
+    ) -> dict[str, list[str]]:
+        """What is wrong with each camera and, by an empty name, with the whole; logs it, too."""
+        texts: dict[str, list[str]] = {name: [] for name in self._problems}
+        detections = self._detections.finding(now_s) if active else None
+        for finding in (*findings, *([] if detections is None else [detections])):
+            texts[finding.camera].append(finding.text)
+            self._log(f"{finding.camera}/{finding.key}", finding.text, now_s)
+        return texts
 
     def _log(self, key: str, text: str, now_s: float) -> None:
         if self._throttle.due(key, now_s):
@@ -286,6 +290,12 @@ class Health:
             hardware_id=self._hardware_id,
             values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
         )
+
+
+def _age_remark(statistics: Mapping[str, CameraStatistics]) -> dict[str, str]:
+    ages = [values.age_ns for values in statistics.values() if values.age_ns is not None]
+    remark = age_remark(float(np.median(ages))) if ages else None
+    return {} if remark is None else {"remark": remark}
 
 
 def _problem_values(problem: _Problem) -> dict[str, object]:

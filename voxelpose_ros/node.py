@@ -335,10 +335,8 @@ class VoxelPoseNode(LifecycleNode):
 
     def _say_findings(self, rig: Rig) -> None:
         """What looks wrong with the calibration: in the log now, in the diagnostics from now on."""
-        findings = rig_findings(rig)
-        self._health.calibrated(findings)
-        for line in findings:
-            self.get_logger().warning(line)
+        self._health.calibrated(rig_findings(rig), time.monotonic())
+        self._log_findings()
 
     # Health ---------------------------------------------------------------------------------------
 
@@ -375,6 +373,9 @@ class VoxelPoseNode(LifecycleNode):
                 self._findings(),
             )
         )
+        self._log_findings()
+
+    def _log_findings(self) -> None:
         for line in self._health.new_lines():
             self.get_logger().warning(line)
 
