@@ -12,6 +12,7 @@ import pytest
 pytest.importorskip("voxelpose_ros.msg", reason="the package's messages are not built")
 
 import rclpy  # noqa: E402
+from diagnostic_msgs.msg import DiagnosticStatus  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.qos import QoSProfile, ReliabilityPolicy  # noqa: E402
 from ros_processes import Cameras, Ros, positions, room_rig  # noqa: E402
@@ -20,6 +21,7 @@ from visualization_msgs.msg import MarkerArray  # noqa: E402
 
 from voxelpose_core.errors import InputError  # noqa: E402
 from voxelpose_core.geometry.rig import load_rig, save_rig  # noqa: E402
+from voxelpose_core.geometry.rig_check import rig_findings  # noqa: E402
 from voxelpose_ros import conversions, topics  # noqa: E402
 from voxelpose_ros.calibration import RigFile  # noqa: E402
 from voxelpose_ros.msg import Keypoints2DArray, SkeletonArray  # noqa: E402
@@ -283,6 +285,40 @@ def test_a_rig_of_rectified_images_is_compared_with_p(start, tmp_path):
     ros.spin_for(0.5)
     assert list(cameras.show(cameras.keypoints).cameras) == ["camera0", "camera1"]
     assert "(P), the rig file" in cameras.problem("camera2")
+
+
+def test_what_looks_wrong_with_a_rig_and_its_views_stays_in_the_diagnostics(start, tmp_path):
+    room_rig(tmp_path / "room.yaml", cameras=3)
+    file = tmp_path / "room.yaml"
+    wrong = load_rig(file)
+    distortion = wrong.cameras[1].distortion.copy()
+    distortion[2] = 0.05
+    odd = dataclasses.replace(wrong.cameras[1], distortion=distortion)
+    wrong = dataclasses.replace(wrong, cameras=(wrong.cameras[0], odd, wrong.cameras[2]))
+    (line,) = rig_findings(wrong)
+    save_rig(wrong, file)
+    ros = start(rig_file=file, input="keypoints", device="cpu", max_wait_ms=3000)
+    cameras = Cameras(ros, wrong, Keypoints2DArray, TOPIC)
+    status = lambda: cameras.status("calibration")  # noqa: E731
+    for _ in range(2):
+        ros.heard["/diagnostics"].clear()
+        ros.spin_until(status, "a word about the calibration")
+        assert (status().level, status().message) == (DiagnosticStatus.WARN, line)
+
+    def exchanged():
+        """Exchanged cables: camera0's topic carries what camera2 sees."""
+        stamp = ros.node.get_clock().now().to_msg()
+        for name, seen in zip(wrong.names, reversed(wrong.names)):
+            message = cameras.keypoints(seen, stamp)
+            message.camera = name
+            cameras.publishers[name].publish(message)
+        ros.spin_for(0.3)
+        return "'camera0' and 'camera2' look exchanged" in cameras.status("estimator").message
+
+    ros.spin_until(exchanged, "a word about the exchange", timeout_s=120.0)
+    # Right again: so is the status.
+    room_rig(file, cameras=3)
+    ros.spin_until(lambda: status().level == DiagnosticStatus.OK, "the new calibration")
 
 
 @pytest.mark.parametrize("folder", [False, True])
