@@ -4,6 +4,7 @@ import pytest
 
 from voxelpose_ros.findings import (
     DetectionWatch,
+    FloorDrops,
     LogThrottle,
     age_remark,
     clock_finding,
@@ -74,6 +75,21 @@ def test_detections_that_flicker_are_told_and_a_skeleton_ends_it():
 def test_few_frame_sets_are_no_evidence():
     assert not any(watch([(3, 0)] * 4, period_s=5.0))
     assert any(watch([(3, 0)] * 6, period_s=5.0))
+
+
+@pytest.mark.parametrize(
+    ("dropped", "told"),
+    [([0] * 60, False), ([1] * 4, False), ([0, 0, 0, 1] * 20, False), ([0] * 9 + [1] * 45, True)],
+)
+def test_people_who_are_dropped_below_the_floor_again_and_again_are_told(dropped, told):
+    drops = FloorDrops()
+    for count in dropped:
+        drops.update(count)
+    text = drops.finding().text if told else drops.finding()
+    if told:
+        assert text.startswith("people are dropped in 45 of the last 50 frame sets because")
+    else:
+        assert text is None
 
 
 def test_each_kind_of_line_is_logged_at_once_and_again_after_a_while():

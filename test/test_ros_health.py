@@ -107,6 +107,17 @@ def test_people_in_2d_without_skeletons_are_told():
     assert desk.report()["estimator"].message == "inactive"
 
 
+def test_people_below_the_floor_are_counted_and_told():
+    desk = Desk()
+    for _ in range(6):
+        desk.health.frame_set(12.0, {}, people=1, below_floor=2, views=2, now_s=desk.now_s)
+    status = desk.report()["estimator"]
+    assert status.message.startswith("people are dropped in 6 of the last 6 frame sets")
+    values = {v.key: v.value for v in status.values}
+    assert values["people dropped below the floor"] == "12"
+    assert desk.health.new_lines() == [status.message]
+
+
 def test_latency_is_not_told_while_the_clock_of_the_stamps_is_unknown():
     desk = Desk()
     desk.health.frame_set(None, {}, people=1, below_floor=0, views=2, now_s=desk.now_s)

@@ -11,7 +11,7 @@ from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from voxelpose_ros import topics
-from voxelpose_ros.findings import DetectionWatch, Finding, LogThrottle, age_remark
+from voxelpose_ros.findings import DetectionWatch, Finding, FloorDrops, LogThrottle, age_remark
 from voxelpose_ros.synchronizer import SECOND, CameraStatistics
 
 _WINDOW = 1000
@@ -56,6 +56,7 @@ class Health:
         self._frame_sets = 0
         self._people: Counter[int] = Counter()
         self._below_floor = 0
+        self._drops = FloorDrops()
         self._detections = DetectionWatch()
         self._calibration: tuple[str, ...] = ()
         self._throttle = LogThrottle()
@@ -69,6 +70,7 @@ class Health:
         with self._lock:
             self._started_s = now_s
             self._detections = DetectionWatch()
+            self._drops = FloorDrops()
 
     def calibrated(self, findings: Sequence[str], now_s: float) -> None:
         """What looks wrong with the calibration in use, a line each."""
@@ -123,6 +125,7 @@ class Health:
             self._frame_sets += 1
             self._people[people] += 1
             self._below_floor += below_floor
+            self._drops.update(below_floor)
             self._detections.update(views, people, now_s)
             if latency_ms is not None:
                 self._latency_ms.append(latency_ms)
@@ -184,8 +187,8 @@ class Health:
     ) -> dict[str, list[str]]:
         """What is wrong with each camera and, by an empty name, with the whole; logs it, too."""
         texts: dict[str, list[str]] = {name: [] for name in self._problems}
-        detections = self._detections.finding(now_s) if active else None
-        for finding in (*findings, *([] if detections is None else [detections])):
+        own = (self._detections.finding(now_s), self._drops.finding()) if active else ()
+        for finding in (*findings, *filter(None, own)):
             texts[finding.camera].append(finding.text)
             self._log(f"{finding.camera}/{finding.key}", finding.text, now_s)
         return texts

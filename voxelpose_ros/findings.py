@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import NamedTuple
 
 _LOG_AGAIN_S = 30.0
@@ -132,4 +133,29 @@ class DetectionWatch:
             f"2D detections in {views} views, but no skeleton for {lasts_s:.0f} s: check the "
             "calibration (voxelpose rig check), the height of the floor, and whether the capture "
             "space holds the people",
+        )
+
+
+class FloorDrops:
+    """Notices that the floor rule drops people again and again, not a false positive now and then."""
+
+    _KEPT = 50
+    _FEWEST = 5
+
+    def __init__(self):
+        self._dropped: deque[bool] = deque(maxlen=self._KEPT)
+
+    def update(self, below_floor: int) -> None:
+        """Take one estimated frame set, in which so many people were dropped."""
+        self._dropped.append(below_floor > 0)
+
+    def finding(self) -> Finding | None:
+        """What to tell now."""
+        count, total = sum(self._dropped), len(self._dropped)
+        if count < self._FEWEST or count < total / 2:
+            return None
+        return Finding(
+            "below floor",
+            f"people are dropped in {count} of the last {total} frame sets because they reach below "
+            "the floor: see the parameters ground and floor_tolerance",
         )

@@ -18,13 +18,13 @@ from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.sources import codec_crop_note, pad_codec_crop
 from voxelpose_core.tracking import Tracker
 from voxelpose_ros import conversions
+from voxelpose_ros.calibration_watch import CalibrationWatch
 from voxelpose_ros.diagnostics import Health
 from voxelpose_ros.findings import Finding
 from voxelpose_ros.msg import Keypoints2DArray
 from voxelpose_ros.outputs import Outputs
 from voxelpose_ros.settings import NodeSettings
 from voxelpose_ros.synchronizer import LatestSlot, SynchronizedSet
-from voxelpose_ros.view_watch import ViewWatch
 
 _JOIN_S = 30.0
 
@@ -81,7 +81,7 @@ class EstimationWorker:
         self._faults = faults
         self._now_ns = now_ns
         self._tracker = Tracker(settings.tracker)
-        self._views: ViewWatch | None = None
+        self._watch: CalibrationWatch | None = None
         self._slot: LatestSlot | None = None
         self._thread: threading.Thread | None = None
         self._skipped = 0
@@ -94,7 +94,7 @@ class EstimationWorker:
     def start(self) -> None:
         """Begin to work."""
         self._slot = LatestSlot()
-        self._views = ViewWatch()
+        self._watch = CalibrationWatch()
         self._thread = threading.Thread(
             target=self._work, args=(self._slot,), name="estimator", daemon=True
         )
@@ -107,12 +107,11 @@ class EstimationWorker:
             self._skipped += slot.replaced
             slot.close()
             self._thread.join(timeout=_JOIN_S)
-            self._views.close()
+            self._watch.close()
 
     def findings(self) -> list[Finding]:
         """What the estimated frame sets say against the calibration."""
-        found = [] if self._views is None else [self._views.finding()]
-        return [finding for finding in found if finding is not None]
+        return [] if self._watch is None else list(self._watch.findings())
 
     def put(self, moment: SynchronizedSet) -> None:
         """Give the next moment; never waits."""
@@ -159,7 +158,7 @@ class EstimationWorker:
         estimate.skeletons = self._tracker.update(estimate.skeletons, moment.stamp_ns / 1e9)
         estimated = time.perf_counter()
         images = None if settings.input == "keypoints" else inputs
-        self._views.put(estimator.rig, estimate.keypoints, moment.stamp_ns / 1e9)
+        self._watch.put(estimator.rig, estimator.joint_set, estimate, moment.stamp_ns / 1e9)
         self._outputs.publish(moment.stamp_ns, estimator, estimate, images)
         published = time.perf_counter()
         timings = {

@@ -1,14 +1,17 @@
-"""The check of views beside the estimation: what it finds, another rig, and that nobody waits for it."""
+"""Checks of the calibration beside the estimation: what they find, another rig, and that frames never
+wait for them."""
 
 import threading
 
 import numpy as np
 import pytest
 
+from voxelpose_core.estimate import Estimate
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.rig import Rig
+from voxelpose_core.skeletons import COCO17
 from voxelpose_core.walks import random_walks
-from voxelpose_ros.view_watch import ViewWatch
+from voxelpose_ros.calibration_watch import CalibrationWatch
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +45,8 @@ def frame_sets(rig):
 
 def feed(watch, rig, frame_sets, order=(0, 1, 2, 3)):
     for index, views in enumerate(frame_sets):
-        watch.put(rig, [views[i] for i in order], 0.2 * index)
+        estimate = Estimate([], [views[i] for i in order], rig.names)
+        watch.put(rig, COCO17, estimate, 0.2 * index)
 
 
 def test_exchanged_views_are_found_and_right_ones_are_not(rig, frame_sets):
@@ -50,20 +54,28 @@ def test_exchanged_views_are_found_and_right_ones_are_not(rig, frame_sets):
         ((0, 1, 2, 3), None),
         ((0, 2, 1, 3), "cameras 'camera1' and 'camera2' look exchanged"),
     ):
-        watch = ViewWatch()
+        watch = CalibrationWatch()
         feed(watch, rig, frame_sets, order)
         watch.close()
-        finding = watch.finding()
-        assert finding is expected or finding.text.startswith(expected)
-        assert finding is None or finding.key == "views"
+        texts = {finding.key: finding.text for finding in watch.findings()}
+        assert set(texts) == ({"views"} if expected else set())
+        assert expected is None or texts["views"].startswith(expected)
+
+
+def test_a_floor_that_lies_elsewhere_is_found_with_the_parameter_to_set(rig, frame_sets):
+    watch = CalibrationWatch()
+    feed(watch, rig.with_ground(-750.0), frame_sets)
+    watch.close()
+    (finding,) = watch.findings()
+    assert finding.key == "floor" and "(parameter ground:=0 of the node)" in finding.text
 
 
 def test_another_calibration_begins_a_new_check(rig, frame_sets):
-    watch = ViewWatch()
+    watch = CalibrationWatch()
     feed(watch, rig, frame_sets[:12], (0, 2, 1, 3))
     feed(watch, Rig(rig.cameras, name="mended"), frame_sets[:12])
     watch.close()
-    assert watch.finding() is None
+    assert watch.findings() == ()
 
 
 def test_nobody_waits_for_a_check_that_takes_long(rig, frame_sets):
@@ -81,9 +93,31 @@ def test_nobody_waits_for_a_check_that_takes_long(rig, frame_sets):
         def finding(self, new_frame_sets):
             return None
 
-    watch = ViewWatch(Slow)
+    watch = CalibrationWatch(Slow)
     for _ in range(50):
         feed(watch, rig, frame_sets)
     go_on.set()
     watch.close()
     assert 32 <= len(seen) <= 34
+
+
+def test_a_check_that_fails_says_so_and_goes_on(rig, frame_sets):
+    class Broken:
+        def __init__(self, rig):
+            self.left = 3
+
+        def add(self, keypoints, stamp):
+            self.left -= 1
+            if self.left == 0:
+                raise ValueError("no such thing")
+
+        def finding(self, new_frame_sets):
+            return None
+
+    texts = []
+    for count in (3, 4):
+        watch = CalibrationWatch(Broken)
+        feed(watch, rig, frame_sets[:count])
+        watch.close()
+        texts.append([finding.text for finding in watch.findings()])
+    assert texts == [["check of the calibration failed: ValueError: no such thing"], []]
