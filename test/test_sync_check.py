@@ -184,6 +184,14 @@ def test_clocks_that_differ_are_told():
     )
 
 
+def test_offsets_that_are_wrong_are_named():
+    rig = Rig({}, {}, offsets_s={"right": 5.0})
+    assert "right are 5.0 s apart with the given offsets_ms" in rig.run(8)["clocks"]
+    # The wrong sign: the advice starts from what is given.
+    rig = Rig({}, {"phase": 10}, offsets_s={"right": 0.010})
+    assert "offsets_ms:=[0.0,-10.0]" in rig.run(5)["phase"]
+
+
 def test_a_camera_that_comes_too_late_is_told():
     rig = Rig({}, {"delay": 305})
     assert rig.run(5)["delay"] == (

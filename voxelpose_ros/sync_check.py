@@ -197,6 +197,8 @@ class SyncCheck:
         first, second = (self._cameras[i] for i in sorted((odd, other)))
         if apart > max(_OTHER_CLOCK, limits.max_wait_ns):
             text = f"stamps of {first} and {second} are {apart / SECOND:.1f} s apart"
+            if any(limits.offsets_ns):
+                text += " with the given offsets_ms"
             for i in (odd, other):
                 if self._streams[i].stamps[-1] < _TIME_OF_DAY <= max(
                     self._streams[j].stamps[-1] for j in (odd, other)
