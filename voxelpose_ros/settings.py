@@ -59,7 +59,7 @@ class NodeSettings:
             InputError: naming the parameter, its value and what was expected.
         """
         min_cameras = p.integer(
-            "min_cameras", 2, "Fewest cameras that make a moment.", 2, 1000, live=True
+            "min_cameras", 2, "Fewest cameras that make a frame set.", 2, 1000, live=True
         )
         space = p.text(
             "space",
@@ -154,7 +154,7 @@ class NodeSettings:
             slop_ms=p.number(
                 "slop_ms",
                 15.0,
-                "Largest difference between the stamps of one moment; less than the frame period.",
+                "Largest difference between the stamps of a frame set; less than the frame period.",
                 0.0,
                 1000.0,
                 live=True,
@@ -162,7 +162,7 @@ class NodeSettings:
             max_wait_ms=p.number(
                 "max_wait_ms",
                 100.0,
-                "How long a moment waits for its missing cameras.",
+                "How long a frame set waits for its missing cameras.",
                 0.0,
                 10000.0,
                 live=True,
