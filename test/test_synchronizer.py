@@ -6,7 +6,7 @@ import threading
 import types
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from voxelpose_core.errors import InputError
@@ -404,6 +404,7 @@ def test_where_moments_lie_apart_every_one_comes_out_whole(cameras, jitter, dela
     assert found == expected
 
 
+@example(cameras=10, jitter=12.0, delay=100.0, drop=0.0, slop=44.0, seed=613)
 @settings(max_examples=40, deadline=None)
 @given(
     cameras=st.integers(2, 16),
