@@ -237,7 +237,7 @@ class SyncCheck:
         if phases is None:
             return None
         spread = np.nanmax(phases, axis=0) - np.nanmin(phases, axis=0)
-        if np.quantile(spread, _ENOUGH) <= limits.slop_ns:
+        if _quantile(spread, _ENOUGH) <= limits.slop_ns:
             return None
         names = [self._cameras[i] for i in alive]
         what = (
@@ -250,9 +250,9 @@ class SyncCheck:
                 "{} and {} are more than {:.0f} ms apart in three of ten frames",
             )
             or "the stamps of three of ten frame sets are spread over more than "
-            f"{np.quantile(spread, _ENOUGH) / _MS:.0f} ms"
+            f"{_quantile(spread, _ENOUGH) / _MS:.0f} ms"
         )
-        needed = _rounded_up_ms(np.quantile(spread, 0.95))
+        needed = _rounded_up_ms(_quantile(spread, 0.95))
         return Finding(
             "phase",
             f"{what}, slop_ms is {limits.slop_ns / _MS:g}: {share}; raise slop_ms to at least "
@@ -288,7 +288,7 @@ class SyncCheck:
         typical = np.nanmedian(phases, axis=1, keepdims=True)
         errors = phases - typical
         spread = np.nanmax(errors, axis=0) - np.nanmin(errors, axis=0)
-        if len(alive) < len(self._cameras) or np.quantile(spread, 0.9) > limits.slop_ns:
+        if len(alive) < len(self._cameras) or _quantile(spread, 0.9) > limits.slop_ns:
             return ""
         offsets = [
             f"{(offset - phase) / _MS:.1f}"
@@ -314,9 +314,14 @@ def _widest_pair(
     for i, j in itertools.combinations(range(len(phases)), 2):
         gaps = np.abs(phases[i] - phases[j])
         gaps = gaps[np.isfinite(gaps)]
-        if len(gaps) >= _FEWEST and (gap := float(np.quantile(gaps, quantile))) > widest:
+        if len(gaps) >= _FEWEST and (gap := _quantile(gaps, quantile)) > widest:
             widest, pair = gap, (names[i], names[j])
     return "" if pair is None else text.format(*pair, widest / _MS)
+
+
+def _quantile(values: np.ndarray, share: float) -> float:
+    """A value that occurs: between two phases lies one that no frame has."""
+    return float(np.sort(values)[min(int(share * len(values)), len(values) - 1)])
 
 
 def _nearest(times: np.ndarray, wanted: np.ndarray) -> np.ndarray:
