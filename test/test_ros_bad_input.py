@@ -15,7 +15,7 @@ from diagnostic_msgs.msg import DiagnosticStatus  # noqa: E402
 from ros_processes import Cameras, Ros, python_command, room_rig  # noqa: E402
 from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
 
-from voxelpose_ros import camera_player, conversions, rig_simulator  # noqa: E402
+from voxelpose_ros import camera_player, conversions, process, rig_simulator  # noqa: E402
 from voxelpose_ros import node as voxelpose_node  # noqa: E402
 from voxelpose_ros.msg import Keypoints2D, Keypoints2DArray  # noqa: E402
 
@@ -97,6 +97,21 @@ def test_unreadable_ros_arguments_are_told_in_one_line(capfd):
     lines = [x for x in capfd.readouterr().err.splitlines() if x.startswith("error: ")]
     assert len(lines) == 1
     assert "nonsense" in lines[0]
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_an_unexpected_error_is_one_line_unless_asked(debug, capfd):
+    def fail():
+        raise ZeroDivisionError("division by zero")
+
+    assert process.run(fail, args=["node", *["--debug"] * debug]) == 70
+    lines = capfd.readouterr().err.splitlines()
+    if debug:
+        assert lines[0].startswith("Traceback") and lines[-1].startswith("ZeroDivisionError")
+    else:
+        assert [line.split(" (run again")[0] for line in lines] == [
+            "error: unexpected ZeroDivisionError: division by zero"
+        ]
 
 
 @pytest.fixture(scope="module")
