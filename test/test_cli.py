@@ -221,15 +221,83 @@ def test_bad_input_is_one_line(fake, rig_file, videos, keypoints_file, tmp_path,
     assert not (tmp_path / "s.json").exists()
 
 
-def test_image_of_another_size_names_frame_and_camera(fake, rig_file, videos, tmp_path, capsys):
-    writer = cv2.VideoWriter(videos[1], cv2.VideoWriter_fourcc(*"mp4v"), 10.0, (160, 120))
+def rewrite_video(path, size):
+    writer = cv2.VideoWriter(path, cv2.VideoWriter_fourcc(*"mp4v"), 10.0, size)
     for _ in range(6):
-        writer.write(np.zeros((120, 160, 3), np.uint8))
+        writer.write(np.zeros((size[1], size[0], 3), np.uint8))
     writer.release()
-    line = refused(
-        capsys, "estimate", "--rig", rig_file, "--videos", *videos, "--out", tmp_path / "s.json"
+
+
+def test_image_of_another_size_names_frame_and_camera(fake, rig_file, videos, tmp_path, capsys):
+    rewrite_video(videos[1], (160, 90))
+    start = ("estimate", "--rig", rig_file, "--videos", *videos, "--out", tmp_path / "s.json")
+    line = refused(capsys, *start)
+    assert line.endswith("frame 0: camera 'cam1': image is 160x90, but its calibration is for 320x240")
+    rewrite_video(videos[1], (240, 320))
+    assert refused(capsys, *start).endswith("is for 320x240: turned by 90 degrees?")
+
+
+def test_k_is_scaled_for_a_scaled_video(fake, rig_file, videos, tmp_path, capsys):
+    rewrite_video(videos[1], (160, 120))
+    out = tmp_path / "s.json"
+    assert run("estimate", "--rig", rig_file, "--videos", *videos, "--out", out) == 0
+    assert capsys.readouterr().err.splitlines() == [
+        "warning: camera 'cam1': images are 160x120, 0.5 times the calibrated 320x240: K is scaled"
+    ]
+    cameras = FakeEstimator.made[0].rig.cameras
+    assert [camera.image_size for camera in cameras] == [SIZE, (160, 120), SIZE]
+    assert cameras[1].K.tolist() == [[130, 0, 79.75], [0, 130, 59.75], [0, 0, 1]]
+
+
+def test_videos_find_their_cameras_by_name(fake, rig_file, videos, tmp_path, capsys):
+    rewrite_video(videos[1], (160, 120))
+    order = (videos[1], videos[0], videos[2])
+    start = ("estimate", "--rig", rig_file, "--out", tmp_path / "s.json", "--videos", *order)
+    assert run(*start) == 0
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == (
+        "warning: --videos: matched with the cameras by their names: cam0.mp4 is for 'cam0', "
+        "cam1.mp4 is for 'cam1' (--in-order: as given)"
     )
-    assert "frame 0: camera 'cam1': image is 160x120" in line and "320x240" in line
+    assert second.startswith("warning: camera 'cam1': images are 160x120")
+    assert run(*start, "--in-order") == 0
+    assert capsys.readouterr().err.startswith("warning: camera 'cam0': images are 160x120")
+
+
+class OffCentreEstimator(FakeEstimator):
+    """The person stands off the centre, where views tell themselves apart."""
+
+    order = (0, 1, 2)
+
+    def _answer(self, views):
+        answer = super()._answer(views)
+        joints = answer.skeletons[0].joints + [700.0, -500.0, 0.0]
+        seen = [np.column_stack([c.project(joints)[0], np.full(17, 0.9)]) for c in self.rig.cameras]
+        answer.keypoints = [seen[index][None] for index in self.order]
+        return answer
+
+
+class ExchangedEstimator(OffCentreEstimator):
+    """Sees in the first camera what the second should see, and the other way round."""
+
+    order = (1, 0, 2)
+
+
+def test_exchanged_views_are_told_with_what_to_type(
+    fake, monkeypatch, rig_file, videos, tmp_path, capsys
+):
+    monkeypatch.setattr(voxelpose_core.estimator, "PoseEstimator", ExchangedEstimator)
+    out = tmp_path / "s.json"
+    start = ("estimate", "--rig", rig_file, "--videos", *videos, "--out", out)
+    assert run(*start) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("warning: cameras 'cam0' and 'cam1' look exchanged: ")
+    assert line.endswith(f"give --in-order --videos {videos[1]} {videos[0]} {videos[2]}")
+    out.unlink()
+    assert "look exchanged" in refused(capsys, *start, "--strict")
+    monkeypatch.setattr(voxelpose_core.estimator, "PoseEstimator", OffCentreEstimator)
+    assert run(*start, "--strict") == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_rig_of_one_camera_and_nan(rig_file, tmp_path, capsys):

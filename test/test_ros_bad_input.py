@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("voxelpose_ros.msg", reason="the package's messages are not built")
 
 from diagnostic_msgs.msg import DiagnosticStatus  # noqa: E402
-from ros_processes import Cameras, Ros, python_command, room_rig  # noqa: E402
+from ros_processes import Cameras, Ros, positions, python_command, room_rig  # noqa: E402
 from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
 
 from voxelpose_ros import camera_player, conversions, process, rig_simulator  # noqa: E402
@@ -160,8 +160,8 @@ def change(**values):
     return spoil
 
 
-def shrink(message):
-    smaller = conversions.bgr_to_image(np.zeros((240, 320, 3), np.uint8), message.header)
+def crop(message):
+    smaller = conversions.bgr_to_image(np.zeros((180, 320, 3), np.uint8), message.header)
     for name in ("width", "height", "step", "data"):
         setattr(message, name, getattr(smaller, name))
 
@@ -171,7 +171,7 @@ def test_bad_images_cost_only_themselves(start_node):
     everyone = list(cameras.rig.names)
     assert list(cameras.show(cameras.image).cameras) == everyone
     for spoil, said in (
-        (shrink, "image is 320x240, camera 'camera1' is calibrated for 640x480"),
+        (crop, "image is 320x180, camera 'camera1' is calibrated for 640x480"),
         (change(encoding="h264"), "encoding 'h264' is unknown"),
         (change(step=7), "expected step 7 x 480 rows"),
         (change(data=[]), "image has 0 bytes"),
@@ -188,16 +188,37 @@ def test_bad_images_cost_only_themselves(start_node):
     for name, publisher in cameras.publishers.items():
         message = cameras.image(name, stamp)
         if name != "camera0":
-            shrink(message)
+            crop(message)
         publisher.publish(message)
     assert cameras.problem("estimator") == (
         "frame set dropped: usable messages of 1 of 4 cameras, min_cameras is 2"
     )
     for name in everyone[1:]:
-        assert "image is 320x240" in cameras.problem(name)
+        assert "image is 320x180" in cameras.problem(name)
     answer = cameras.show(cameras.image)
     assert list(answer.cameras) == everyone
     assert len(answer.skeletons) == 1
+    assert process.poll() is None
+
+
+def test_a_scaled_copy_is_resized_and_remarked_once(start_node):
+    process, cameras = start_node("image")
+    expected = positions(cameras.show(cameras.image).skeletons[0])
+
+    def enlarge(message):
+        image = cv2.resize(conversions.to_bgr(message), (1280, 960), interpolation=cv2.INTER_NEAREST)
+        larger = conversions.bgr_to_image(image, message.header)
+        for name in ("width", "height", "step", "data"):
+            setattr(message, name, getattr(larger, name))
+
+    answer = cameras.show(cameras.image, enlarge, bad=["camera1"])
+    assert list(answer.cameras) == list(cameras.rig.names)
+    found = positions(answer.skeletons[0])
+    assert np.linalg.norm(found - expected, axis=-1).max() < 0.02
+    remark = (
+        "camera 'camera1': images are 1280x960, 2 times the calibrated 640x480: they are resized"
+    )
+    cameras.ros.spin_until(lambda: cameras.value("camera1", "remark") == remark, "the remark")
     assert process.poll() is None
 
 

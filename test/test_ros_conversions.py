@@ -346,7 +346,8 @@ def test_binning_and_region_of_interest_of_a_message(camera):
     assert found.image_size == (200, 150)
     np.testing.assert_allclose(found.K, [[250, 0, 110], [0, 255, 90], [0, 0, 1]])
     conversions.check_camera_info(windowed(camera), found)
-    with pytest.raises(InputError, match="says 200x150 pixels, the rig file 640x480"):
+    # The window has the aspect of the whole image, but not its view.
+    with pytest.raises(InputError, match="says fx 250.0, .* the rig file, scaled to 200x150, 156.2"):
         conversions.check_camera_info(windowed(camera), camera)
     beyond = windowed(camera, width=450)
     with pytest.raises(InputError, match="region of interest is 400x300 at .100, 60., expected"):
@@ -494,6 +495,20 @@ def test_what_a_codec_crops_still_fits(camera):
     for size in ((640, 464), (641, 480), (472, 640)):
         with pytest.raises(InputError, match="calibrated for 640x480"):
             conversions.check_image_size(size, camera)
+
+
+def test_a_scaled_copy_fits_and_its_keypoints_are_scaled(camera):
+    conversions.check_image_size((320, 240), camera)
+    K = camera.K
+    half = [K[0, 0] / 2, 0, K[0, 2] / 2 - 0.25, 0, K[1, 1] / 2, K[1, 2] / 2 - 0.25, 0, 0, 1]
+    conversions.check_camera_info(changed_info(camera, width=320, height=240, k=half), camera)
+    with pytest.raises(InputError, match="CameraInfo says fx"):
+        conversions.check_camera_info(changed_info(camera, width=320, height=240), camera)
+    people = np.full((1, 17, 3), 0.5, np.float32)
+    people[..., 0], people[..., 1] = 99.5, 59.5
+    message = conversions.keypoints_message(people, "left", (320, 240), COCO17, HEADER)
+    found = conversions.keypoints_from_message(message, camera, COCO17)
+    np.testing.assert_allclose(found[0, 0], [199.5, 119.5, 0.5], atol=1e-4)
 
 
 def test_a_driver_without_calibration_contradicts_nothing(camera):

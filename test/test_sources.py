@@ -1,5 +1,6 @@
 """Synchronized input from videos, image folders and keypoint JSON, good and bad."""
 
+import dataclasses
 import json
 
 import cv2
@@ -9,7 +10,9 @@ import pytest
 from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.rig import Rig
+from voxelpose_core.geometry.image_scale import is_scaled_copy, scaled_camera, scaled_points
 from voxelpose_core.sources import (
+    fit_rig,
     open_image_folders,
     open_videos,
     read_keypoints_json,
@@ -111,14 +114,43 @@ def test_equally_many_images_are_matched_by_order(tmp_path):
     assert len(list(open_image_folders(folders))) == 2
 
 
+def test_a_folder_that_lacks_an_image_lacks_a_frame(tmp_path):
+    names = [f"{number}.png" for number in range(1, 12)]
+    folders = [
+        write_images(tmp_path / "a", names),
+        write_images(tmp_path / "b", [name for name in names if name not in ("3.png", "10.png")]),
+        write_images(tmp_path / "c", names),
+    ]
+    with pytest.warns(UserWarning) as told:
+        source = open_image_folders(folders)
+    assert [str(warning.message) for warning in told] == [
+        f"image folder '{folders[1]}' lacks 2 of 11 images (3.png, 10.png): that camera has no frame there"
+    ]
+    assert len(source) == 11 and source.sizes == [(64, 48)] * 3
+    present = [[image is not None for image in images] for _, _, images in source]
+    assert present == [[True, number not in (3, 10), True] for number in range(1, 12)]
+
+
+def test_the_first_image_may_be_the_one_that_lacks(tmp_path):
+    folders = [
+        write_images(tmp_path / "a", ["1.png", "2.png", "3.png"]),
+        write_images(tmp_path / "b", ["2.png", "3.png"]),
+    ]
+    with pytest.warns(UserWarning, match="b' lacks 1 of 3 images .1.png."):
+        source = open_image_folders(folders)
+    assert [image is None for image in next(iter(source))[2]] == [False, True]
+    assert source.sizes == [(64, 48)] * 2
+
+
 def test_other_counts_and_names_are_refused(tmp_path):
     three = write_images(tmp_path / "a", ["1.png", "2.png", "3.png"])
-    two = write_images(tmp_path / "b", ["1.png", "2.png"])
-    other = write_images(tmp_path / "c", ["1.png", "2.png", "4.png"])
-    with pytest.raises(InputError, match="b' has 2 images, expected 3"):
+    two = write_images(tmp_path / "b", ["x1.png", "x2.png"])
+    other = write_images(tmp_path / "c", ["3.png", "4.png", "5.png", "6.png"])
+    with pytest.raises(InputError, match="b' has 2 images, expected 3 as in .*, or the same names"):
         open_image_folders([three, two])
-    with pytest.raises(InputError, match="c' lacks '3.png'"):
-        open_image_folders([three, other])
+    with pytest.raises(InputError, match="expected the same names, or none") as error:
+        open_image_folders([write_images(tmp_path / "d", ["6.png"]), three, other])
+    assert "d' lacks 5 of the 6 images that the folders have (1.png, 2.png, 3.png, ...)" in str(error.value)
 
 
 def test_missing_and_empty_folders_are_named(tmp_path):
@@ -214,3 +246,55 @@ def test_a_codecs_crop_is_filled_on_the_right_and_below():
 def test_other_sizes_stay_as_they_are(size):
     image = np.zeros((size[1], size[0], 3), np.uint8)
     assert restore_codec_crop([image, None], _rig_of((1088, 1080), (640, 480)))[0] is image
+
+
+@pytest.mark.parametrize(
+    "size, scaled",
+    [
+        ((320, 240), True),
+        ((1280, 960), True),
+        ((214, 160), True),  # 213.3: rounded to even, as encoders do
+        ((640, 480), False),
+        ((480, 640), False),
+        ((320, 180), False),
+        ((640, 360), False),
+        ((641, 480), False),
+        ((644, 483), False),
+        ((4, 3), False),
+        ((0, 0), False),
+    ],
+)
+def test_scaled_copies_have_the_calibrated_aspect(size, scaled):
+    camera = _rig_of((640, 480), (640, 480)).cameras[0]
+    assert is_scaled_copy(size, camera) == scaled
+
+
+@pytest.mark.parametrize("size", [(320, 240), (1280, 960)])
+def test_k_follows_the_image_as_opencv_resizes_it(size):
+    camera = dataclasses.replace(_rig_of((640, 480), (640, 480)).cameras[0], distortion=[-0.1, 0, 0, 0, 0])
+    point = np.array([[210.0, -95.0, 1300.0]])
+    (pixel,), _ = camera.project(point)
+    columns, rows = np.meshgrid(np.arange(640), np.arange(480))
+    blob = 255 * np.exp(-((columns - pixel[0]) ** 2 + (rows - pixel[1]) ** 2) / (2 * 8.0**2))
+    small = cv2.resize(blob, size, interpolation=cv2.INTER_AREA if size[0] < 640 else cv2.INTER_LINEAR)
+    columns, rows = np.meshgrid(np.arange(size[0]), np.arange(size[1]))
+    seen = [(axis * small).sum() / small.sum() for axis in (columns, rows)]
+    other = scaled_camera(camera, size)
+    assert other.image_size == size
+    np.testing.assert_allclose(other.project(point)[0][0], seen, atol=0.02)
+    np.testing.assert_allclose(scaled_points(pixel, (640, 480), size), seen, atol=0.02)
+
+
+def test_each_camera_follows_its_own_images():
+    rig = _rig_of((640, 480), (1088, 1920), (640, 480), (640, 480))
+    fitted, notes = fit_rig(rig, [(320, 240), (1080, 1920), (640, 480), None])
+    assert notes == ["camera 'cam0': images are 320x240, 0.5 times the calibrated 640x480: K is scaled"]
+    # A codec's crop stays one.
+    assert [camera.image_size for camera in fitted.cameras] == [
+        (320, 240),
+        (1088, 1920),
+        (640, 480),
+        (640, 480),
+    ]
+    np.testing.assert_allclose(fitted.cameras[0].K, [[250, 0, 149.75], [0, 250, 99.75], [0, 0, 1]])
+    assert fitted.cameras[1:] == rig.cameras[1:]

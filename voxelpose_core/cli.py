@@ -20,12 +20,15 @@ from voxelpose_core.command import Parser, run_command
 from voxelpose_core.errors import InputError
 from voxelpose_core.estimate import Estimate, Skeleton
 from voxelpose_core.geometry.coverage import propose_space
+from voxelpose_core.geometry.image_turns import turns_in_words, upright_turns
 from voxelpose_core.geometry.rig import Rig, checked_ground, load_rig, save_rig
 from voxelpose_core.geometry.rig_check import check_rig, report_findings, rig_remarks
 from voxelpose_core.geometry.space import Space
 from voxelpose_core.resources import version
+from voxelpose_core.source_matching import ViewWatch, match_sources
 from voxelpose_core.sources import (
     FrameSource,
+    fit_rig,
     open_image_folders,
     open_videos,
     read_keypoints_json,
@@ -116,15 +119,23 @@ def _add_estimate(commands: argparse._SubParsersAction) -> None:
     _add_strict(parser)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
-        "--videos", nargs="+", metavar="VIDEO", help="one video a camera, in the rig's order"
+        "--videos",
+        nargs="+",
+        metavar="VIDEO",
+        help="one video per camera, with the names of the cameras or in their order",
     )
     source.add_argument(
-        "--images", nargs="+", metavar="DIR", help="one folder of images a camera"
+        "--images", nargs="+", metavar="DIR", help="one folder of images per camera, likewise"
     )
     source.add_argument(
         "--keypoints",
         metavar="JSON",
         help='2D people: {"CAMERA_FRAME": [{"pred": 17 x [x, y, score]}, ...]}, in pixels',
+    )
+    parser.add_argument(
+        "--in-order",
+        action="store_true",
+        help="videos or folders are in the order of the cameras, whatever their names",
     )
     parser.add_argument("--out", required=True, metavar="JSON", help="the skeletons, in metres")
     parser.add_argument(
@@ -230,7 +241,7 @@ def _add_strict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--strict",
         action="store_true",
-        help="a rig that looks wrong is an error (exit code 2), not a warning",
+        help="a rig or views that look wrong are an error (exit code 2), not a warning",
     )
 
 
@@ -265,25 +276,30 @@ def estimate(arguments: argparse.Namespace) -> int:
     outputs = [p for p in (arguments.out, arguments.video_out, arguments.picture) if p]
     for path in outputs:
         _require_folder(Path(path))
-    rig = _load_rig(arguments)
-    source = _open_source(arguments, rig)
+    source = _open_source(arguments, _load_rig(arguments))
+    rig = source.rig
     estimator = _make_estimator(arguments, rig)
     tracker, report, moments = Tracker(), RunReport(rig), []
     floor = FloorWatch(rig, estimator.joint_set)
+    views = ViewWatch(rig, source.option, source.paths, _warn, arguments.strict)
     with _Pictures(arguments, estimator, source) as pictures:
         for frame, stamp, images, keypoints in tqdm(
             source, unit="frame", disable=not sys.stderr.isatty()
         ):
             answer = _estimate_one(estimator, frame, images, keypoints)
             floor.add(answer)
+            views.add(answer.keypoints, stamp)
             answer.skeletons = tracker.update(answer.skeletons, stamp)
             moments.append(Moment(frame, stamp, answer.skeletons))
             report.add(answer)
             pictures.add(frame, stamp, images, answer)
     write_skeletons(arguments.out, estimator.joint_set, moments)
+    views.finish()
     print(f"rig           {rig.name}: {len(rig)} cameras, {rig.source}")
     print(f"space         {estimator.space} mm")
     print(f"weights       {estimator.weights_path.name} on {estimator.device}")
+    if turned := _turned_images(rig) if source.paths else "":
+        print(f"turned        {turned}, for the detector")
     print("\n".join(report.lines()))
     print(f"written       {', '.join(outputs)}")
     if finding := floor.finding():
@@ -291,31 +307,45 @@ def estimate(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _turned_images(rig: Rig) -> str:
+    """Whose images are turned upright, and how; empty if all are upright as they come."""
+    return ", ".join(
+        f"{camera.name} {turns_in_words(turns)}"
+        for camera, turns in zip(rig.cameras, upright_turns(rig.cameras), strict=True)
+        if turns
+    )
+
+
 # Frame number, stamp in seconds, and either one image a camera or one keypoint array a camera.
 _Moment = tuple[int, float, "list[np.ndarray | None] | None", "list[np.ndarray | None] | None"]
 
 
 class _Images:
-    """Moments of videos or image folders."""
+    """Moments of videos or image folders, with the rig for images of their size."""
 
-    def __init__(self, frames: FrameSource, rig: Rig):
-        self._frames, self._rig = frames, rig
-        self.fps = frames.fps
+    def __init__(self, frames: FrameSource, rig: Rig, option: str, paths: Sequence[Path]):
+        self._frames = frames
+        self.fps, self.option, self.paths = frames.fps, option, paths
+        self.rig, notes = fit_rig(rig, frames.sizes)
+        for note in notes:
+            _warn(note)
 
     def __len__(self) -> int:
         return len(self._frames)
 
     def __iter__(self) -> Iterator[_Moment]:
         for index, stamp, images in self._frames:
-            yield index, stamp, restore_codec_crop(images, self._rig), None
+            yield index, stamp, restore_codec_crop(images, self.rig), None
 
 
 class _Keypoints:
     """Moments of a keypoint file; a frame's stamp follows from its number."""
 
-    def __init__(self, frames: dict[int, list[np.ndarray | None]], fps: float):
+    option, paths = "--keypoints", None
+
+    def __init__(self, frames: dict[int, list[np.ndarray | None]], rig: Rig, fps: float):
         self._frames = frames
-        self.fps = fps
+        self.rig, self.fps = rig, fps
 
     def __len__(self) -> int:
         return len(self._frames)
@@ -327,18 +357,15 @@ class _Keypoints:
 
 def _open_source(arguments: argparse.Namespace, rig: Rig) -> _Images | _Keypoints:
     if arguments.keypoints:
-        return _Keypoints(read_keypoints_json(arguments.keypoints, len(rig)), arguments.fps)
-    given, what = (
-        (arguments.videos, "videos") if arguments.videos else (arguments.images, "image folders")
-    )
-    if len(given) != len(rig):
-        raise InputError(
-            f"{len(given)} {what} given for a rig of {len(rig)} cameras ({_shortened(rig.names)}), "
-            "expected one a camera; --cameras selects some"
-        )
+        frames = read_keypoints_json(arguments.keypoints, len(rig))
+        return _Keypoints(frames, rig, arguments.fps)
+    option = "--videos" if arguments.videos else "--images"
+    matched = match_sources(arguments.videos or arguments.images, rig, option, arguments.in_order)
+    if matched.note:
+        _warn(matched.note)
     if arguments.videos:
-        return _Images(open_videos(given), rig)
-    return _Images(open_image_folders(given, arguments.fps), rig)
+        return _Images(open_videos(matched.paths), rig, option, matched.paths)
+    return _Images(open_image_folders(matched.paths, arguments.fps), rig, option, matched.paths)
 
 
 def _make_estimator(arguments: argparse.Namespace, rig: Rig) -> PoseEstimator:

@@ -16,9 +16,10 @@ def check_image(image: np.ndarray, camera: Camera) -> None:
         )
     height, width = image.shape[:2]
     if (width, height) != camera.image_size:
+        turned = (height, width) == camera.image_size
         raise InputError(
             f"camera '{camera.name}': image is {width}x{height}, but its calibration is for "
-            f"{camera.image_size[0]}x{camera.image_size[1]}"
+            f"{camera.image_size[0]}x{camera.image_size[1]}{': turned by 90 degrees?' * turned}"
         )
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import warnings
+from collections import Counter
 from pathlib import Path
 from typing import Any, Iterator, Protocol, Sequence
 
@@ -13,6 +15,7 @@ import numpy as np
 
 from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.camera import Camera
+from voxelpose_core.geometry.image_scale import is_scaled_copy, scale_note, scaled_camera
 from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.skeletons import COCO17
 
@@ -26,9 +29,14 @@ Moment = tuple[int, float, "list[np.ndarray | None]"]
 
 
 class FrameSource(Protocol):
-    """Moments that all cameras saw together, in order; `fps` of them a second."""
+    """Moments that all cameras saw together, in order; `fps` of them a second.
+
+    Attributes:
+        sizes: (width, height) of each camera's first image; None where it does not decode.
+    """
 
     fps: float
+    sizes: list[tuple[int, int] | None]
 
     def __len__(self) -> int: ...
 
@@ -41,9 +49,10 @@ class Videos:
     def __init__(self, paths: Sequence[Path | str]):
         self._paths = [Path(path) for path in paths]
         headers = [_read_header(path) for path in self._paths]
-        self._length = min(count for count, _ in headers)
+        self._length = min(count for count, _, _ in headers)
         self.fps = headers[0][1] if headers[0][1] > 0 else DEFAULT_FPS
-        for path, (count, fps) in zip(self._paths, headers):
+        self.sizes: list[tuple[int, int] | None] = [size for _, _, size in headers]
+        for path, (count, fps, _) in zip(self._paths, headers):
             if abs(fps - headers[0][1]) > 0.01 * headers[0][1]:
                 raise InputError(
                     f"video '{path}' has {fps:g} frames/s, expected {headers[0][1]:g} "
@@ -82,13 +91,14 @@ class ImageFolders:
     def __init__(self, folders: Sequence[Path | str], fps: float = DEFAULT_FPS):
         self._moments = list(zip(*_match_images([Path(folder) for folder in folders])))
         self.fps = fps
+        self.sizes = [_first_size(files) for files in zip(*self._moments)]
 
     def __len__(self) -> int:
         return len(self._moments)
 
     def __iter__(self) -> Iterator[Moment]:
         for index, files in enumerate(self._moments):
-            yield index, index / self.fps, [_read_image(file) for file in files]
+            yield index, index / self.fps, [file and _read_image(file) for file in files]
 
 
 def open_videos(paths: Sequence[Path | str]) -> FrameSource:
@@ -127,6 +137,32 @@ def restore_codec_crop(
     return restored
 
 
+def fit_rig(rig: Rig, sizes: Sequence[tuple[int, int] | None]) -> tuple[Rig, list[str]]:
+    """The rig for images that are scaled copies of what it was calibrated at.
+
+    Args:
+        rig: the calibration.
+        sizes: (width, height) of each camera's images, or None where it is not known.
+
+    Returns:
+        the rig with K scaled for each camera whose images have the calibrated aspect but another
+        size, and one line per such camera. Other sizes are left to the estimator to refuse.
+    """
+    cameras, notes = [], []
+    for camera, size in zip(rig.cameras, sizes, strict=True):
+        if size is not None and is_scaled_copy(size, camera) and not is_codec_crop(size, camera):
+            notes.append(scale_note(size, camera, "K is scaled"))
+            camera = scaled_camera(camera, size)
+        cameras.append(camera)
+    return dataclasses.replace(rig, cameras=tuple(cameras)), notes
+
+
+def natural_order(name: str) -> list[tuple[int, int | str]]:
+    """Sort key that puts "2.png" before "10.png"."""
+    parts = re.split(r"(\d+)", name)
+    return [(0, int(part)) if part.isdigit() else (1, part) for part in parts]
+
+
 def is_codec_crop(size: tuple[int, int], camera: Camera) -> bool:
     """Whether images of (width, height) lack less than one block of the calibrated size."""
     lacking = [full - side for side, full in zip(size, camera.image_size)]
@@ -151,12 +187,13 @@ def codec_crop_note(image: np.ndarray, camera: Camera) -> str:
 def open_image_folders(folders: Sequence[Path | str], fps: float = DEFAULT_FPS) -> FrameSource:
     """Synchronized image folders, one a camera, in the rig's order, `fps` images a second.
 
-    Images of the same name belong together. Folders that share no name are matched by order
-    ("2.png" before "10.png"). An image that does not decode is None for its camera.
+    Images of the same name belong together; a camera whose folder lacks one has no frame (None) in
+    that frame set, and one warning per folder counts them. Folders that share no name are matched by
+    order ("2.png" before "10.png"). An image that does not decode is None for its camera.
 
     Raises:
-        InputError: naming the folder that is missing, empty or holds another number of images, or
-            the image that other folders lack.
+        InputError: naming the folder that is missing, empty, lacks more than half of the names of the
+            others, or, where no names are shared, holds another number of images.
     """
     if not folders:
         raise InputError("no image folders given, expected one for each camera")
@@ -202,38 +239,68 @@ def read_keypoints_json(
     return dict(sorted(frames.items()))
 
 
-def _read_header(path: Path) -> tuple[int, float]:
-    """(frames, frames a second) of a video whose first frame decodes."""
+def _read_header(path: Path) -> tuple[int, float, tuple[int, int]]:
+    """(frames, frames a second, (width, height)) of a video whose first frame decodes."""
     if not path.is_file():
         raise InputError(f"video '{path}' does not exist, expected a video file")
     capture = cv2.VideoCapture(str(path))
     try:
         count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
         fps = float(capture.get(cv2.CAP_PROP_FPS))
-        if count <= 0 or not capture.read()[0]:
+        readable, image = capture.read() if count > 0 else (False, None)
+        if not readable:
             raise InputError(f"video '{path}' cannot be read, expected a video with frames")
     finally:
         capture.release()
-    return count, fps
+    return count, fps, image.shape[1::-1]
 
 
-def _match_images(folders: Sequence[Path]) -> list[list[Path]]:
-    """Per folder its images; entry i of each is the same moment."""
+def _match_images(folders: Sequence[Path]) -> list[list[Path | None]]:
+    """Per folder its images; entry i of each is the same frame set, None where a folder lacks it."""
     listings = [_list_images(folder) for folder in folders]
-    first = listings[0]
+    counts = Counter(file.name for files in listings for file in files)
+    if max(counts.values()) > 1:
+        return _match_names(folders, listings, sorted(counts, key=natural_order))
     for folder, files in zip(folders, listings):
-        if len(files) != len(first):
+        if len(files) != len(listings[0]):
             raise InputError(
-                f"image folder '{folder}' has {len(files)} images, expected {len(first)} "
-                f"as in '{folders[0]}'"
-            )
-        lacking = sorted({file.name for file in first} - {file.name for file in files})
-        if 0 < len(lacking) < len(first):
-            raise InputError(
-                f"image folder '{folder}' lacks '{lacking[0]}', expected the same names "
-                f"as in '{folders[0]}', or none of them"
+                f"image folder '{folder}' has {len(files)} images, expected {len(listings[0])} as in "
+                f"'{folders[0]}', or the same names"
             )
     return listings
+
+
+def _match_names(
+    folders: Sequence[Path], listings: Sequence[list[Path]], names: Sequence[str]
+) -> list[list[Path | None]]:
+    """Per folder the image of each of the names, None where it lacks one."""
+    matched = []
+    for folder, files in zip(folders, listings):
+        by_name = {file.name: file for file in files}
+        lacking = [name for name in names if name not in by_name]
+        if 2 * len(lacking) > len(names):
+            raise InputError(
+                f"image folder '{folder}' lacks {len(lacking)} of the {len(names)} images that the folders "
+                f"have ({_shortened(lacking)}), expected the same names, or none of them"
+            )
+        if lacking:
+            warnings.warn(
+                f"image folder '{folder}' lacks {len(lacking)} of {len(names)} images "
+                f"({_shortened(lacking)}): that camera has no frame there"
+            )
+        matched.append([by_name.get(name) for name in names])
+    return matched
+
+
+def _shortened(names: Sequence[str], most: int = 3) -> str:
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+
+
+def _first_size(files: Sequence[Path | None]) -> tuple[int, int] | None:
+    """(width, height) of the first of the images that are there; None where it does not decode."""
+    first = next((file for file in files if file is not None), None)
+    image = None if first is None else cv2.imread(str(first), cv2.IMREAD_COLOR)
+    return None if image is None else image.shape[1::-1]
 
 
 def _list_images(folder: Path) -> list[Path]:
@@ -242,13 +309,7 @@ def _list_images(folder: Path) -> list[Path]:
     files = [file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES]
     if not files:
         raise InputError(f"image folder '{folder}' has no images, expected jpg, png or the like")
-    return sorted(files, key=_natural_order)
-
-
-def _natural_order(file: Path) -> list[tuple[int, int | str]]:
-    """Sort key that puts "2.png" before "10.png"."""
-    parts = re.split(r"(\d+)", file.name)
-    return [(0, int(part)) if part.isdigit() else (1, part) for part in parts]
+    return sorted(files, key=lambda file: natural_order(file.name))
 
 
 def _read_image(file: Path) -> np.ndarray | None:

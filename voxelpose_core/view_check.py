@@ -38,6 +38,9 @@ _BEHIND_SHARE = 1.0
 # Another arrangement is reported if its mean distance, over the pairs of views that it changes, is below
 # this share of the given one's. Right rigs were never below 1, wrong ones nearly all below 0.4.
 _ALARM_RATIO = 0.7
+# Views whose distances are below this share of people's size fit, whatever fits still better: somebody who
+# stands in the middle of a regular rig looks alike from all sides.
+_FITS_SHARE = 0.05
 # Up to so many cameras every permutation is tried; beyond, exchanges of two, one after the other.
 _ALL_PERMUTATIONS = 5
 
@@ -164,8 +167,8 @@ def _find_contradiction(rig: Rig, frame_sets: Sequence[list[np.ndarray]]) -> Con
     changed = [view for view, place in enumerate(best) if place != given[view]]
     if not changed or evidence.comparisons(best, changed) < _MIN_COMPARISONS:
         return None
-    ratio = np.exp(evidence.cost(best, changed) - evidence.cost(given, changed))
-    if ratio >= _ALARM_RATIO:
+    as_given, fitting = (np.exp(evidence.cost(a, changed)) for a in (given, best))
+    if as_given < _FITS_SHARE or fitting >= _ALARM_RATIO * as_given:
         return None
     cameras, turns = zip(*best)
     pixels = (evidence.pixels(arrangement, changed) for arrangement in (given, best))

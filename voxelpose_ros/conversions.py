@@ -27,6 +27,7 @@ from voxelpose_core.geometry.camera_info import (
     intrinsics_of,
     lens_of,
 )
+from voxelpose_core.geometry.image_scale import is_scaled_copy, scaled_camera, scaled_points
 from voxelpose_core.image_headers import declared_size
 from voxelpose_core.skeletons import JointSet, get_joint_set
 from voxelpose_core.sources import is_codec_crop
@@ -315,10 +316,14 @@ def check_camera_info(message: CameraInfo, camera: Camera, rectified: bool = Fal
         )
     if not has_intrinsics:
         return
+    scaled = ""
+    if is_scaled_copy(size, camera):
+        camera = scaled_camera(camera, size)
+        scaled = f", scaled to {size[0]}x{size[1]},"
     if not _same_matrix(K, camera):
         raise InputError(
             f"CameraInfo says fx {K[0, 0]:.1f}, fy {K[1, 1]:.1f}, cx {K[0, 2]:.1f}, "
-            f"cy {K[1, 2]:.1f}{' (P)' * rectified}, the rig file {camera.K[0, 0]:.1f}, "
+            f"cy {K[1, 2]:.1f}{' (P)' * rectified}, the rig file{scaled} {camera.K[0, 0]:.1f}, "
             f"{camera.K[1, 1]:.1f}, {camera.K[0, 2]:.1f}, {camera.K[1, 2]:.1f} for camera "
             f"'{camera.name}'{_other_image(fields, camera, rectified)}"
         )
@@ -493,6 +498,8 @@ def keypoints_from_message(
 ) -> np.ndarray:
     """(P, J, 3) float32, x px, y px, score (clipped to 0 to 1), of the people in the message.
 
+    Keypoints of a scaled copy of the calibrated image are scaled to the calibrated one.
+
     Raises:
         InputError: when camera, image size or joint set are not those expected, lengths differ,
             values are not finite, or there are more than 100 people.
@@ -503,7 +510,8 @@ def keypoints_from_message(
         )
     if message.joint_set != joint_set.name:
         raise InputError(f"joint set is {_shown(message.joint_set)}, expected '{joint_set.name}'")
-    check_image_size((message.image_width, message.image_height), camera)
+    size = (message.image_width, message.image_height)
+    check_image_size(size, camera)
     if len(message.people) > MAX_PEOPLE:
         raise InputError(f"{len(message.people)} people, expected at most {MAX_PEOPLE}")
     keypoints = np.zeros((len(message.people), len(joint_set), 3), np.float32)
@@ -519,13 +527,15 @@ def keypoints_from_message(
         raise InputError("a keypoint is not finite, expected pixels and scores")
     # Some detectors' scores leave that range by a little.
     keypoints[..., 2] = keypoints[..., 2].clip(0.0, 1.0)
+    if is_scaled_copy(size, camera):
+        keypoints[..., :2] = scaled_points(keypoints[..., :2], size, camera.image_size)
     return keypoints
 
 
 def check_image_size(size: tuple[int, int], camera: Camera) -> None:
     """InputError when (width, height) is not the size that the camera was calibrated at.
 
-    The rim that a codec crops is let pass: see `sources.is_codec_crop`.
+    The rim that a codec crops is let pass, see `sources.is_codec_crop`, and a scaled copy.
     """
     if not _fits(size, camera):
         raise InputError(
@@ -535,4 +545,5 @@ def check_image_size(size: tuple[int, int], camera: Camera) -> None:
 
 
 def _fits(size: tuple[int, int], camera: Camera) -> bool:
-    return tuple(size) == camera.image_size or is_codec_crop(size, camera)
+    whole = tuple(size) == camera.image_size
+    return whole or is_codec_crop(size, camera) or is_scaled_copy(size, camera)

@@ -14,8 +14,9 @@ from voxelpose_core.errors import InputError
 from voxelpose_core.estimate import Estimate
 from voxelpose_core.estimator import PoseEstimator
 from voxelpose_core.geometry.camera import Camera
+from voxelpose_core.geometry.image_scale import calibrated_size_image, is_scaled_copy, scale_note
 from voxelpose_core.geometry.rig import Rig
-from voxelpose_core.sources import codec_crop_note, pad_codec_crop
+from voxelpose_core.sources import codec_crop_note, is_codec_crop, pad_codec_crop
 from voxelpose_core.tracking import Tracker
 from voxelpose_ros import conversions
 from voxelpose_ros.calibration_watch import CalibrationWatch
@@ -224,19 +225,27 @@ class EstimationWorker:
         try:
             if isinstance(message, Keypoints2DArray):
                 joint_set = self.estimator.joint_set
-                return conversions.keypoints_from_message(message, camera, joint_set)
+                people = conversions.keypoints_from_message(message, camera, joint_set)
+                size = (message.image_width, message.image_height)
+                if is_scaled_copy(size, camera):
+                    self._health.remark(camera.name, scale_note(size, camera, "keypoints are scaled"))
+                return people
             return self._whole(conversions.to_bgr(message), camera)
         except InputError as error:
             self._problem(f"topic {self._topics[camera.name]}: {error}", camera.name)
             return None
 
     def _whole(self, image: np.ndarray, camera: Camera) -> np.ndarray:
-        """The image in its calibrated size; what a codec cropped is black."""
-        conversions.check_image_size(image.shape[1::-1], camera)
-        if image.shape[1::-1] == camera.image_size:
+        """The image in its calibrated size: what a codec cropped is black, a scaled copy is resized."""
+        size = image.shape[1::-1]
+        conversions.check_image_size(size, camera)
+        if size == camera.image_size:
             return image
-        self._health.remark(camera.name, codec_crop_note(image, camera))
-        return pad_codec_crop(image, camera)
+        if is_codec_crop(size, camera):
+            self._health.remark(camera.name, codec_crop_note(image, camera))
+            return pad_codec_crop(image, camera)
+        self._health.remark(camera.name, scale_note(size, camera, "they are resized"))
+        return calibrated_size_image(image, camera)
 
     def _estimate(
         self, estimator: PoseEstimator, inputs: Sequence[np.ndarray | None]
