@@ -496,7 +496,7 @@ def test_turned_cameras_are_named_and_not_wrong(rig):
     (quarter, half) = rig_remarks(turned)
     assert quarter.startswith("camera 'cam1' is mounted turned by 90 degrees")
     assert half.startswith("camera 'cam2' is mounted turned by 180 degrees")
-    assert rig_findings(turned) == ["read so", quarter, half]
+    assert rig_findings(turned) == (["read so", quarter, half], [])
     report_findings(turned, print, strict=True)
     assert rig_remarks(rig) == []
 

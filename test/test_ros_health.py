@@ -7,6 +7,7 @@ pytest.importorskip("voxelpose_ros.msg", reason="the package's messages are not 
 from builtin_interfaces.msg import Time  # noqa: E402
 from diagnostic_msgs.msg import DiagnosticStatus  # noqa: E402
 
+from voxelpose_core.geometry.rig_check import RigFindings  # noqa: E402
 from voxelpose_ros.diagnostics import Health  # noqa: E402
 from voxelpose_ros.findings import Finding  # noqa: E402
 from voxelpose_ros.synchronizer import SECOND, CameraStatistics  # noqa: E402
@@ -74,27 +75,30 @@ def test_a_silent_camera_is_logged_too():
     assert line.startswith("camera 'right': nothing on /right/image_raw for 3.0 s")
 
 
-def test_findings_about_the_calibration_have_a_status_that_stays():
+def test_what_looks_wrong_with_the_calibration_has_a_status_that_stays():
     desk = Desk()
     assert desk.report()["calibration"].level == DiagnosticStatus.OK
-    lines = ["camera 'back' has no pose: left out", "the world is camera left's"]
-    desk.health.calibrated(lines, desk.now_s)
-    assert desk.health.new_lines() == lines
-    desk.health.calibrated(lines, desk.now_s + 1.0)
+    note, direction, unit = "camera 'back' has no pose: left out", "the world is left's", "metres?"
+    findings = RigFindings([note], [direction, unit])
+    desk.health.calibrated(findings, desk.now_s)
+    assert desk.health.new_lines() == [note, direction, unit]
+    desk.health.calibrated(findings, desk.now_s + 1.0)
     assert desk.health.new_lines() == []
     for active in (True, False):
         desk.active = active
         status = desk.report()["calibration"]
         assert status.level == DiagnosticStatus.WARN
-        assert status.message == (
-            "camera 'back' has no pose: left out (and 1 more, see the values)"
-        )
-        assert [v.value for v in status.values] == [
-            "camera 'back' has no pose: left out",
-            "the world is camera left's",
-        ]
-    desk.health.calibrated([], desk.now_s)
-    assert desk.report()["calibration"].message == "nothing looks wrong"
+        assert status.message == "the world is left's (and 1 more, see the values)"
+        values = {value.key: value.value for value in status.values}
+        assert values == {"finding 1": direction, "finding 2": unit, "note 1": note}
+
+
+def test_notes_about_the_calibration_are_no_warning():
+    desk = Desk()
+    desk.health.calibrated(RigFindings(["camera 'back' has no pose: left out"], []), desk.now_s)
+    status = desk.report()["calibration"]
+    assert (status.level, status.message) == (DiagnosticStatus.OK, "nothing looks wrong")
+    assert [value.value for value in status.values] == ["camera 'back' has no pose: left out"]
 
 
 def test_people_in_2d_without_skeletons_are_told():

@@ -295,7 +295,7 @@ def test_what_looks_wrong_with_a_rig_and_its_views_stays_in_the_diagnostics(star
     distortion[2] = 0.05
     odd = dataclasses.replace(wrong.cameras[1], distortion=distortion)
     wrong = dataclasses.replace(wrong, cameras=(wrong.cameras[0], odd, wrong.cameras[2]))
-    (line,) = rig_findings(wrong)
+    (line,) = rig_findings(wrong).wrong
     save_rig(wrong, file)
     ros = start(rig_file=file, input="keypoints", device="cpu", max_wait_ms=3000)
     cameras = Cameras(ros, wrong, Keypoints2DArray, TOPIC)

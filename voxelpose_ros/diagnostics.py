@@ -10,6 +10,7 @@ import numpy as np
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
+from voxelpose_core.geometry.rig_check import RigFindings
 from voxelpose_ros import topics
 from voxelpose_ros.findings import DetectionWatch, Finding, FloorDrops, LogThrottle, age_remark
 from voxelpose_ros.synchronizer import SECOND, CameraStatistics
@@ -58,7 +59,7 @@ class Health:
         self._below_floor = 0
         self._drops = FloorDrops()
         self._detections = DetectionWatch()
-        self._calibration: tuple[str, ...] = ()
+        self._calibration = RigFindings([], [])
         self._throttle = LogThrottle()
         self._lines: list[str] = []
         self._started_s = now_s
@@ -72,12 +73,12 @@ class Health:
             self._detections = DetectionWatch()
             self._drops = FloorDrops()
 
-    def calibrated(self, findings: Sequence[str], now_s: float) -> None:
-        """What looks wrong with the calibration in use, a line each."""
+    def calibrated(self, findings: RigFindings, now_s: float) -> None:
+        """What is to be said of the calibration in use; only what looks wrong is a warning."""
         with self._lock:
-            self._calibration = tuple(findings)
+            self._calibration = findings
             # Transforms that never stand still give a new calibration twice a second.
-            for index, line in enumerate(findings):
+            for index, line in enumerate([*findings.notes, *findings.wrong]):
                 self._log(f"calibration/{index}", line, now_s)
 
     def note(self, camera: str, text: str) -> None:
@@ -232,12 +233,13 @@ class Health:
         return self._status("estimator", level, text, values | _problem_values(problem))
 
     def _calibration_status(self) -> DiagnosticStatus:
+        notes, wrong = self._calibration
         level, text = DiagnosticStatus.OK, "nothing looks wrong"
-        if self._calibration:
-            more = len(self._calibration) - 1
-            level = DiagnosticStatus.WARN
-            text = self._calibration[0] + (f" (and {more} more, see the values)" if more else "")
-        values = {f"finding {i}": line for i, line in enumerate(self._calibration, start=1)}
+        if wrong:
+            more = f" (and {len(wrong) - 1} more, see the values)" if len(wrong) > 1 else ""
+            level, text = DiagnosticStatus.WARN, wrong[0] + more
+        values = {f"finding {i}": line for i, line in enumerate(wrong, start=1)}
+        values |= {f"note {i}": line for i, line in enumerate(notes, start=1)}
         return self._status("calibration", level, text, values)
 
     def _camera_status(

@@ -48,14 +48,22 @@ _CORNER_FACTORS = (0.4, 2.5)
 Pose = tuple[np.ndarray, np.ndarray]
 
 
-def rig_findings(rig: Rig) -> list[str]:
-    """Everything to say about a rig before work begins with it; [] if nothing.
+class RigFindings(NamedTuple):
+    """What to say about a rig before work begins with it, in the file's own units and axes.
 
-    What its reader left out or assumed (`Rig.notes`), what is unusual (`rig_remarks`), then what
-    looks wrong (`check_rig`); lengths and axes are the file's own.
+    Attributes:
+        notes: what its reader left out or assumed (`Rig.notes`), and what is unusual (`rig_remarks`).
+        wrong: what looks wrong (`check_rig`).
     """
+
+    notes: list[str]
+    wrong: list[str]
+
+
+def rig_findings(rig: Rig) -> RigFindings:
+    """Everything to say about a rig, one line each."""
     wrong = check_rig(rig)
-    return [*rig.notes, *_remarks(rig, wrong), *wrong]
+    return RigFindings([*rig.notes, *_remarks(rig, wrong)], wrong)
 
 
 def report_findings(rig: Rig, say: Callable[[str], object], strict: bool = False) -> None:
@@ -64,15 +72,15 @@ def report_findings(rig: Rig, say: Callable[[str], object], strict: bool = False
     Args:
         rig: the cameras to work with.
         say: takes each line.
-        strict: what looks wrong is an error; notes and remarks are not.
+        strict: what looks wrong is an error; notes are not.
 
     Raises:
         InputError: strict, and something looks wrong.
     """
-    wrong = check_rig(rig)
+    notes, wrong = rig_findings(rig)
     if wrong and strict:
         raise InputError(f"rig '{rig.name}': {'; '.join(wrong)}")
-    for line in [*rig.notes, *_remarks(rig, wrong), *wrong]:
+    for line in [*notes, *wrong]:
         say(line)
 
 
