@@ -67,7 +67,7 @@ def test_batches_hold_what_was_drawn(tmp_path):
         assert (batch.keypoints[row, :, count:] == 0).all()
         for view in range(4):
             pixels, seen = sample.project(view)
-            ours = batch.pixels[row, view, :count]
+            ours = batch.pixels[row, view, :count].numpy()
             np.testing.assert_array_equal(ours[..., 2] > 0, seen)
             # Images have four times the heatmaps' resolution.
             np.testing.assert_allclose(ours[seen][:, :2], pixels[seen] / 4, atol=1e-3)
