@@ -159,7 +159,9 @@ def train_net(rank: int, args: argparse.Namespace, make_model, make_scenes) -> N
             raise FloatingPointError(f"{name}: loss is {loss.item()} at step {step}")
         optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
+        norm = torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
+        if not math.isfinite(norm):
+            raise FloatingPointError(f"{name}: gradient is {norm} at step {step}")
         optimizer.step()
 
         average = loss.item() if average is None else 0.98 * average + 0.02 * loss.item()
