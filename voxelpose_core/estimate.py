@@ -20,6 +20,7 @@ class Skeleton:
         score: root score of the proposal, 0 to 1.
         track_id: identity over time, -1 while nobody tracks.
         joint_velocities: (J, 3), mm/s; None while nobody tracks.
+        joint_covariances: (J, 3, 3), mm^2, of the joints' errors; None where the weights do not say.
     """
 
     joints: np.ndarray
@@ -28,6 +29,7 @@ class Skeleton:
     score: float
     track_id: int = -1
     joint_velocities: np.ndarray | None = None
+    joint_covariances: np.ndarray | None = None
 
     def root(self, joint_set: JointSet) -> np.ndarray:
         """(3,) mid-hip, mm."""

@@ -16,16 +16,21 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from voxelpose_core.config import Config, config_from_dict
 from voxelpose_core.errors import InputError
+from voxelpose_core.models.ray_pose import RayConfig, RayPose
 from voxelpose_core.models.voxelpose import VoxelPose
+
+# What the metadata of a file call the ray model; files without such an entry hold the voxel nets.
+_RAY_MODEL = "rays"
 
 
 def save_weights(
-    model: VoxelPose, path: str | Path, notes: dict[str, Any] | None = None, half: bool = False
+    model: VoxelPose | RayPose, path: str | Path, notes: dict[str, Any] | None = None, half: bool = False
 ) -> None:
     """Write a model and its configuration as safetensors, atomically.
 
@@ -33,11 +38,13 @@ def save_weights(
         model: its `config` goes into the file's metadata.
         path: `*.safetensors`.
         notes: what a reader should know (command, steps, seed ...), JSON values.
-        half: store the kernels of convolutions as float16, which halves the file; biases and batch
-            norms stay float32. Loading gives float32.
+        half: store kernels and matrices as float16, which halves the file; biases and norms stay
+            float32. Loading gives float32.
     """
+    rays = isinstance(model, RayPose)
     metadata = {
-        "config": json.dumps(model.config.to_dict()),
+        "config": json.dumps(model.config.model_dump() if rays else model.config.to_dict()),
+        "model": _RAY_MODEL if rays else "voxelpose",
         "notes": json.dumps(notes or {}),
         "format": "voxelpose_ros weights 1",
     }
@@ -51,7 +58,7 @@ def save_weights(
     _write_whole(Path(path), lambda partial: partial.write_bytes(content))
 
 
-def load_weights(path: str | Path, device: torch.device | str = "cpu") -> VoxelPose:
+def load_weights(path: str | Path, device: torch.device | str = "cpu") -> VoxelPose | RayPose:
     """A model in eval mode from a file written by `save_weights`.
 
     Raises:
@@ -66,9 +73,41 @@ def load_weights(path: str | Path, device: torch.device | str = "cpu") -> VoxelP
             state = {key: file.get_tensor(key) for key in file.keys()}
     except (SafetensorError, OSError) as error:
         raise InputError(f"weights {path}: cannot be read as safetensors ({error})") from None
-    model = VoxelPose(_embedded_config(metadata, path))
+    if metadata.get("model") == _RAY_MODEL:
+        model = RayPose(_embedded_ray_config(metadata, path))
+    else:
+        model = VoxelPose(_embedded_config(metadata, path))
     _load_state(model, state, path)
     return model.to(device).eval()
+
+
+def load_voxel_weights(path: str | Path, device: torch.device | str = "cpu") -> VoxelPose:
+    """`load_weights` of a file that must hold the voxel nets.
+
+    Raises:
+        InputError: also for weights of the ray model.
+    """
+    model = load_weights(path, device)
+    if not isinstance(model, VoxelPose):
+        raise InputError(
+            f"weights {path}: they are of the ray model, expected voxel nets, such as 'voxelpose'"
+        )
+    return model
+
+
+def load_ray_weights(path: str | Path, device: torch.device | str = "cpu") -> RayPose:
+    """`load_weights` of a file that must hold the ray model.
+
+    Raises:
+        InputError: also for weights of the voxel nets.
+    """
+    model = load_weights(path, device)
+    if not isinstance(model, RayPose):
+        raise InputError(
+            f"weights {path}: they are of the voxel nets, expected the ray model, such as "
+            "'universal_rays'"
+        )
+    return model
 
 
 def read_notes(path: str | Path) -> dict[str, Any]:
@@ -82,18 +121,30 @@ def _stored(value: torch.Tensor, half: bool) -> torch.Tensor:
 
 
 def _embedded_config(metadata: dict[str, str], path: Path) -> Config:
+    return config_from_dict(_embedded_json(metadata, path), f"weights {path}")
+
+
+def _embedded_ray_config(metadata: dict[str, str], path: Path) -> RayConfig:
+    try:
+        return RayConfig.model_validate(_embedded_json(metadata, path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "configuration"
+        raise InputError(f"weights {path}: {place}: {first['msg'].lower()}") from None
+
+
+def _embedded_json(metadata: dict[str, str], path: Path) -> Any:
     if "config" not in metadata:
         raise InputError(
             f"weights {path}: no configuration inside, expected a file written by voxelpose_ros"
         )
     try:
-        content = json.loads(metadata["config"])
+        return json.loads(metadata["config"])
     except (ValueError, RecursionError) as error:
         raise InputError(f"weights {path}: its configuration is no JSON ({error})") from None
-    return config_from_dict(content, f"weights {path}")
 
 
-def _load_state(model: VoxelPose, state: dict[str, torch.Tensor], path: Path) -> None:
+def _load_state(model: torch.nn.Module, state: dict[str, torch.Tensor], path: Path) -> None:
     expected = {
         key: value.shape
         for key, value in model.state_dict().items()

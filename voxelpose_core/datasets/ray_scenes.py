@@ -1,0 +1,284 @@
+"""Scenes for the ray model: what rays need is drawn, no heatmap.
+
+To the errors of `detection_noise` it adds those that matter to rays of several cameras: exposures that
+are not simultaneous, a detector's habits, people of whom one detection is made (or two of one person),
+limbs given to the neighbour, and calibrations that are worse than usual. Everything is batched on the
+device of the generator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from voxelpose_core.datasets.people import sample_people
+from voxelpose_core.datasets.random_rigs import (
+    HEATMAP_SIZES,
+    miscalibrate,
+    sample_rigs,
+    sample_spaces,
+)
+from voxelpose_core.datasets.random_scenes import PeopleSource, sample_moments
+from voxelpose_core.heatmaps import box_side
+from voxelpose_core.models.rays import Rays, rays_of_views
+from voxelpose_core.voxel.views import Views, project
+
+# Number of cameras of a random rig, and how often it is drawn: few cameras are the hard case.
+VIEW_COUNTS = {2: 0.24, 3: 0.28, 4: 0.20, 5: 0.13, 6: 0.07, 8: 0.08}
+# Share of scenes whose people move between the exposures of the cameras, and limits of what happens
+# then: milliseconds between a camera and the mean, speed of people in mm/s, of limbs relative to them.
+_MOVING_SHARE = 0.5
+_EXPOSURE_MS = 25.0
+_PEOPLE_SPEED = 1500.0
+_LIMB_SPEED = (200.0,) * 5 + (250.0,) * 2 + (600.0,) * 2 + (1200.0,) * 2 + (200.0,) * 2 + (500.0,) * 2 + (900.0,) * 2
+# Standard deviation of a joint's constant displacement by one detector, as a share of the box side.
+_BIAS = 0.006
+# Parts of the body that a detector may give to a neighbour, and halves into which it splits people.
+_UPPER = tuple(range(11))
+_PARTS = (_UPPER, tuple(range(11, 17)), (7, 9), (8, 10), (13, 15), (14, 16), (7, 8, 9, 10), (13, 14, 15, 16))
+# Neighbours in an image: nearer than this share of the larger box, between mid-points.
+_NEIGHBOURS = 0.45
+
+
+@dataclass(frozen=True)
+class RayScenes:
+    """B scenes to train on.
+
+    Attributes:
+        rays: of the 2D detections, by the calibration that the user has.
+        views: that calibration.
+        joints: (B, P, J, 3) true people, mm.
+        valid: (B, P) bool: the person exists.
+        joint_views: (B, P, J) number of views in which the joint was detected.
+        person_views: (B, P) number of views in which the person was detected.
+        floor: (B,) height of the ground, mm.
+    """
+
+    rays: Rays
+    views: Views
+    joints: torch.Tensor
+    valid: torch.Tensor
+    joint_views: torch.Tensor
+    person_views: torch.Tensor
+    floor: torch.Tensor
+
+
+# Draws scenes on the generator's device: (count, generator) -> RayScenes.
+RaySource = Callable[[int, torch.Generator], RayScenes]
+
+
+class RandomRayScenes:
+    """Scenes of rigs of 2 to 8 cameras, drawn anew for every batch.
+
+    Args:
+        people: draws poses.
+        view_counts: numbers of cameras and how often each is drawn.
+    """
+
+    def __init__(
+        self, people: PeopleSource = sample_people, view_counts: dict[int, float] = VIEW_COUNTS
+    ):
+        self._people, self._view_counts = people, view_counts
+
+    def __call__(self, count: int, generator: torch.Generator) -> RayScenes:
+        """Draw `count` scenes on the device of `generator`; all have the same number of cameras."""
+        device = generator.device
+        weights = torch.tensor(list(self._view_counts.values()), device=device)
+        drawn = int(torch.multinomial(weights, 1, generator=generator))
+        which = int(torch.randint(len(HEATMAP_SIZES), (), generator=generator, device=device))
+        spaces = sample_spaces(count, generator)
+        views = sample_rigs(
+            spaces, list(self._view_counts)[drawn], HEATMAP_SIZES[which], generator
+        )
+        origin = torch.zeros(3, device=device)
+        return ray_scenes(views, spaces, origin, generator, self._people)
+
+
+def ray_scenes(
+    views: Views,
+    spaces: torch.Tensor,
+    origin: torch.Tensor,
+    generator: torch.Generator,
+    people: PeopleSource = sample_people,
+) -> RayScenes:
+    """People before the given cameras as a detector sees them, as rays.
+
+    Args:
+        views: the true cameras of B rigs.
+        spaces: (B, 2) edge lengths of the capture spaces on the ground, mm.
+        origin: (3,) middle of the spaces on the ground, mm.
+        generator: source of randomness, on the device of the tensors.
+        people: draws their poses.
+    """
+    level = torch.rand(len(spaces), generator=generator, device=generator.device)
+    scene = sample_moments(views, spaces, origin, level, generator, people)
+    count = scene.joints.shape[1]
+    xy = _move_between_exposures(scene.xy, scene.joints, scene.valid, views, generator)
+    xy = _habits(xy, scene.scores, generator)
+    xy, scores = confuse_people(xy, scene.scores, level, generator)
+    # Whoever was merged with a neighbour in a view is not to be found there.
+    found = (scene.scores[:, :, :count] > 0) & (scores[:, :, :count] > 0).any(dim=-1, keepdim=True)
+    xy, scores = _without_empty_slots(xy, scores)
+    return RayScenes(
+        rays=rays_of_views(xy, scores, _worse(scene.views, generator)),
+        views=scene.views,
+        joints=scene.joints,
+        valid=scene.valid,
+        joint_views=found.sum(dim=1),
+        person_views=found.any(dim=-1).sum(dim=1),
+        floor=scene.floor,
+    )
+
+
+def _without_empty_slots(
+    xy: torch.Tensor, scores: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Detections first, and no more slots than the fullest view of the batch needs."""
+    exists = (scores > 0).any(dim=-1)
+    most = max(1, int(exists.sum(dim=-1).max()))
+    order = exists.float().argsort(dim=-1, descending=True, stable=True)[:, :, :most]
+    index = order[..., None].expand(-1, -1, -1, scores.shape[-1])
+    return xy.gather(2, index[..., None].expand(-1, -1, -1, -1, 2)), scores.gather(2, index)
+
+
+def _uniform(generator: torch.Generator, *size) -> torch.Tensor:
+    return torch.rand(*size, generator=generator, device=generator.device)
+
+
+def _normal(generator: torch.Generator, *size) -> torch.Tensor:
+    return torch.randn(*size, generator=generator, device=generator.device)
+
+
+def _worse(views: Views, generator: torch.Generator) -> Views:
+    """A fifth of the rigs are calibrated up to three times worse than usual."""
+    level = 3 * _uniform(generator, len(views.C)) * (_uniform(generator, len(views.C)) < 0.2)
+    return miscalibrate(views, level, generator)
+
+
+def _move_between_exposures(
+    xy: torch.Tensor,
+    joints: torch.Tensor,
+    valid: torch.Tensor,
+    views: Views,
+    generator: torch.Generator,
+) -> torch.Tensor:
+    """Move detections (B, V, P', J, 2) of people (B, P, J, 3) to where each camera's shutter saw them.
+
+    The truth is the pose at the mean time.
+    """
+    batch, view_count = views.present.shape
+    people = joints.shape[1]
+    moving = (_uniform(generator, batch) < _MOVING_SHARE).float()
+    delay = _EXPOSURE_MS / 1e3 * (2 * _uniform(generator, batch, view_count) - 1)
+    delay = (delay - delay.mean(dim=1, keepdim=True)) * moving[:, None]
+    angle = 2 * torch.pi * _uniform(generator, batch, people, 1)
+    speed = _PEOPLE_SPEED * _uniform(generator, batch, people, 1).square()
+    walk = speed * torch.cat([angle.cos(), angle.sin(), torch.zeros_like(angle)], dim=-1)
+    limbs = torch.tensor(_LIMB_SPEED, device=joints.device)[:, None]
+    swing = _normal(generator, *joints.shape) * limbs * speed[..., None] / _PEOPLE_SPEED
+    velocity = walk[:, :, None] + swing
+    there = joints[:, None] + delay[:, :, None, None, None] * velocity[:, None]
+    flat = views.map(lambda tensor: tensor.flatten(0, 1))
+    still = joints[:, None].expand_as(there)
+    before, seen = project(still.flatten(0, 1).flatten(1, 2), flat)
+    after, still_seen = project(there.flatten(0, 1).flatten(1, 2), flat)
+    shift = torch.where((seen & still_seen)[..., None], after - before, torch.zeros_like(after))
+    shift = shift.reshape(batch, view_count, people, -1, 2)
+    moved = xy.clone()
+    moved[:, :, :people] += shift
+    return moved
+
+
+def _habits(xy: torch.Tensor, scores: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Each detector puts each joint a little beside where it is, in each view in its own way."""
+    batch, view_count, _, joints = scores.shape
+    habit = _normal(generator, batch, 1, 1, joints, 2) + _normal(
+        generator, batch, view_count, 1, joints, 2
+    )
+    side = box_side(xy, scores > 0)[..., None, None]
+    return xy + 0.7 * _BIAS * habit * side
+
+
+def confuse_people(
+    xy: torch.Tensor, scores: torch.Tensor, level: torch.Tensor, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Group some joints wrongly: limbs of a neighbour, two people in one detection, or one in two.
+
+    Args:
+        xy: (B, V, D, J, 2) pixels.
+        scores: (B, V, D, J).
+        level: (B,) how poor the detector is, 0 to 1.
+        generator: source of randomness.
+
+    Returns:
+        xy (B, V, D + 1, J, 2) and scores (B, V, D + 1, J): the last slot holds half of a split person.
+    """
+    batch, view_count, detections, joints = scores.shape
+    found = scores > 0
+    exists = found.any(dim=-1)
+    side = box_side(xy, found)
+    count = found.sum(dim=-1, keepdim=True).clamp(min=1)
+    middle = (xy * found[..., None]).sum(dim=-2) / count
+    distance = (middle[:, :, :, None] - middle[:, :, None]).norm(dim=-1)
+    same = torch.eye(detections, dtype=torch.bool, device=xy.device)
+    apart = same | ~exists[:, :, :, None] | ~exists[:, :, None]
+    distance = distance.masked_fill(apart, torch.inf)
+    gap, neighbour = distance.min(dim=-1)
+    close = gap < _NEIGHBOURS * side
+    parts = torch.zeros(len(_PARTS), joints, dtype=torch.bool, device=xy.device)
+    for index, part in enumerate(_PARTS):
+        parts[index, list(part)] = True
+
+    def chance(probability):
+        return _uniform(generator, batch, view_count, detections) < probability
+
+    poor = level[:, None, None]
+    drawn = (len(_PARTS) * _uniform(generator, batch, view_count, detections)).long()
+    taken = close & chance(0.03 + 0.07 * poor)
+    foreign = parts[drawn.clamp(max=len(_PARTS) - 1)] & taken[..., None]
+    index = neighbour[..., None].expand(-1, -1, -1, joints)
+    theirs = torch.gather(xy, 2, index[..., None].expand(-1, -1, -1, -1, 2))
+    mixed = torch.where(foreign[..., None], theirs, xy)
+    mixed_scores = torch.where(foreign, torch.gather(scores, 2, index), scores)
+    # Somebody behind a neighbour is not told from him: no detection of his own is left.
+    merged = close & chance(0.02 + 0.08 * poor) & (torch.gather(side, 2, neighbour) > side)
+    mixed_scores = mixed_scores * ~merged[..., None]
+    return _split(mixed, mixed_scores, generator, 0.02 + 0.05 * level)
+
+
+def _split(
+    xy: torch.Tensor, scores: torch.Tensor, generator: torch.Generator, share: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """In some views one person's upper and lower half become two detections."""
+    batch, view_count, detections, joints = scores.shape
+    drawn = (detections * _uniform(generator, batch, view_count)).long().clamp(max=detections - 1)
+    active = _uniform(generator, batch, view_count) < 4 * share[:, None]
+    index = drawn[..., None, None]
+    place = torch.gather(xy, 2, index[..., None].expand(-1, -1, 1, joints, 2))
+    chosen = torch.gather(scores, 2, index.expand(-1, -1, 1, joints))
+    upper = torch.zeros(joints, dtype=torch.bool, device=xy.device)
+    upper[list(_UPPER)] = True
+    kept = torch.where(active[..., None, None], chosen * upper, chosen)
+    rest = chosen * ~upper * active[..., None, None]
+    scores = scores.scatter(2, index.expand(-1, -1, 1, joints), kept)
+    return torch.cat([xy, place], dim=2), torch.cat([scores, rest], dim=2)
+
+
+def previous_poses(
+    joints: torch.Tensor, generator: torch.Generator, present_share: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """What a tracker would hand over of poses (M, J, 3): the pose of the last frame, moved and in error.
+
+    Returns:
+        poses (M, J, 3), mm, and whether there is one (M,) bool.
+    """
+    count = len(joints)
+    present = _uniform(generator, count) < present_share
+    together = 40.0 * _normal(generator, count, 1, 3)
+    size = 15.0 + 45.0 * _uniform(generator, count, 1, 1)
+    # A hand that moved fast, or was wrong in the last frame, is far from where it is now.
+    gross = _uniform(generator, count, joints.shape[1], 1) < 0.08
+    error = _normal(generator, *joints.shape) * size * torch.where(gross, 4.0, 1.0)
+    return joints + together + error, present

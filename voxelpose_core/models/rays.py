@@ -1,0 +1,304 @@
+"""Rays through 2D detections, and the places where rays of different cameras meet.
+
+A keypoint of a calibrated camera is a ray: the camera's centre and a unit direction in the world, with
+the lens removed. Two detections of one person in two views have rays that nearly meet, joint by joint.
+The pairs of detections that do are the proposals of the ray model (cross-view pairing as in Dong et al.,
+"Fast and Robust Multi-Person 3D Pose Estimation from Multiple Views", CVPR 2019, and Bermuth et al.,
+"RapidPoseTriangulation", 2025, here without a decision: every pair votes for a place).
+
+Shapes: B scenes, V views, D detections per view (padded), J joints, K proposals. Lengths are mm.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+
+from voxelpose_core.geometry.camera import Camera
+from voxelpose_core.skeletons import COCO17
+from voxelpose_core.voxel.views import Views
+
+# Newton's steps from a distorted to an undistorted point.
+_UNDISTORT_STEPS = 10
+# Mean height of each COCO-17 joint over the mid-hip, mm, of people who stand, walk and sit.
+JOINT_HEIGHTS = (630.0, 660.0, 660.0, 640.0, 640.0) + (480.0,) * 2 + (240.0,) * 2 + (100.0,) * 2 + (
+    (0.0,) * 2 + (-370.0,) * 2 + (-720.0,) * 2
+)
+# How much a joint tells of where the mid-hip is.
+JOINT_WEIGHTS = (0.15, 0.05, 0.05, 0.1, 0.1) + (0.5,) * 2 + (0.12,) * 2 + (0.05,) * 2 + (
+    (1.0,) * 2 + (0.25,) * 2 + (0.08,) * 2
+)
+# Joints that decide whether two detections can be one person.
+PAIR_JOINTS = tuple(
+    COCO17.index(name)
+    for name in (
+        "nose left_shoulder right_shoulder left_elbow right_elbow left_hip right_hip left_knee "
+        "right_knee"
+    ).split()
+)
+# Two detections pair where their rays pass each other by less, in the mean of common joints, mm.
+PAIR_GAP = 300.0
+# Gaps are cut here before their mean is taken, so that a few wrong joints do not break a pair, mm.
+_GAP_LIMIT = 500.0
+# A gap of so much lowers a pair's vote by 1 / e, mm.
+_GAP_SCALE = 120.0
+# Width of the mean-shift step over the places that pairs vote for, and the least distance between two
+# proposals, mm.
+_SHIFT_WIDTH = 120.0
+SUPPRESSION = 180.0
+_FAR = 1e6
+# Only so many pairs vote.
+_MOST_PAIRS = 256
+
+
+@dataclass(frozen=True)
+class Rays:
+    """The rays of all 2D detections of B scenes.
+
+    Attributes:
+        origins: (B, V, 3) camera centres, mm.
+        directions: (B, V, D, J, 3) unit vectors in the world.
+        scores: (B, V, D, J) of the keypoints; 0: not detected, or no such detection.
+    """
+
+    origins: torch.Tensor
+    directions: torch.Tensor
+    scores: torch.Tensor
+
+    def map(self, function) -> "Rays":
+        """The same rays with `function` applied to every tensor."""
+        return Rays(function(self.origins), function(self.directions), function(self.scores))
+
+
+@dataclass(frozen=True)
+class Proposals:
+    """Places where somebody may stand, strongest first.
+
+    Attributes:
+        centers: (B, K, 3) mid-hips, mm.
+        votes: (B, K) sum of the votes of the pairs that meet there; 0 for an empty slot.
+    """
+
+    centers: torch.Tensor
+    votes: torch.Tensor
+
+
+def rays_of_cameras(
+    cameras: Sequence[Camera],
+    keypoints: Sequence[np.ndarray | None],
+    least_score: float,
+    joint_count: int = len(COCO17),
+) -> Rays:
+    """Rays of one frame set, by `Camera.undistort`, so of any lens that a camera may have.
+
+    Args:
+        cameras: V cameras.
+        keypoints: per camera (P, J, 3) x px, y px, score; None for a camera without a frame.
+        least_score: keypoints with a lower score are left out.
+        joint_count: J.
+
+    Returns:
+        Rays with B = 1 and D = the largest number of detections of a view, at least 1.
+    """
+    most = max([1, *(len(people) for people in keypoints if people is not None)])
+    directions = np.zeros((1, len(cameras), most, joint_count, 3), dtype=np.float32)
+    directions[..., 2] = 1.0
+    scores = np.zeros(directions.shape[:-1], dtype=np.float32)
+    for view, (camera, people) in enumerate(zip(cameras, keypoints, strict=True)):
+        if people is None or len(people) == 0:
+            continue
+        used = people[..., 2] >= max(least_score, 1e-6)
+        points = camera.undistort(people[used][:, :2])
+        rays = np.column_stack([points, np.ones(len(points))]) @ camera.R
+        directions[0, view, : len(people)][used] = rays / np.linalg.norm(rays, axis=1, keepdims=True)
+        scores[0, view, : len(people)] = np.where(used, people[..., 2], 0.0)
+    origins = np.array([[camera.C for camera in cameras]], dtype=np.float32)
+    return Rays(*(torch.from_numpy(array) for array in (origins, directions, scores)))
+
+
+def rays_of_views(xy: torch.Tensor, scores: torch.Tensor, views: Views) -> Rays:
+    """Rays of detections in B scenes, on the device of the views.
+
+    Args:
+        xy: (B, V, D, J, 2) pixels of the images.
+        scores: (B, V, D, J), 0 for a joint that was not detected.
+        views: the cameras.
+    """
+    points = undistort(xy.flatten(2, 3), views)
+    local = torch.cat([points, torch.ones_like(points[..., :1])], dim=-1)
+    world = torch.nn.functional.normalize(local @ views.R, dim=-1)
+    present = views.present[:, :, None, None] > 0
+    return Rays(views.C, world.reshape(*xy.shape[:-1], 3), scores * present)
+
+
+def undistort(pixels: torch.Tensor, views: Views) -> torch.Tensor:
+    """Pixels -> normalized undistorted image coordinates, by Newton's method on the lens model.
+
+    The pinhole model of `Camera` (five or eight coefficients) is inverted in two dimensions, the
+    equidistant fisheye in the angle. A point beyond the valid radius is taken to that radius.
+
+    Args:
+        pixels: (B, V, M, 2).
+        views: the cameras.
+
+    Returns:
+        (B, V, M, 2).
+    """
+    K = views.K[:, :, None]
+    y = (pixels[..., 1] - K[..., 1, 2]) / K[..., 1, 1]
+    x = (pixels[..., 0] - K[..., 0, 2] - K[..., 0, 1] * y) / K[..., 0, 0]
+    distorted = torch.stack([x, y], dim=-1)
+    limit = views.valid_radius[:, :, None]
+    points = distorted
+    if (views.distortion * (1 - views.fisheye[..., None])).any():
+        points = _invert_pinhole(distorted, views.distortion[:, :, None], limit)
+    if views.fisheye.any():
+        fisheye = _invert_fisheye(distorted, views.distortion[:, :, None], limit)
+        points = torch.where(views.fisheye[:, :, None, None] > 0, fisheye, points)
+    return points
+
+
+def _invert_pinhole(
+    distorted: torch.Tensor, coefficients: torch.Tensor, limit: torch.Tensor
+) -> torch.Tensor:
+    k1, k2, p1, p2, k3, k4, k5, k6 = coefficients.unbind(-1)
+    point = distorted
+    for _ in range(_UNDISTORT_STEPS):
+        x, y = point.unbind(-1)
+        r2 = x * x + y * y
+        top, bottom = 1 + r2 * (k1 + r2 * (k2 + r2 * k3)), 1 + r2 * (k4 + r2 * (k5 + r2 * k6))
+        radial = top / bottom
+        slope = (k1 + r2 * (2 * k2 + r2 * 3 * k3)) - radial * (k4 + r2 * (2 * k5 + r2 * 3 * k6))
+        slope = slope / bottom
+        error_x = x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x) - distorted[..., 0]
+        error_y = y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y - distorted[..., 1]
+        xx = radial + 2 * x * x * slope + 2 * p1 * y + 6 * p2 * x
+        yy = radial + 2 * y * y * slope + 6 * p1 * y + 2 * p2 * x
+        xy = 2 * x * y * slope + 2 * p1 * x + 2 * p2 * y
+        determinant = (xx * yy - xy * xy).clamp(min=1e-4)
+        step = torch.stack([yy * error_x - xy * error_y, xx * error_y - xy * error_x], dim=-1)
+        point = point - step / determinant[..., None]
+        radius = point.norm(dim=-1).clamp(min=1e-9)
+        point = point * (limit / radius).clamp(max=1.0)[..., None]
+    return point
+
+
+def _invert_fisheye(
+    distorted: torch.Tensor, coefficients: torch.Tensor, limit: torch.Tensor
+) -> torch.Tensor:
+    k1, k2, k3, k4 = coefficients[..., :4].unbind(-1)
+    radius = distorted.norm(dim=-1)
+    angle = radius.minimum(limit)
+    for _ in range(_UNDISTORT_STEPS):
+        a2 = angle * angle
+        value = angle * (1 + a2 * (k1 + a2 * (k2 + a2 * (k3 + a2 * k4))))
+        slope = 1 + a2 * (3 * k1 + a2 * (5 * k2 + a2 * (7 * k3 + a2 * 9 * k4)))
+        angle = (angle - (value - radius) / slope.clamp(min=0.05)).clamp(min=0.0).minimum(limit)
+    scale = torch.where(radius > 1e-6, angle.tan() / radius.clamp(min=1e-6), torch.ones_like(radius))
+    return distorted * scale[..., None]
+
+
+def propose(rays: Rays, limit: int) -> Proposals:
+    """Places where detections of different views meet.
+
+    Of each pair of detections in two views the rays of common joints are brought together: at their
+    closest approach lie a place of the joint and a gap. A pair whose mean gap is below 300 mm votes
+    for the mid-hip, the weighted mean of its joints' places, each lowered by its mean height over the
+    hips. One mean-shift step moves every vote to where votes are dense; the densest are kept.
+
+    Args:
+        rays: of B scenes.
+        limit: K, at most so many proposals per scene.
+    """
+    places, votes = pair_votes(rays)
+    votes, strongest = votes.topk(min(_MOST_PAIRS, votes.shape[1]), dim=1)
+    places = places.gather(1, strongest[..., None].expand(-1, -1, 3))
+    squared = torch.cdist(places, places, compute_mode="donot_use_mm_for_euclid_dist").square()
+    kernel = torch.exp(-0.5 * squared / _SHIFT_WIDTH**2) * votes[:, None]
+    density = kernel.sum(dim=-1)
+    shifted = (kernel @ places) / density[..., None].clamp(min=1e-9)
+    density = density * (votes > 0)
+    return _separate(shifted, density, limit)
+
+
+def pair_votes(rays: Rays) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mid-hips (B, M, 3) and votes (B, M) of all M pairs of detections in two views; 0: no pair."""
+    _, view_count, detections = rays.scores.shape[:3]
+    one, other, view_one, view_other = _pairs(view_count, detections, rays.scores.device)
+    joints = list(PAIR_JOINTS)
+    directions = rays.directions[..., joints, :].flatten(1, 2)
+    scores = rays.scores[..., joints].flatten(1, 2)
+    places, gaps = closest_approach(
+        rays.origins[:, view_one, None],
+        directions[:, one],
+        rays.origins[:, view_other, None],
+        directions[:, other],
+    )
+    common = ((scores[:, one] > 0) & (scores[:, other] > 0)).to(gaps.dtype)
+    count = common.sum(dim=-1)
+    gaps = gaps.clamp(max=_GAP_LIMIT)
+    mean_gap = (gaps * common).sum(dim=-1) / count.clamp(min=1)
+    heights = gaps.new_tensor(JOINT_HEIGHTS)[joints]
+    # A joint whose rays miss each other tells little of the place.
+    weights = gaps.new_tensor(JOINT_WEIGHTS)[joints] * common * torch.exp(-gaps / _GAP_SCALE)
+    weights = weights / weights.sum(dim=-1, keepdim=True).clamp(min=1e-9)
+    middle = (places * weights[..., None]).sum(dim=-2)
+    lowered = middle[..., 2] - (heights * weights).sum(dim=-1)
+    place = torch.cat([middle[..., :2], lowered[..., None]], dim=-1)
+    agreement = (torch.exp(-gaps / _GAP_SCALE) * common).sum(dim=-1) / (count + 1)
+    votes = agreement * ((count >= 2) & (mean_gap < PAIR_GAP))
+    return place, votes
+
+
+def closest_approach(
+    start: torch.Tensor, ray: torch.Tensor, other_start: torch.Tensor, other_ray: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Middle (..., 3) and length (...) of the shortest connection of two lines, mm.
+
+    Rays (..., 3) have length 1. Lines that come together behind a start have an infinite gap (1e6).
+    """
+    between = start - other_start
+    cosine = (ray * other_ray).sum(dim=-1)
+    along, other_along = (ray * between).sum(dim=-1), (other_ray * between).sum(dim=-1)
+    sine2 = (1 - cosine * cosine).clamp(min=1e-5)
+    depth = (cosine * other_along - along) / sine2
+    other_depth = (other_along - cosine * along) / sine2
+    in_front = (depth > 0) & (other_depth > 0)
+    depth, other_depth = depth.clamp(0, 1e5), other_depth.clamp(0, 1e5)
+    point = start + depth[..., None] * ray
+    other_point = other_start + other_depth[..., None] * other_ray
+    gap = (point - other_point).norm(dim=-1)
+    return (point + other_point) / 2, torch.where(in_front, gap, torch.full_like(gap, _FAR))
+
+
+@lru_cache(maxsize=64)
+def _pairs(view_count: int, detections: int, device: torch.device) -> tuple[torch.Tensor, ...]:
+    """Of each pair of detections in two views the flat indices of both, and their views."""
+    pairs = [
+        (a * detections + i, b * detections + j, a, b)
+        for a, b in itertools.combinations(range(view_count), 2)
+        for i in range(detections)
+        for j in range(detections)
+    ]
+    table = torch.tensor(pairs, dtype=torch.long, device=device).reshape(-1, 4)
+    return tuple(table.unbind(1))
+
+
+def _separate(places: torch.Tensor, density: torch.Tensor, limit: int) -> Proposals:
+    """The densest places (B, M, 3), none within 180 mm of a denser one."""
+    rows = torch.arange(len(places), device=places.device)
+    centers, votes = [], []
+    rest = density
+    for _ in range(min(limit, places.shape[1])):
+        best, index = rest.max(dim=1)
+        center = places[rows, index]
+        centers.append(center)
+        votes.append(best)
+        near = (places - center[:, None]).norm(dim=-1) < SUPPRESSION
+        rest = rest * ~near
+    return Proposals(torch.stack(centers, dim=1), torch.stack(votes, dim=1))

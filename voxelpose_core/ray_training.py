@@ -1,0 +1,329 @@
+"""Training the ray model on scenes that are drawn anew at every step; no recording is needed.
+
+One process, everything on the training device. Candidates are the model's own proposals: those near
+somebody learn poses, all of them learn confidence. The learning rate follows a cosine over the steps, or
+over the minutes if those are over sooner.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from voxelpose_core.datasets.ray_scenes import RayScenes, RaySource, previous_poses
+from voxelpose_core.errors import InputError
+from voxelpose_core.memory import keep_freed_memory
+from voxelpose_core.models.ray_pose import (
+    UNIT,
+    Poses,
+    RayPose,
+    apply_symmetric,
+    confidence_logits,
+    suppress,
+    visibility,
+)
+from voxelpose_core.models.rays import propose
+from voxelpose_core.skeletons import COCO17
+
+# A candidate so near to somebody learns that person's pose; one whose pose is farther than FAR from
+# everybody, in the mean of its joints, is nobody, one nearer than CLOSE is somebody, mm.
+NEAR, CLOSE, FAR = 350.0, 250.0, 450.0
+# Candidates per scene in training.
+CANDIDATES = 10
+CENTER_JITTER = 40.0
+STAGE_WEIGHTS = (0.3, 0.5, 1.0)
+# What a joint counts that no view detected, one view, two or more.
+VIEW_WEIGHTS = (0.2, 0.6, 1.0)
+# Share of the poses that come with one of the last frame.
+LAST_SHARE = 0.25
+# Degrees of freedom of the distribution of a joint's error.
+FREEDOM = 6.0
+WARMUP_STEPS = 100
+CHECKPOINT_SECONDS = 180
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """M candidates of B scenes.
+
+    Attributes:
+        centers: (M, 3), mm.
+        scene: (M,).
+        person: (M,) the nearest person of the scene.
+        near: (M,) bool, that person is within 350 mm.
+    """
+
+    centers: torch.Tensor
+    scene: torch.Tensor
+    person: torch.Tensor
+    near: torch.Tensor
+
+
+def roots_of(joints: torch.Tensor) -> torch.Tensor:
+    """Mid-hips (..., 3) of joints (..., J, 3)."""
+    return joints[..., list(COCO17.root), :].mean(dim=-2)
+
+
+@torch.no_grad()
+def draw_candidates(scenes: RayScenes, generator: torch.Generator) -> Candidates:
+    """The model's own proposals, and places near people whom none of them finds."""
+    proposals = propose(scenes.rays, CANDIDATES)
+    centers = proposals.centers
+    centers = centers + CENTER_JITTER * torch.randn(
+        centers.shape, generator=generator, device=generator.device
+    )
+    roots = roots_of(scenes.joints)
+    distance = (centers[:, :, None] - roots[:, None]).norm(dim=-1)
+    distance = distance.masked_fill(~scenes.valid[:, None], torch.inf)
+    distance = distance.masked_fill((proposals.votes == 0)[..., None], torch.inf)
+    missed = scenes.valid & (scenes.person_views >= 2) & (distance.amin(dim=1) > NEAR)
+    jitter = 90.0 * torch.randn(roots.shape, generator=generator, device=generator.device)
+    scene, slot = (proposals.votes > 0).nonzero(as_tuple=True)
+    missed_scene, missed_person = missed.nonzero(as_tuple=True)
+    gap, person = distance[scene, slot].min(dim=1)
+    return Candidates(
+        torch.cat([centers[scene, slot], (roots + jitter)[missed_scene, missed_person]]),
+        torch.cat([scene, missed_scene]),
+        torch.cat([person, missed_person]),
+        torch.cat([gap < NEAR, torch.ones_like(missed_scene, dtype=torch.bool)]),
+    )
+
+
+def run(model: RayPose, scenes: RayScenes, candidates: Candidates, generator=None) -> Poses:
+    """Poses of all candidates; gradients only of those near somebody."""
+    near = candidates.near
+    order = torch.cat([near.nonzero()[:, 0], (~near).nonzero()[:, 0]])
+    back = torch.empty_like(order)
+    back[order] = torch.arange(len(order), device=order.device)
+    first, rest = order.split([int(near.sum()), int((~near).sum())])
+    last = has_last = None
+    if generator is not None:
+        truth = scenes.joints[candidates.scene, candidates.person]
+        last, has_last = previous_poses(truth, generator, LAST_SHARE)
+        has_last = has_last & near
+    parts = []
+    for part, grad in ((first, torch.is_grad_enabled()), (rest, False)):
+        with torch.set_grad_enabled(grad):
+            parts.append(
+                model(
+                    scenes.rays,
+                    candidates.centers[part],
+                    candidates.scene[part],
+                    None if last is None else last[part],
+                    None if last is None else has_last[part],
+                )
+            )
+    stages = tuple(torch.cat(pair)[back] for pair in zip(*(p.stages for p in parts), strict=True))
+    joined = {
+        name: torch.cat([getattr(part, name) for part in parts])[back]
+        for name in ("precision", "log_scale", "embedding")
+    }
+    return Poses(stages, **joined)
+
+
+def losses(
+    model: RayPose, scenes: RayScenes, candidates: Candidates, poses: Poses
+) -> dict[str, torch.Tensor]:
+    """The parts of the loss: joints, uncertainty, confidence."""
+    near = candidates.near
+    truth = scenes.joints[candidates.scene, candidates.person][near]
+    views = scenes.joint_views[candidates.scene, candidates.person][near].clamp(max=2)
+    weights = truth.new_tensor(VIEW_WEIGHTS)[views]
+    total = weights.sum().clamp(min=1.0)
+    joints = truth.new_zeros(())
+    for stage_weight, stage in zip(STAGE_WEIGHTS, poses.stages[1:], strict=True):
+        error = ((stage[near] - truth).square().sum(dim=-1) + 1.0).sqrt() / UNIT
+        joints = joints + stage_weight * (error * weights).sum() / total
+    # Likelihood of the error under the covariance of the solved system times a learned scale, in the
+    # scale alone: the pose does not learn from it. Student's t, because gross errors are common.
+    error = (poses.joints[near] - truth).detach()
+    squared = (error * apply_symmetric(poses.precision[near].detach(), error)).sum(dim=-1)
+    log_scale = poses.log_scale[near]
+    scaled = torch.log1p(log_scale.exp() * squared / (FREEDOM - 2))
+    uncertainty = ((FREEDOM + 3) / 2 * scaled - 1.5 * log_scale) * weights
+    uncertainty = uncertainty.sum() / total
+    visible = visibility(poses.joints.detach(), candidates.scene, scenes.views)
+    logits = confidence_logits(model, scenes.rays, poses, candidates.scene, visible)
+    label, counts = confidence_labels(scenes, candidates, poses.joints.detach())
+    confidence = sum(
+        (torch.nn.functional.binary_cross_entropy_with_logits(l, label, reduction="none") * counts).sum()
+        for l in logits
+    ) / counts.sum().clamp(min=1.0)
+    return {"joints": joints, "uncertainty": uncertainty, "confidence": confidence}
+
+
+def confidence_labels(
+    scenes: RayScenes, candidates: Candidates, joints: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(M,) 1 for somebody, 0 for nobody, and (M,) whether it counts."""
+    truth = scenes.joints[candidates.scene]
+    gaps = (joints[:, None] - truth).norm(dim=-1).mean(dim=-1)
+    gaps = gaps.masked_fill(~scenes.valid[candidates.scene], torch.inf).amin(dim=1)
+    return (gaps < CLOSE).to(joints.dtype), ((gaps < CLOSE) | (gaps > FAR)).to(joints.dtype)
+
+
+@torch.inference_mode()
+def measure(model: RayPose, scenes_of: RaySource, batches: int, batch: int = 24) -> dict[str, float]:
+    """Held-out figures, on seeds that no training draws: joint errors, recall, phantoms, calibration."""
+    model.eval()
+    generator = torch.Generator(next(model.parameters()).device).manual_seed(2**40)
+    errors, inside, found, people, phantoms, count = [], [], 0, 0, 0, 0
+    for _ in range(batches):
+        scenes = scenes_of(batch, generator)
+        candidates = draw_candidates(scenes, generator)
+        poses = run(model, scenes, candidates)
+        truth = scenes.joints[candidates.scene, candidates.person]
+        seen = scenes.joint_views[candidates.scene, candidates.person] >= 2
+        mask = seen & candidates.near[:, None]
+        error = poses.joints - truth
+        errors.append(error.norm(dim=-1)[mask])
+        mahalanobis = (error * apply_symmetric(poses.precision, error)).sum(-1) * poses.log_scale.exp()
+        # 95 % of the errors of a Gaussian in three dimensions lie below this.
+        inside.append((mahalanobis < 7.815)[mask].float())
+        visible = visibility(poses.joints, candidates.scene, scenes.views)
+        confidence = confidence_logits(model, scenes.rays, poses, candidates.scene, visible)[1].sigmoid()
+        threshold = model.config.confidence_threshold
+        for index in range(batch):
+            own = candidates.scene == index
+            joints = poses.joints[own]
+            joints = joints[suppress(joints, confidence[own], threshold)]
+            persons = scenes.joints[index][scenes.valid[index]]
+            gaps = (joints[:, None] - persons[None]).norm(dim=-1).mean(dim=-1)
+            findable = (scenes.person_views[index] >= 2)[scenes.valid[index]]
+            if len(joints) and len(persons):
+                found += int(((gaps.amin(dim=0) < 500) & findable).sum())
+                phantoms += int((gaps.amin(dim=1) > 500).sum())
+            else:
+                phantoms += len(joints)
+            people += int(findable.sum())
+            count += 1
+    errors = torch.cat(errors)
+    model.train()
+    return {
+        "mean_mm": float(errors.mean()),
+        "median_mm": float(errors.median()),
+        "recall": found / max(people, 1),
+        "phantoms_per_scene": phantoms / count,
+        "inside_95": float(torch.cat(inside).mean()),
+    }
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command line of such a training."""
+    parser.add_argument("--out", required=True, help="weights to write, *.safetensors")
+    parser.add_argument("--steps", type=int, default=100_000)
+    parser.add_argument("--minutes", type=float, default=math.inf, help="stop by then")
+    parser.add_argument("--batch", type=int, default=24, help="scenes per step")
+    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--threads", type=int, default=0, help="0: as many as the device has cores")
+    parser.add_argument("--print-every", type=int, default=50)
+    parser.add_argument("--held-out", type=int, default=20, help="batches of the final measurement")
+    parser.add_argument("--resume", action="store_true", help="continue from the last checkpoint")
+
+
+def train(
+    args: argparse.Namespace, model: RayPose, scenes_of: RaySource
+) -> tuple[RayPose, dict[str, Any]]:
+    """Train to the end and return the model and notes for its file.
+
+    Args:
+        args: of `add_arguments`.
+        model: to start from.
+        scenes_of: what it learns from.
+
+    Raises:
+        InputError: --resume without a checkpoint.
+    """
+    keep_freed_memory()
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    device = torch.device(args.device)
+    model = model.to(device).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=args.lr, weight_decay=0.01)
+    generator = torch.Generator(device).manual_seed(args.seed)
+    progress_file = Path(args.out).with_suffix(".resume.pt")
+    step, minutes_before, log, people = 0, 0.0, [], 0
+    if args.resume:
+        step, minutes_before, log, people = _load(progress_file, model, optimizer, generator)
+    start = last_save = time.monotonic()
+    minutes, average = minutes_before, {}
+    while step < args.steps and minutes < args.minutes:
+        progress = max(step / args.steps, minutes / args.minutes)
+        warmup = min(1.0, (step + 1) / WARMUP_STEPS)
+        for group in optimizer.param_groups:
+            group["lr"] = args.lr * warmup * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
+        scenes = scenes_of(args.batch, generator)
+        candidates = draw_candidates(scenes, generator)
+        parts = losses(model, scenes, candidates, run(model, scenes, candidates, generator))
+        loss = sum(parts.values())
+        if not math.isfinite(loss.item()):
+            raise FloatingPointError(f"loss is {loss.item()} at step {step}")
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        people += int(candidates.near.sum())
+        for name, part in parts.items():
+            average[name] = 0.98 * average.get(name, part.item()) + 0.02 * part.item()
+        if step % args.print_every == 0:
+            entry = {"step": step, "minutes": minutes, "people": people} | average
+            if step % (10 * args.print_every) == 0:
+                entry |= measure(model, scenes_of, -(-args.held_out // 3))
+            log.append({key: round(value, 5) for key, value in entry.items()})
+            print(json.dumps(log[-1]), flush=True)
+        step += 1
+        minutes = minutes_before + (time.monotonic() - start) / 60
+        if time.monotonic() - last_save > CHECKPOINT_SECONDS:
+            _save(progress_file, model, optimizer, generator, step, minutes, log, people)
+            last_save = time.monotonic()
+    held_out = measure(model, scenes_of, args.held_out)
+    print(json.dumps(held_out), flush=True)
+    notes = {
+        "command": f"python training/{Path(sys.argv[0]).name} {' '.join(sys.argv[1:])}",
+        "torch": torch.__version__,
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
+        "steps": step,
+        "minutes": round(minutes, 1),
+        "people": people,
+        "held_out": held_out,
+        "log": log,
+    }
+    _save(progress_file, model, optimizer, generator, step, minutes, log, people)
+    return model.eval(), notes
+
+
+def _save(path: Path, model, optimizer, generator, step, minutes, log, people) -> None:
+    state = {
+        "step": step,
+        "minutes": minutes,
+        "people": people,
+        "log": json.dumps(log),
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "generator": generator.get_state(),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    torch.save(state, partial)
+    os.replace(partial, path)
+
+
+def _load(path: Path, model, optimizer, generator) -> tuple[int, float, list, int]:
+    if not path.is_file():
+        raise InputError(f"--resume: no checkpoint at {path}")
+    state = torch.load(path, weights_only=True)
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    generator.set_state(state["generator"].cpu())
+    return state["step"], state["minutes"], json.loads(state["log"]), state["people"]
