@@ -48,7 +48,8 @@ def test_the_plain_frame_gives_the_model_s_poses(benchmark, scene):
     estimator = scene.estimator("float32", recenter=False, refine=False)
     with torch.inference_mode():
         proposals = estimator.model.propose(scene.heatmaps, scene.views, scene.grid, -1e9, 2)
-        ours = estimator._poses(scene.heatmaps, scene.views, proposals.centers[0], 2)
+        centers, settings = proposals.centers[0], estimator.settings
+        ours = estimator.people._poses(scene.heatmaps, scene.views, centers, 2, settings)
     assert plain.shape == (2, 17, 3)
     torch.testing.assert_close(ours, plain, rtol=0, atol=2.0)
 

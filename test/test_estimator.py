@@ -1,4 +1,4 @@
-"""PoseEstimator with the shipped weights: people whom nobody trained on, in a rig never seen."""
+"""PoseEstimator with the shipped voxel nets: people whom nobody trained on, in a rig never seen."""
 
 import dataclasses
 import itertools
@@ -28,7 +28,7 @@ def rig():
 
 @pytest.fixture(scope="module")
 def estimator(rig):
-    return PoseEstimator(rig, device="cpu", detector=None)
+    return PoseEstimator(rig, "voxelpose", device="cpu", detector=None)
 
 
 def people(seed=4):
@@ -95,7 +95,7 @@ def test_finds_two_people(estimator, rig):
 
 def estimator_with(rig, **settings):
     return PoseEstimator(
-        rig, device="cpu", detector=None, settings=EstimatorSettings(**settings)
+        rig, "voxelpose", device="cpu", detector=None, settings=EstimatorSettings(**settings)
     )
 
 
@@ -148,13 +148,13 @@ def test_confidence_moves_nobody(estimator, rig):
 def test_only_people_off_their_box_are_regressed_again(rig, monkeypatch):
     estimator = estimator_with(rig, recenter_distance=60.0)
     regressed = []
-    regress = estimator._regress
+    regress = estimator.people._regress
 
-    def count(heatmaps, views, centers):
+    def count(heatmaps, views, centers, settings):
         regressed.append(len(centers))
-        return regress(heatmaps, views, centers)
+        return regress(heatmaps, views, centers, settings)
 
-    monkeypatch.setattr(estimator, "_regress", count)
+    monkeypatch.setattr(estimator.people, "_regress", count)
     keypoints = keypoints_of(rig, people())
     estimator.estimate_keypoints(keypoints)
     assert regressed == [2]
@@ -167,8 +167,8 @@ def distances_from_boxes(rig, persons):
     """Of each person's mid-hip from the proposal, mm."""
     estimator = estimator_with(rig, recenter=False, refine=False)
     centers = []
-    regress = estimator._regress
-    estimator._regress = lambda h, v, c: centers.append(c.numpy()) or regress(h, v, c)
+    regress = estimator.people._regress
+    estimator.people._regress = lambda h, v, c, s: centers.append(c.numpy()) or regress(h, v, c, s)
     found = estimator.estimate_keypoints(keypoints_of(rig, persons)).skeletons
     roots = np.array([skeleton.root(COCO17) for skeleton in found])
     distances = np.linalg.norm(roots[:, None] - centers[0], axis=-1).min(axis=1)
@@ -183,11 +183,13 @@ def test_buckets_of_people_change_nobody(rig, monkeypatch):
     settings = EstimatorSettings(recenter_distance=np.mean(distances_from_boxes(rig, persons)))
     answers, sizes = [], []
     for bucket in (lambda count, most: count, lambda count, most: min(most, 4 * count)):
-        estimator = PoseEstimator(rig, device="cpu", detector=None, settings=settings)
-        monkeypatch.setattr(estimator, "_bucket", bucket)
-        regress = estimator._regress
+        estimator = PoseEstimator(rig, "voxelpose", device="cpu", detector=None, settings=settings)
+        monkeypatch.setattr(estimator.people, "_bucket", bucket)
+        regress = estimator.people._regress
         monkeypatch.setattr(
-            estimator, "_regress", lambda h, v, c, r=regress: sizes.append(len(c)) or r(h, v, c)
+            estimator.people,
+            "_regress",
+            lambda h, v, c, s, r=regress: sizes.append(len(c)) or r(h, v, c, s),
         )
         answers.append(estimator.estimate_keypoints(keypoints_of(rig, persons)).skeletons)
     assert len(answers[0]) == len(answers[1]) == 2
@@ -212,7 +214,7 @@ def test_a_camera_without_a_frame(estimator, rig):
 def test_bfloat16_stays_within_two_millimetres(rig):
     keypoints = keypoints_of(rig, people())
     answers = [
-        PoseEstimator(rig, device="cpu", detector=None, precision=precision).estimate_keypoints(
+        PoseEstimator(rig, "voxelpose", device="cpu", detector=None, precision=precision).estimate_keypoints(
             keypoints
         )
         for precision in ("float32", "bfloat16")
@@ -225,7 +227,7 @@ def test_bfloat16_stays_within_two_millimetres(rig):
 def test_the_reference_kernel_gives_the_same_people(rig, refine):
     settings = EstimatorSettings(refine=refine)
     estimator = PoseEstimator(
-        rig, device="cpu", detector=None, precision="float32", settings=settings
+        rig, "voxelpose", device="cpu", detector=None, precision="float32", settings=settings
     )
     keypoints = keypoints_of(rig, people())
     ours = estimator.estimate_keypoints(keypoints)
@@ -241,9 +243,9 @@ def test_the_reference_kernel_gives_the_same_people(rig, refine):
 def test_people_in_several_calls_of_the_pose_net(rig, monkeypatch):
     persons = people()
     settings = EstimatorSettings(recenter=False, refine=False)
-    estimator = PoseEstimator(rig, device="cpu", detector=None, settings=settings)
+    estimator = PoseEstimator(rig, "voxelpose", device="cpu", detector=None, settings=settings)
     together = estimator.estimate_keypoints(keypoints_of(rig, persons))
-    monkeypatch.setattr("voxelpose_core.estimator._VOXELS_AT_ONCE", 1)
+    monkeypatch.setattr("voxelpose_core.voxel_people._VOXELS_AT_ONCE", 1)
     apart = estimator.estimate_keypoints(keypoints_of(rig, persons))
     assert len(together.skeletons) == 2
     for one, other in zip(together.skeletons, apart.skeletons, strict=True):
@@ -258,7 +260,7 @@ def test_a_gpu_finds_the_same_people(rig, precision, refine):
     settings = EstimatorSettings(refine=refine)
     answers = [
         PoseEstimator(
-            rig, device=device, detector=None, precision=p, settings=settings
+            rig, "voxelpose", device=device, detector=None, precision=p, settings=settings
         ).estimate_keypoints(keypoints)
         for device, p in (("cpu", "float32"), ("cuda", precision))
     ]
@@ -356,7 +358,7 @@ class Nobody:
 
 
 def test_bad_images_are_named(rig):
-    estimator = PoseEstimator(rig, device="cpu", detector=Nobody())
+    estimator = PoseEstimator(rig, "voxelpose", device="cpu", detector=Nobody())
     image = np.zeros((776, 1032, 3), np.uint8)
     assert estimator.estimate_images([image] * 5).skeletons == []
     for bad, words in (

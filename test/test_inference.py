@@ -90,7 +90,7 @@ def test_the_trained_model_stays_as_it_was(model, volumes):
 
 
 def test_shipped_weights_fold():
-    model = load_weights(find_weights("universal"))
+    model = load_weights(find_weights("voxelpose"))
     volumes = torch.rand(1, 17, 8, 8, 8, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
         expected = model.root_net(volumes)

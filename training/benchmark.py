@@ -159,7 +159,7 @@ class Scene:
         self.joints = people_at(middle, setup.people)
         self.config = self._config(space, backbone)
         self.model = VoxelPose(self.config).eval()
-        shipped = load_weights(find_weights("universal")).state_dict()
+        shipped = load_weights(find_weights("voxelpose")).state_dict()
         self.model.load_state_dict(shipped, strict=not backbone)
         self.model.to(device)
         network = self.config.network

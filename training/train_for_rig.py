@@ -21,7 +21,7 @@ from voxelpose_core.estimator import PoseEstimator
 from voxelpose_core.geometry.rig import load_rig
 from voxelpose_core.geometry.rig_check import report_findings
 from voxelpose_core.geometry.space import Space
-from voxelpose_core.models.checkpoints import load_weights
+from voxelpose_core.models.checkpoints import load_voxel_weights
 from voxelpose_core.models.voxelpose import VoxelPose
 from voxelpose_core.resources import find_weights
 from voxelpose_core.scene_training import SceneSource, add_arguments, train_nets
@@ -38,7 +38,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--space", help="CX,CY,CZ,SX,SY,SZ in mm, in place of the rig's")
     parser.add_argument("--ground", type=float, metavar="Z", help="height of the floor, mm")
     parser.add_argument("--strict", action="store_true", help="a rig that looks wrong is an error")
-    parser.add_argument("--init", default="universal", help="weights to start from")
+    parser.add_argument("--init", default="voxelpose", help="weights to start from")
     add_arguments(parser, steps=10**6, minutes=10, lr=3e-4)
     args = parser.parse_args()
     if not math.isfinite(args.minutes) and args.steps == 10**6:
@@ -48,7 +48,7 @@ def parse_args() -> argparse.Namespace:
 
 def make_model(args: argparse.Namespace) -> VoxelPose:
     """The weights to specialize."""
-    return load_weights(find_weights(args.init))
+    return load_voxel_weights(find_weights(args.init))
 
 
 def make_scenes(args: argparse.Namespace) -> SceneSource:
@@ -62,8 +62,8 @@ def make_scenes(args: argparse.Namespace) -> SceneSource:
     return OneRig(
         rig,
         estimator.space,
-        estimator.network_size,
-        estimator.heatmap_size,
+        estimator.people.network_size,
+        estimator.people.heatmap_size,
         open_scene_people(args.people),
     )
 

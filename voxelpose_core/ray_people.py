@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
 from voxelpose_core.estimate import Skeleton
+from voxelpose_core.estimator_settings import EstimatorSettings
 from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.geometry.space import Space
 from voxelpose_core.models.ray_pose import (
+    FIT_SCALE,
     RayPose,
     confidence_logits,
     fits,
     suppress,
     visibility,
-    FIT_SCALE,
 )
 from voxelpose_core.models.rays import Rays, propose, rays_of_cameras
+from voxelpose_core.selection import floor_of, split_at_floor
+from voxelpose_core.stage_clock import StageClock
 from voxelpose_core.voxel import Views
-
-if TYPE_CHECKING:
-    from voxelpose_core.estimator import EstimatorSettings
 
 # People are looked for so far outside the capture space, mm: the place of a proposal is rough.
 _MARGIN = 500.0
@@ -45,6 +45,7 @@ class RayPeople:
         self.model = model
         self.device = next(model.parameters()).device
         self._cameras = rig.cameras
+        self._floor = floor_of(rig, space)
         self._room = Space(space.center, space.size + 2 * _MARGIN)
         # Rays need no heatmaps: of the views only the lenses and the images' sizes are read.
         self._views = Views.from_cameras(rig.cameras, (4, 4), (1, 1), self.device)
@@ -54,7 +55,7 @@ class RayPeople:
         return {"model": "rays", "proposals": self.model.config.proposals}
 
     @torch.inference_mode()
-    def warm_up(self) -> None:
+    def warm_up(self, settings: EstimatorSettings) -> None:
         """Run the net once on nothing."""
         joints = len(self.model._mirror)
         rays = rays_of_cameras(self._cameras, [None] * len(self._cameras), 0.0, joints)
@@ -64,9 +65,12 @@ class RayPeople:
 
     @torch.inference_mode()
     def find(
-        self, keypoints: Sequence[np.ndarray | None], settings: EstimatorSettings, clock
-    ) -> list[Skeleton]:
-        """People of one frame set, the most confident first.
+        self,
+        keypoints: Sequence[np.ndarray | None],
+        settings: EstimatorSettings,
+        clock: StageClock,
+    ) -> tuple[list[Skeleton], list[Skeleton]]:
+        """People of one frame set, the most confident first, and those whom the floor rule drops.
 
         Args:
             keypoints: per camera (P, J, 3) x px, y px, score; None for a camera without a frame.
@@ -81,7 +85,7 @@ class RayPeople:
         clock.lap("proposals", self.device)
         if len(centers) == 0:
             clock.lap("poses")
-            return []
+            return [], []
         scene = torch.zeros(len(centers), dtype=torch.long, device=self.device)
         poses = self.model(rays, centers, scene)
         present = self._views.with_present([people is not None for people in keypoints])
@@ -98,7 +102,9 @@ class RayPeople:
             for tensor in (poses.joints, support, poses.covariance(), confidence)
         ]
         clock.lap("poses", self.device)
-        return sorted(self._skeletons(found, settings), key=lambda s: -s.score)[: settings.max_people]
+        skeletons = sorted(self._skeletons(found, settings), key=lambda s: -s.score)
+        above, below = split_at_floor(skeletons, self._floor - settings.floor_tolerance)
+        return above[: settings.max_people], below
 
     def _proposals(self, rays: Rays) -> torch.Tensor:
         """(M, 3) places in or near the space where somebody may stand, mm."""

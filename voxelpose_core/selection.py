@@ -7,6 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from voxelpose_core.estimate import Skeleton
+from voxelpose_core.geometry.rig import Rig
+from voxelpose_core.geometry.space import Space
+
+
+def floor_of(rig: Rig, space: Space) -> float:
+    """Height of the floor, mm: the rig's ground or the space's floor, whichever is lower."""
+    return min(rig.ground, float(space.low[2]))
 
 
 def supported(skeletons: Sequence[Skeleton], least_support: float) -> list[Skeleton]:
