@@ -52,7 +52,7 @@ class RayPeople:
 
     def description(self) -> dict[str, Any]:
         """What runs, in plain values."""
-        return {"model": "rays", "proposals": self.model.config.proposals}
+        return {"people": "rays", "proposals": self.model.config.proposals}
 
     @torch.inference_mode()
     def warm_up(self, settings: EstimatorSettings) -> None:

@@ -40,7 +40,8 @@ NEAR, CLOSE, FAR = 350.0, 250.0, 450.0
 # Candidates per scene in training.
 CANDIDATES = 10
 CENTER_JITTER = 40.0
-STAGE_WEIGHTS = (0.3, 0.5, 1.0)
+# How much the joints after each stage count, the last stage last.
+STAGE_WEIGHTS = (0.3, 0.3, 0.3, 0.3, 0.3, 0.3, 0.5, 1.0)
 # What a joint counts that no view detected, one view, two or more.
 VIEW_WEIGHTS = (0.2, 0.6, 1.0)
 # Share of the poses that come with one of the last frame.
@@ -140,7 +141,8 @@ def losses(
     weights = truth.new_tensor(VIEW_WEIGHTS)[views]
     total = weights.sum().clamp(min=1.0)
     joints = truth.new_zeros(())
-    for stage_weight, stage in zip(STAGE_WEIGHTS, poses.stages[1:], strict=True):
+    learned = poses.stages[1:]
+    for stage_weight, stage in zip(STAGE_WEIGHTS[-len(learned) :], learned, strict=True):
         error = ((stage[near] - truth).square().sum(dim=-1) + 1.0).sqrt() / UNIT
         joints = joints + stage_weight * (error * weights).sum() / total
     # Likelihood of the error under the covariance of the solved system times a learned scale, in the

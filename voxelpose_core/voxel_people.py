@@ -76,6 +76,7 @@ class VoxelPeople:
     def description(self) -> dict[str, Any]:
         """What runs: kernel, precision and grids; plain values."""
         return {
+            "people": "voxels",
             "voxel_kernel": implementation(self.device),
             "precision": str(self.model.volume_dtype).removeprefix("torch."),
             "proposal_voxels": list(self.grid.voxels),
