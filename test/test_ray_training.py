@@ -112,7 +112,7 @@ def test_some_steps_lower_the_loss(tmp_path):
     torch.manual_seed(0)
     source = RandomRayScenes(view_counts={3: 1.0})
     scenes = source(6, generator(7))
-    args = arguments(tmp_path / "w.safetensors", steps=40, lr=3e-3, batch=6)
+    args = arguments(tmp_path / "w.safetensors", steps=40, lr=2e-2, batch=6)
 
     def loss_of(net):
         candidates = draw_candidates(scenes, generator(8))

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """Train weights for any rig, on procedural people in random rigs. No image, no recording.
 
-    python training/train_universal.py --out weights/universal_small.safetensors
+    python training/train_universal.py --out weights/universal_rays.safetensors
+    python training/train_universal.py --model voxels --out weights/universal_small.safetensors
 
-Every step draws new rigs, people and detector errors (voxelpose_core/datasets/random_scenes.py); the
-two nets train side by side, in a process each, on a GPU with 128 scenes per step, on a CPU with 8. A
-killed run goes on with --resume. weights/universal_small.md says how the shipped weights were made.
+Every step draws new rigs, people and detector errors. The ray model (voxelpose_core/ray_training.py) is
+trained in one process on one device. The voxel nets (voxelpose_core/scene_training.py) train side by
+side, in a process each, on a GPU with 128 scenes per step, on a CPU with 8. A killed run continues with
+--resume. weights/*.md say how the shipped weights were made.
 """
 
 from __future__ import annotations
@@ -16,37 +18,60 @@ import sys
 
 import torch
 
+from voxelpose_core import ray_training, scene_training
 from voxelpose_core.command import Parser, run_command
 from voxelpose_core.config import load_config
 from voxelpose_core.datasets.random_scenes import RandomRigs
+from voxelpose_core.datasets.ray_scenes import RandomRayScenes
 from voxelpose_core.datasets.synthetic import open_scene_people
-from voxelpose_core.models.checkpoints import load_weights
+from voxelpose_core.models.checkpoints import load_ray_weights, load_voxel_weights, save_weights
+from voxelpose_core.models.ray_pose import RayPose
 from voxelpose_core.models.voxelpose import VoxelPose
-from voxelpose_core.scene_training import SceneSource, add_arguments, train_nets
 
 
 def main() -> int:
-    train_nets(parse_args(), make_model, make_scenes)
+    args = parse_args()
+    if args.model == "voxels":
+        scene_training.train_nets(args, make_voxel_nets, make_scenes)
+    else:
+        train_ray_model(args)
     return 0
 
 
 def parse_args() -> argparse.Namespace:
-    parser = Parser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--cfg", default="config/universal/small.yaml")
-    parser.add_argument("--init", help="weights to start from, in place of random ones and --cfg")
-    add_arguments(parser, steps=2000, minutes=math.inf, lr=1e-3)
+    choice = Parser(add_help=False)
+    choice.add_argument(
+        "--model", choices=("rays", "voxels"), default="rays", help="what to train (default: rays)"
+    )
+    model = choice.parse_known_args()[0].model
+    parser = Parser(description=__doc__.split("\n\n")[0], parents=[choice])
+    parser.add_argument("--init", help="weights to start from, in place of random ones")
+    if model == "voxels":
+        parser.add_argument("--cfg", default="config/universal/small.yaml")
+        scene_training.add_arguments(parser, steps=2000, minutes=math.inf, lr=1e-3)
+    else:
+        ray_training.add_arguments(parser)
     return parser.parse_args()
 
 
-def make_model(args: argparse.Namespace) -> VoxelPose:
+def train_ray_model(args: argparse.Namespace) -> None:
+    """Train the ray model and write its weights."""
+    torch.manual_seed(args.seed)
+    model = load_ray_weights(args.init) if args.init else RayPose()
+    model, notes = ray_training.train(args, model, RandomRayScenes(open_scene_people(args.people)))
+    save_weights(model, args.out, notes, half=True)
+    ray_training.checkpoint_path(args).unlink()
+
+
+def make_voxel_nets(args: argparse.Namespace) -> VoxelPose:
     """The same initial weights in every process."""
     if args.init:
-        return load_weights(args.init)
+        return load_voxel_weights(args.init)
     torch.manual_seed(args.seed)
     return VoxelPose(load_config(args.cfg))
 
 
-def make_scenes(args: argparse.Namespace) -> SceneSource:
+def make_scenes(args: argparse.Namespace) -> scene_training.SceneSource:
     """Random rigs and people."""
     return RandomRigs(open_scene_people(args.people))
 

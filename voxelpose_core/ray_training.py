@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import sys
 import time
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from typing import Any
 import torch
 
 from voxelpose_core.datasets.ray_scenes import RayScenes, RaySource, previous_poses
+from voxelpose_core.devices import select_device
 from voxelpose_core.errors import InputError
 from voxelpose_core.memory import keep_freed_memory
 from voxelpose_core.models.ray_pose import (
@@ -32,6 +32,7 @@ from voxelpose_core.models.ray_pose import (
     visibility,
 )
 from voxelpose_core.models.rays import propose
+from voxelpose_core.scene_training import write_atomically
 from voxelpose_core.skeletons import COCO17
 
 # A candidate so near to somebody learns that person's pose; one whose pose is farther than FAR from
@@ -48,6 +49,8 @@ VIEW_WEIGHTS = (0.2, 0.6, 1.0)
 LAST_SHARE = 0.25
 # Degrees of freedom of the distribution of a joint's error.
 FREEDOM = 6.0
+# Scenes per step.
+BATCH_CPU, BATCH_GPU = 24, 256
 WARMUP_STEPS = 100
 CHECKPOINT_SECONDS = 180
 
@@ -224,14 +227,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, help="weights to write, *.safetensors")
     parser.add_argument("--steps", type=int, default=100_000)
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop by then")
-    parser.add_argument("--batch", type=int, default=24, help="scenes per step")
+    parser.add_argument(
+        "--batch",
+        type=int,
+        help=f"scenes per step (default: {BATCH_CPU} on a CPU, {BATCH_GPU} on a GPU)",
+    )
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--threads", type=int, default=0, help="0: as many as the device has cores")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N")
+    parser.add_argument("--threads", type=int, default=0, help="0: PyTorch's choice")
     parser.add_argument("--print-every", type=int, default=50)
     parser.add_argument("--held-out", type=int, default=20, help="batches of the final measurement")
     parser.add_argument("--resume", action="store_true", help="continue from the last checkpoint")
+    parser.add_argument(
+        "--people",
+        default="",
+        help="recorded people for half of the scenes: panoptic_training_pose.pkl or a folder of "
+        "Panoptic sequences",
+    )
+
+
+def checkpoint_path(args: argparse.Namespace) -> Path:
+    """Where a training leaves what --resume needs."""
+    return Path(args.out).with_suffix(".resume.pt")
 
 
 def train(
@@ -250,11 +268,12 @@ def train(
     keep_freed_memory()
     if args.threads:
         torch.set_num_threads(args.threads)
-    device = torch.device(args.device)
+    device = select_device(args.device)
+    batch = args.batch or (BATCH_CPU if device.type == "cpu" else BATCH_GPU)
     model = model.to(device).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=args.lr, weight_decay=0.01)
     generator = torch.Generator(device).manual_seed(args.seed)
-    progress_file = Path(args.out).with_suffix(".resume.pt")
+    progress_file = checkpoint_path(args)
     step, minutes_before, log, people = 0, 0.0, [], 0
     if args.resume:
         step, minutes_before, log, people = _load(progress_file, model, optimizer, generator)
@@ -265,7 +284,7 @@ def train(
         warmup = min(1.0, (step + 1) / WARMUP_STEPS)
         for group in optimizer.param_groups:
             group["lr"] = args.lr * warmup * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
-        scenes = scenes_of(args.batch, generator)
+        scenes = scenes_of(batch, generator)
         candidates = draw_candidates(scenes, generator)
         parts = losses(model, scenes, candidates, run(model, scenes, candidates, generator))
         loss = sum(parts.values())
@@ -315,10 +334,7 @@ def _save(path: Path, model, optimizer, generator, step, minutes, log, people) -
         "optimizer": optimizer.state_dict(),
         "generator": generator.get_state(),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    torch.save(state, partial)
-    os.replace(partial, path)
+    write_atomically(state, path)
 
 
 def _load(path: Path, model, optimizer, generator) -> tuple[int, float, list, int]:
