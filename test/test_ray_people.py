@@ -173,7 +173,11 @@ def test_weights_of_the_other_kind_are_refused(tmp_path):
 
 @pytest.mark.parametrize(
     "change,words",
-    [({"width": 30}, "width 30 is not a multiple"), ({"depth": 1}, "depth: extra"), ({"width": 10**6}, "width")],
+    [
+        ({"width": 30}, "width 30 is not a multiple"),
+        ({"depth": 1}, "depth: extra"),
+        ({"width": 10**6}, "width"),
+    ],
 )
 def test_bad_configurations_in_a_file_are_one_line(tmp_path, change, words):
     net = RayPose(RayConfig(width=16, heads=2, layers=(1,)))

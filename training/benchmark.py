@@ -8,7 +8,7 @@ Everything that is compared runs side by side: `plain` is the original's way
 whose allocator is as glibc comes, which is how the original runs. The `small` set-up is our preset for
 CPUs with its weights; `campus` has the numbers of voxels, views and joints of the original's
 prn64_cpn80x80x20 configuration, with the same weights, which were not trained for its person grid.
-Frames start from heatmaps, but for the part `images`. Times are milliseconds.
+Frames start from heatmaps, but for the parts `keypoints` and `images`. Times are milliseconds.
 """
 
 from __future__ import annotations
@@ -109,6 +109,7 @@ def main() -> int:
         "frames": bench.frames,
         "memory": bench.memory,
         "scaling": bench.scaling,
+        "keypoints": bench.keypoints,
         "images": bench.images,
     }
     results: dict[str, Any] = {"device": device_name(device), "threads": torch.get_num_threads()}
@@ -129,8 +130,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=1.5, help="a measurement takes about so long")
     parser.add_argument(
         "--only", nargs="+", metavar="PART",
-        choices=["machine", "kernel", "frames", "memory", "scaling", "images"],
-        help="machine, kernel, frames, memory, scaling, images (a backbone; CUDA's default only)",
+        choices=["machine", "kernel", "frames", "memory", "scaling", "keypoints", "images"],
+        help="machine, kernel, frames, memory, scaling, keypoints (whole frames by the shipped "
+        "weights), images (a backbone; CUDA's default only)",
     )
     parser.add_argument(
         "--shrink", type=int, default=1, help="divide numbers of voxels along each edge, for a try"
@@ -409,6 +411,20 @@ class Benchmark:
         row = {"setup": name, "views": views, "people": people, "voxels": voxels}
         peak = self.peak_of(name, "ours", views=views, people=people)
         return row | times.row() | stages | {"peak_MiB": peak}
+
+    def keypoints(self) -> list[dict[str, Any]]:
+        """Whole frames from 2D detections: the ray model and the voxel nets, as they ship."""
+        rows = []
+        for views, people in ((3, 3), (5, 10)):
+            scene = self.scene("small", views, people)
+            for weights in ("universal_rays", "voxelpose"):
+                estimator = PoseEstimator(scene.rig, weights, str(self.device), None)
+                estimator.warm_up()
+                found = len(estimator.estimate_keypoints(scene.keypoints).skeletons)
+                times = self.time(lambda e=estimator, s=scene: e.estimate_keypoints(s.keypoints))
+                row = {"weights": weights, "views": views, "people": people, "found": found}
+                rows.append(row | times.row())
+        return rows
 
     def images(self) -> list[dict[str, Any]]:
         """Whole frames from images: PoseResNet-50 (random weights) at 960x512, five views; and this

@@ -39,14 +39,15 @@ def main() -> int:
 
 
 def parse_args() -> argparse.Namespace:
-    choice = Parser(add_help=False)
-    choice.add_argument(
+    parser = Parser(description=__doc__.split("\n\n")[0])
+    parser.add_argument(
         "--model", choices=("rays", "voxels"), default="rays", help="what to train (default: rays)"
     )
-    model = choice.parse_known_args()[0].model
-    parser = Parser(description=__doc__.split("\n\n")[0], parents=[choice])
     parser.add_argument("--init", help="weights to start from, in place of random ones")
-    if model == "voxels":
+    # The other options depend on the model, so it is read first.
+    first = argparse.ArgumentParser(add_help=False)
+    first.add_argument("--model")
+    if first.parse_known_args()[0].model == "voxels":
         parser.add_argument("--cfg", default="config/universal/small.yaml")
         scene_training.add_arguments(parser, steps=2000, minutes=math.inf, lr=1e-3)
     else:

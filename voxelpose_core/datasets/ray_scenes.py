@@ -32,7 +32,9 @@ VIEW_COUNTS = {2: 0.24, 3: 0.28, 4: 0.20, 5: 0.13, 6: 0.07, 8: 0.08}
 _MOVING_SHARE = 0.5
 _EXPOSURE_MS = 25.0
 _PEOPLE_SPEED = 1500.0
-_LIMB_SPEED = (200.0,) * 5 + (250.0,) * 2 + (600.0,) * 2 + (1200.0,) * 2 + (200.0,) * 2 + (500.0,) * 2 + (900.0,) * 2
+_LIMB_SPEED = (200.0,) * 5 + (250.0,) * 2 + (600.0,) * 2 + (1200.0,) * 2 + (
+    (200.0,) * 2 + (500.0,) * 2 + (900.0,) * 2
+)
 # Standard deviation of a joint's constant displacement by one detector, as a share of the box side.
 _BIAS = 0.006
 # Parts of the body that a detector may give to a neighbour, and halves into which it splits people.

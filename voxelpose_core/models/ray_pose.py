@@ -123,7 +123,9 @@ class RayPose(nn.Module):
         self.stages = nn.ModuleList(
             _Stage(config, count, layers) for layers in config.layers
         )
-        self.uncertainty = nn.Sequential(nn.Linear(width + 4 * count, width), nn.ReLU(), nn.Linear(width, count))
+        self.uncertainty = nn.Sequential(
+            nn.Linear(width + 4 * count, width), nn.ReLU(), nn.Linear(width, count)
+        )
         self.confidence = _Confidence(width)
         _start_at_zero(self.uncertainty[-1])
         self.register_buffer("_heights", torch.tensor(JOINT_HEIGHTS[:count]), persistent=False)
