@@ -7,7 +7,7 @@ The best model of a training run, weights of the original, or shipped ones:
     python training/validate_3d.py --cfg config/campus/prn64_cpn80x80x20.yaml \\
         --checkpoint final_state.pth.tar
     python training/validate_3d.py --cfg config/shelf/prn64_cpn80x80x20.yaml \\
-        --checkpoint universal DATASET.TEST_SUBSET=300-449
+        --checkpoint voxelpose DATASET.TEST_SUBSET=300-449
 
 Prints a table, and writes validation.json and pictures to the experiment's output folder. Like
 training it runs on many GPUs under torchrun.
@@ -27,7 +27,7 @@ from voxelpose_core.config import Config, load_config
 from voxelpose_core.datasets.loading import make_loader, open_configured
 from voxelpose_core.engine import TrainedNetwork, validate_3d
 from voxelpose_core.experiment import open_experiment, start_process
-from voxelpose_core.models.checkpoints import load_original, load_weights
+from voxelpose_core.models.checkpoints import load_original, load_voxel_weights
 from voxelpose_core.models.voxelpose import VoxelPose
 from voxelpose_core.resources import find_weights
 
@@ -74,7 +74,7 @@ def main() -> None:
 def load_model(checkpoint: str, config: Config) -> VoxelPose:
     """The model of a checkpoint; one of the original's kind is what the configuration says."""
     if not checkpoint.endswith((".pth", ".pth.tar")):
-        return load_weights(find_weights(checkpoint))
+        return load_voxel_weights(find_weights(checkpoint))
     model = VoxelPose(config)
     logger.info("%s", load_original(model, checkpoint))
     return model

@@ -6,19 +6,23 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class EstimatorSettings(BaseModel):
-    """What may be tuned without other weights."""
+    """What may be tuned without other weights. Settings "of the voxel nets" do nothing with weights of
+    the ray model."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     proposal_threshold: float | None = Field(
-        None, description="Root score that a person exceeds; None: what the weights say."
+        None,
+        description="Root score that a person exceeds, with the ray model the confidence that a "
+        "person reaches; None: what the weights say.",
     )
     support_threshold: float = Field(
         0.2,
         ge=0,
         le=1,
-        description="Mean heatmap value at the reprojected joints that a person reaches; people "
-        "below it are phantoms where rays of others cross. The second look asks for half of it.",
+        description="Of the voxel nets: mean heatmap value at the reprojected joints that a person "
+        "reaches; people below it are false positives where rays of others cross. The second look "
+        "asks for half of it.",
     )
     joint_threshold: float = Field(
         0.05, ge=0, le=1, description="Support from which a single joint is valid."
@@ -37,8 +41,8 @@ class EstimatorSettings(BaseModel):
     )
     second_look: bool = Field(
         True,
-        description="Look once more for people, in the 2D people that no skeleton explains, where "
-        "two views have some. (Heatmaps of a backbone have no 2D people.)",
+        description="Of the voxel nets: look once more for people, in the 2D detections that no "
+        "skeleton explains, where two views have some. (Heatmaps of a backbone have no detections.)",
     )
     second_look_threshold: float = Field(
         0.05,
@@ -49,12 +53,13 @@ class EstimatorSettings(BaseModel):
     min_cameras: int = Field(2, ge=2, description="Fewer cameras with a frame give no estimate.")
     recenter: bool = Field(
         True,
-        description="Run the pose net a second time, centred on its own mid-hip, for people whom "
+        description="Of the voxel nets: run the pose net a second time, centred on its own mid-hip, for people whom "
         "their proposal missed by more than recenter_distance.",
     )
     recenter_distance: float = Field(
         60.0, ge=0, description="Between mid-hip and proposal, mm, from which recenter acts."
     )
     refine: bool = Field(
-        True, description="Move joints to the nearby place that the heatmaps agree on."
+        True,
+        description="Of the voxel nets: move joints to the nearby place that the heatmaps agree on.",
     )
