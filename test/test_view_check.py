@@ -115,6 +115,16 @@ def test_turned_images_are_named(quarter_turns):
     assert f"images of camera 'cam2' look turned by {angle}:" in str(found)
 
 
+@pytest.mark.parametrize("count", [2, 4, 8])
+def test_a_recording_that_is_upside_down_as_a_whole_is_named(count):
+    rig = ring(count)
+    wrong = (
+        [turned(view, camera, 2) for view, camera in zip(views, rig.cameras, strict=True)]
+        for views in detections(rig)
+    )
+    assert checked(rig, wrong).contradiction().turns == (2,) * count
+
+
 def test_views_are_not_exchanged_between_cameras_of_different_image_sizes():
     small, large = ring(4), ring(4, size=(1280, 960))
     rig = Rig((small.cameras[0], small.cameras[1], large.cameras[2], large.cameras[3]))
@@ -146,6 +156,19 @@ def test_frame_sets_are_far_apart_and_bounded():
     for index in range(100):
         check.add(views, 10.0 + index)
     assert len(check) == 40
+
+
+@pytest.mark.parametrize("given", [[0, 1, 2, 3], [0, 2, 1, 3]])
+def test_a_recording_of_less_than_a_second_is_judged_at_its_end(given):
+    rig = ring(4)
+    check = ViewCheck(rig)
+    for index, views in enumerate(detections(rig)):
+        check.add([views[i] for i in given], index / 60)
+    assert check.finding() is None
+    check.finish()
+    exchanged = "cameras 'cam1' and 'cam2' look exchanged"
+    assert (check.finding() or "").startswith(exchanged if given != sorted(given) else "")
+    assert (check.finding() is None) == (given == sorted(given))
 
 
 def test_somebody_in_the_middle_of_a_regular_rig_is_no_alarm():

@@ -107,6 +107,7 @@ class ViewWatch:
 
     def finish(self) -> None:
         """Say it again, or for the first time where little came."""
+        self._check.finish()
         if found := self._check.contradiction():
             self._say(found)
 

@@ -30,6 +30,8 @@ _MIN_JOINTS = 4
 # With less evidence a right rig can agree better with a wrong arrangement by chance: pairs of views of a
 # frame set, of those that the arrangement changes, with people to compare.
 _MIN_FRAME_SETS = 3
+# Frame sets nearer to each other that are kept in case that no others come.
+_FRAME_SETS_OF_SHORT = 12
 _MIN_COMPARISONS = 8
 # Epipolar distances below this share of the person's size are detector noise.
 _NOISE_SHARE = 0.005
@@ -83,10 +85,10 @@ class Contradiction:
                 for i in exchanged
             )
             parts.append(f"the views look permuted ({moves})")
-        for view, turns in enumerate(self.turns):
-            if turns:
-                how = turns_in_words(-turns)
-                parts.append(f"images of camera '{self.names[view]}' look turned {how}")
+        for turns in sorted(set(self.turns) - {0}):
+            views = [view for view, own in enumerate(self.turns) if own == turns]
+            whose = f"camera{'s' * (len(views) > 1)} {', '.join(self._quoted(views))}"
+            parts.append(f"images of {whose} look turned {turns_in_words(-turns)}")
         return (
             f"{' and '.join(parts)}: 2D detections of different views disagree by "
             f"{self.given_px:.0f} px as given, by {self.fitting_px:.0f} px if that is undone"
@@ -110,6 +112,7 @@ class ViewCheck:
     def __init__(self, rig: Rig):
         self.rig = rig
         self._frame_sets: deque[list[np.ndarray]] = deque(maxlen=_FRAME_SETS)
+        self._between: deque[list[np.ndarray]] = deque(maxlen=_FRAME_SETS_OF_SHORT)
         self._last_stamp: float | None = None
         self._new = 0
         self._contradiction: Contradiction | None = None
@@ -125,14 +128,25 @@ class ViewCheck:
             keypoints: per camera (P, J, 3) x, y in pixels of its image, and score; None: no frame.
             stamp: seconds.
         """
-        if self._last_stamp is not None and 0 <= stamp - self._last_stamp < PERIOD_S - 1e-6:
+        soon = self._last_stamp is not None and 0 <= stamp - self._last_stamp < PERIOD_S - 1e-6
+        if soon and len(self) >= _MIN_FRAME_SETS:
             return
         people = [_usable(view) for view in keypoints]
         if sum(len(view) > 0 for view in people) < 2:
             return
+        if soon:
+            self._between.append(people)
+            return
         self._frame_sets.append(people)
         self._last_stamp = stamp
         self._new += 1
+
+    def finish(self) -> None:
+        """No frame set will follow: a recording of less than a second is judged by all that it has."""
+        if len(self) < _MIN_FRAME_SETS:
+            self._frame_sets.extend(self._between)
+            self._new += len(self._between)
+        self._between.clear()
 
     def contradiction(self, new_frame_sets: int = 1) -> Contradiction | None:
         """The arrangement that fits instead of the given one; None where the given one fits.
@@ -303,10 +317,18 @@ def _best_matches(costs: np.ndarray, pixels: np.ndarray) -> tuple[float, float]:
 
 
 def _best_arrangement(evidence: _Evidence, given: _Arrangement) -> _Arrangement:
-    """The best permutation, or the given one; then exchanges and turns while they make it better."""
-    best = given
+    """The best that exchanges and turns of single views lead to from the best permutation (of many
+    cameras: from the given order), and from the same with all images upside down."""
+    start = given
     if len(given) <= _ALL_PERMUTATIONS:
-        best = min(_permutations(evidence.cameras), key=evidence.cost)
+        start = min(_permutations(evidence.cameras), key=evidence.cost)
+    upside_down = tuple((camera, (turns + 2) % 4) for camera, turns in start)
+    return min((_improved(evidence, s) for s in (start, upside_down)), key=evidence.cost)
+
+
+def _improved(evidence: _Evidence, arrangement: _Arrangement) -> _Arrangement:
+    """Exchanges and turns, as long as they make it better."""
+    best = arrangement
     while True:
         better = min(_neighbours(best, evidence.cameras), key=evidence.cost, default=best)
         if evidence.cost(better) >= evidence.cost(best) - 1e-9:
