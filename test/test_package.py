@@ -114,9 +114,10 @@ def test_setup_requires_every_import_of_the_core():
     assert imports - required_by_pip("core", "train") == set()
 
 
-def test_training_needs_no_more_than_its_extra():
-    scripts = {file.stem for file in (ROOT / "training").glob("*.py")}
-    imports = {PIP_NAMES.get(name, name) for name in imported_packages("training") - scripts}
+@pytest.mark.parametrize("folder", ["training", "benchmarks"])
+def test_scripts_need_no_more_than_the_training_extra(folder):
+    scripts = {file.stem for file in (ROOT / folder).glob("*.py")}
+    imports = {PIP_NAMES.get(name, name) for name in imported_packages(folder) - scripts}
     assert imports - required_by_pip("core", "train") == set()
 
 

@@ -37,10 +37,9 @@ from voxelpose_core.estimate import Estimate
 from voxelpose_core.estimator import PoseEstimator
 from voxelpose_core.evaluation import triangulate_actors
 from voxelpose_core.geometry.rig import load_rig, save_rig
+from voxelpose_core.keypoint_evaluation import Predictions, actors_pcp, predict, rig_metrics
 from voxelpose_core.memory import keep_freed_memory
-from voxelpose_core.metrics.average_precision import evaluate_detections
-from voxelpose_core.metrics.mpjpe import pose_distances
-from voxelpose_core.metrics.pcp import campus14_from_coco17, evaluate_pcp
+from voxelpose_core.metrics.pcp import evaluate_pcp
 from voxelpose_core.results import ReprojectionError
 from voxelpose_core.skeletons import COCO17
 
@@ -103,15 +102,13 @@ def parse_args() -> argparse.Namespace:
 def measure_actors(args, dataset: ActorsDataset) -> dict:
     """Ten-part PCP per actor from 2D predictions, beside plain triangulation of the same."""
     estimator = PoseEstimator(dataset.rig, args.weights, args.device, detector=None)
-    ours, dlt = [], []
-    for sample in tqdm(dataset.samples(), dataset.name, len(dataset), disable=None):
-        found = estimator.estimate_keypoints(sample.keypoints).skeletons
-        poses = np.array([s.joints for s in found]).reshape(-1, 17, 3)
-        ours.append(campus14_from_coco17(poses, dataset.name))
-        dlt.append(triangulate_actors(sample, dataset))
+    samples = list(dataset.samples())
+    bar = tqdm(samples, dataset.name, disable=None)
+    predictions = predict(estimator, (sample.keypoints for sample in bar))
+    dlt = [triangulate_actors(sample, dataset) for sample in samples]
     return {
         "frames": len(dataset),
-        "voxelpose": evaluate_pcp(ours, dataset.actors).to_dict(),
+        "voxelpose": actors_pcp(predictions, dataset).to_dict(),
         "dlt_ideal_association": evaluate_pcp(dlt, dataset.actors).to_dict(),
     }
 
@@ -195,45 +192,26 @@ def measure_specialization(args) -> dict:
 
 
 def _measure_rigs(args, rigs, weights) -> dict:
-    truths, whole, detected, poses, scores = [], [], [], [], []
-    for rig, moments in rigs:
+    predictions, moments = Predictions(), []
+    for rig, own in rigs:
         estimator = PoseEstimator(rig, weights, args.device, detector=None)
-        for moment in moments:
-            found = estimator.estimate_keypoints(moment.keypoints).skeletons
-            poses.append(np.array([s.joints for s in found]).reshape(-1, 17, 3))
-            scores.append(np.array([s.score for s in found]))
-            truths.append(moment.poses)
-            whole.append(moment.whole_views)
-            detected.append(moment.detected_views)
-    # Whom no two cameras see whole, nobody can be asked for; finding such people is no phantom.
-    everybody = evaluate_detections(poses, scores, truths)
-    asked = [truth[views >= 2] for truth, views in zip(truths, whole, strict=True)]
-    metrics = evaluate_detections(poses, scores, asked)
+        for moment in own:
+            predictions.add(estimator, moment.keypoints)
+            moments.append(moment)
+    found = rig_metrics(predictions, moments)
     return {
-        "people": metrics.people,
-        "recall_by_whole_views": _recall_by_views(poses, truths, whole),
-        # Whom the 2D detector finds in one view alone, nobody can place.
-        "of_whom_two_views_detect": _recall_by_views(
-            poses,
-            [truth[views >= 2] for truth, views in zip(truths, detected, strict=True)],
-            [w[views >= 2] for w, views in zip(whole, detected, strict=True)],
-        ),
-        "recall_500mm": round(metrics.recall_500, 3),
-        "mpjpe_mm": round(metrics.mpjpe, 1),
-        "ap": {str(mm): round(100 * ap, 1) for mm, ap in metrics.ap.items()},
-        "phantoms_per_moment": round(everybody.phantoms_per_frame, 3),
+        "people": found.metrics.people,
+        "recall_by_whole_views": _as_text(found.recall_by_whole_views),
+        "of_whom_two_views_detect": _as_text(found.recall_of_detected),
+        "recall_500mm": round(found.metrics.recall_500, 3),
+        "mpjpe_mm": round(found.metrics.mpjpe, 1),
+        "ap": {str(mm): round(100 * ap, 1) for mm, ap in found.metrics.ap.items()},
+        "phantoms_per_moment": round(found.phantoms_per_frame, 3),
     }
 
 
-def _recall_by_views(poses, truths, whole) -> dict[str, str]:
-    """Found (within 500 mm) of the people whom 2, 3, 4 and more cameras see whole."""
-    found, people = Counter(), Counter()
-    for pose, truth, views in zip(poses, truths, whole, strict=True):
-        nearest = pose_distances(pose, truth).min(axis=0, initial=np.inf)
-        for count, distance in zip(np.minimum(views, 4), nearest, strict=True):
-            people[int(count)] += 1
-            found[int(count)] += bool(distance < 500)
-    return {str(n): f"{found[n]} of {people[n]}" for n in sorted(people) if n >= 2}
+def _as_text(recall: dict[int, tuple[int, int]]) -> dict[str, str]:
+    return {str(views): f"{found} of {people}" for views, (found, people) in recall.items()}
 
 
 def _count_people(estimator: PoseEstimator, moments, title: str, per_frame=False) -> dict:
