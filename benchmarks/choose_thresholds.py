@@ -3,10 +3,10 @@
 
     python benchmarks/choose_thresholds.py
 
-One threshold after the other is tried at several values, all of them twice; the best value by the sum of
-recall and AP at 100 and 150 mm less the phantoms per frame set is kept. (`near_previous` needs consecutive frame
-sets, which generated rigs have not: it is the share by which the estimator decides that a 2D detection is a
-skeleton's image.) Prints what it finds.
+Each threshold in turn is tried at several values, and all of them a second time. The value is kept that has
+the greatest sum of recall and of AP at 100 and 150 mm, less the phantoms per frame set. (`near_previous`
+needs consecutive frame sets, which generated rigs have not: it is the share by which the estimator decides
+that a 2D detection is a skeleton's image.) Prints what it finds.
 """
 
 from __future__ import annotations
@@ -55,12 +55,8 @@ def main() -> int:
         chosen = max(tried, key=lambda value: quality(tried[value]))
         best = dataclasses.replace(best, **{name: chosen})
         for value, found in tried.items():
-            print(
-                f"{name:<17} {value:>6g}  quality {quality(found):.4f}  recall {found.metrics.recall_500:.3f}  "
-                f"MPJPE {found.metrics.mpjpe:5.1f}  AP100 {found.metrics.ap[100]:.3f}  "
-                f"phantoms {found.phantoms_per_frame:.3f}{'  <-' * (value == chosen)}",
-                flush=True,
-            )
+            mark = "  <-" * (value == chosen)
+            print(f"{name:<17} {value:>6g}  {describe(found)}{mark}", flush=True)
     print(best)
     return 0
 
@@ -79,6 +75,15 @@ def quality(found: RigMetrics) -> float:
     """What is maximized; see the top."""
     metrics = found.metrics
     return metrics.recall_500 + metrics.ap[100] + metrics.ap[150] - found.phantoms_per_frame
+
+
+def describe(found: RigMetrics) -> str:
+    """One line."""
+    metrics = found.metrics
+    return (
+        f"quality {quality(found):.4f}  recall {metrics.recall_500:.3f}  MPJPE {metrics.mpjpe:5.1f}  "
+        f"AP100 {metrics.ap[100]:.3f}  phantoms {found.phantoms_per_frame:.3f}"
+    )
 
 
 if __name__ == "__main__":

@@ -46,6 +46,7 @@ from voxelpose_core.keypoint_evaluation import (
     actors_pcp,
     rig_metrics,
 )
+from voxelpose_core.metrics.average_precision import DetectionMetrics
 from voxelpose_core.processor import device_name
 
 # Of Shelf's validation frames, 300..600, the half that is looked at and the half that is held out.
@@ -80,7 +81,8 @@ def main() -> int:
         for frames in SHELF_RANGES:
             rows += compare_on_shelf(args, makers, frames)
     if args.campus:
-        rows += compare_on_actors(makers, Campus(args.campus, frames=CAMPUS_FRAMES[:: args.step], simulated=True))
+        campus = Campus(args.campus, frames=CAMPUS_FRAMES[:: args.step], simulated=True)
+        rows += compare_on_actors(makers, campus)
     if args.rigs:
         for views in args.views:
             rows += compare_on_rigs(args, makers, views)
@@ -148,8 +150,9 @@ def compare_on_actors(makers: dict[str, Maker], dataset: ActorsDataset) -> list[
     rows = []
     for name, predictions in found.items():
         metrics = actors_metrics(predictions, dataset, samples)
-        pcp = actors_pcp(predictions, dataset)
-        rows.append(_row(title, name, predictions, pcp.average, math.nan, metrics, metrics.phantoms_per_frame))
+        pcp = actors_pcp(predictions, dataset).average
+        false = metrics.phantoms_per_frame
+        rows.append(_row(title, name, predictions, metrics, false, pcp=pcp))
     return rows
 
 
@@ -163,11 +166,11 @@ def compare_on_rigs(args, makers: dict[str, Maker], views: int) -> list[Row]:
         methods = {name: make(rig, False) for name, make in makers.items()}
         run(methods, found, [moment.keypoints for moment in own])
         moments += own
-    rows = []
+    rows, title = [], f"generated, {views} cameras"
     for name, predictions in found.items():
         result = rig_metrics(predictions, moments)
-        metrics, title = result.metrics, f"generated, {views} cameras"
-        rows.append(_row(title, name, predictions, math.nan, metrics.ap[100], metrics, result.phantoms_per_frame))
+        metrics, false = result.metrics, result.phantoms_per_frame
+        rows.append(_row(title, name, predictions, metrics, false, ap100=metrics.ap[100]))
     return rows
 
 
@@ -178,7 +181,15 @@ def run(methods: dict[str, KeypointMethod], found: dict[str, Predictions], frame
             found[name].add(method, keypoints)
 
 
-def _row(title, name, predictions: Predictions, pcp, ap100, metrics, false_positives) -> Row:
+def _row(
+    title: str,
+    name: str,
+    predictions: Predictions,
+    metrics: DetectionMetrics,
+    false_positives: float,
+    pcp: float = math.nan,
+    ap100: float = math.nan,
+) -> Row:
     return Row(
         frames=title,
         method=name,

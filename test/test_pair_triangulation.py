@@ -40,6 +40,11 @@ def baseline(scripts):
     return importlib.import_module("pair_triangulation")
 
 
+@pytest.fixture(scope="module")
+def body(scripts):
+    return importlib.import_module("body_limits")
+
+
 def rig_of(views, lens="radial"):
     return Rig(cameras=ring(views, lens), space=SPACE, name="ring")
 
@@ -117,22 +122,22 @@ def test_joints_that_nobody_sees_are_filled_and_not_valid(baseline):
         assert not skeleton.joint_valid[hidden].any() and skeleton.joint_valid.sum() == 15
 
 
-def test_filled_joints_of_somebody_upright_lie_where_theirs_are(baseline):
-    upright = baseline._upright() + [500.0, -200.0, 900.0]
+def test_filled_joints_of_somebody_upright_lie_where_theirs_are(body):
+    upright = body.upright() + [500.0, -200.0, 900.0]
     turn = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
     people = np.stack([upright, upright @ turn.T])
     valid = np.ones((2, 17), dtype=bool)
     valid[:, [3, 9, 15]] = False
     broken = np.where(valid[..., None], people, np.nan)
-    np.testing.assert_allclose(baseline.fill_joints(broken, valid), people, atol=1e-6)
+    np.testing.assert_allclose(body.fill_joints(broken, valid), people, atol=1e-6)
 
 
-def test_a_limb_of_two_metres_is_none(baseline):
-    joints = baseline._upright()[None].copy()
+def test_a_limb_of_two_metres_is_none(body):
+    joints = body.upright()[None].copy()
     wrist = COCO17.index("left_wrist")
     joints[0, wrist, 0] += 2000
     valid = np.ones((1, 17), dtype=bool)
-    assert np.flatnonzero(~baseline.plausible_joints(joints, valid)[0]).tolist() == [wrist]
+    assert np.flatnonzero(~body.plausible_joints(joints, valid)[0]).tolist() == [wrist]
 
 
 def test_nobody_is_found_where_nobody_is(baseline):
