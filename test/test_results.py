@@ -165,3 +165,23 @@ def test_report_counts():
     assert "0.0 px mean" in text and "100 %" in text
     assert "detector 20, poses 10; together 30" in text
     assert RunReport(RIG).lines()[0].endswith("0 in, 0 estimated")
+
+
+def test_a_camera_that_sees_nobody_is_told():
+    cameras = (*RIG.cameras, camera("dark", 0.0))
+    report = RunReport(Rig(cameras))
+    one = np.ones((1, 17, 3))
+    for _ in range(3):
+        report.add(Estimate([], [one, one, one[:0]], ("left", "right", "dark"), {}))
+    empty, no_skeleton = report.findings()
+    assert empty.startswith("nobody was detected in any frame of camera 'dark', but in others")
+    assert no_skeleton.startswith(
+        "no skeletons, though two cameras or more detect people in 3 of 3 frame sets: look at the"
+    )
+
+
+def test_an_empty_recording_and_one_with_people_have_no_findings():
+    empty, full = RunReport(RIG), RunReport(RIG)
+    empty.add(Estimate([], [np.zeros((0, 17, 3))] * 2, RIG.names, {}))
+    full.add(Estimate([person()], views(person()), RIG.names, {}))
+    assert empty.findings() == full.findings() == []

@@ -45,7 +45,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument("--init", help="weights to start from, in place of random ones")
     # The other options depend on the model, so it is read first.
-    first = argparse.ArgumentParser(add_help=False)
+    first = Parser(add_help=False)
     first.add_argument("--model")
     if first.parse_known_args()[0].model == "voxels":
         parser.add_argument("--cfg", default="config/universal/small.yaml")

@@ -25,8 +25,10 @@ from voxelpose_core.geometry.rig import Rig, checked_ground, load_rig, save_rig
 from voxelpose_core.geometry.rig_check import check_rig, report_findings, rig_remarks
 from voxelpose_core.geometry.space import Space
 from voxelpose_core.resources import version
+from voxelpose_core.output_files import PICTURES, VIDEOS, check_outputs
 from voxelpose_core.source_matching import ViewWatch, match_sources
 from voxelpose_core.sources import (
+    DEFAULT_FPS,
     FrameSource,
     fit_rig,
     open_image_folders,
@@ -163,8 +165,8 @@ def _add_estimate(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--fps",
         type=_argument(_rate),
-        default=25.0,
-        help="frames a second of images and keypoints, for stamps (default: %(default)g)",
+        help=f"frames per second of images and keypoints, for stamps (default: {DEFAULT_FPS:g}); videos "
+        "have their own",
     )
     parser.add_argument(
         "--video-out", metavar="MP4", help="views and skeletons as a video for people"
@@ -273,9 +275,12 @@ def estimate(arguments: argparse.Namespace) -> int:
     from voxelpose_core.results import Moment, RunReport, write_skeletons
     from voxelpose_core.tracking import Tracker
 
-    outputs = [p for p in (arguments.out, arguments.video_out, arguments.picture) if p]
-    for path in outputs:
-        _require_folder(Path(path))
+    outputs = {
+        "--out": arguments.out, "--video-out": arguments.video_out, "--picture": arguments.picture
+    }
+    given = arguments.videos or arguments.images or [arguments.keypoints]
+    endings = {"--video-out": VIDEOS, "--picture": PICTURES}
+    check_outputs(outputs, [arguments.rig, *given], endings)
     source = _open_source(arguments, _load_rig(arguments))
     rig = source.rig
     estimator = _make_estimator(arguments, rig)
@@ -293,7 +298,8 @@ def estimate(arguments: argparse.Namespace) -> int:
             moments.append(Moment(frame, stamp, answer.skeletons))
             report.add(answer)
             pictures.add(frame, stamp, images, answer)
-    write_skeletons(arguments.out, estimator.joint_set, moments)
+        # Before the pictures are finished, which may fail.
+        write_skeletons(arguments.out, estimator.joint_set, moments)
     views.finish()
     print(f"rig           {rig.name}: {len(rig)} cameras, {rig.source}")
     print(f"space         {estimator.space} mm")
@@ -301,9 +307,10 @@ def estimate(arguments: argparse.Namespace) -> int:
     if turned := _turned_images(rig) if source.paths else "":
         print(f"turned        {turned}, for the detector")
     print("\n".join(report.lines()))
-    print(f"written       {', '.join(outputs)}")
-    if finding := floor.finding():
-        _warn(finding)
+    print(f"written       {', '.join(path for path in outputs.values() if path)}")
+    for finding in (*report.findings(), floor.finding()):
+        if finding:
+            _warn(finding)
     return 0
 
 
@@ -356,16 +363,19 @@ class _Keypoints:
 
 
 def _open_source(arguments: argparse.Namespace, rig: Rig) -> _Images | _Keypoints:
+    if arguments.videos and arguments.fps:
+        raise InputError("--fps: videos have their own frame rate, expected it with --images or --keypoints")
+    fps = arguments.fps or DEFAULT_FPS
     if arguments.keypoints:
         frames = read_keypoints_json(arguments.keypoints, len(rig))
-        return _Keypoints(frames, rig, arguments.fps)
+        return _Keypoints(frames, rig, fps)
     option = "--videos" if arguments.videos else "--images"
     matched = match_sources(arguments.videos or arguments.images, rig, option, arguments.in_order)
     if matched.note:
         _warn(matched.note)
     if arguments.videos:
         return _Images(open_videos(matched.paths), rig, option, matched.paths)
-    return _Images(open_image_folders(matched.paths, arguments.fps), rig, option, matched.paths)
+    return _Images(open_image_folders(matched.paths, fps), rig, option, matched.paths)
 
 
 def _make_estimator(arguments: argparse.Namespace, rig: Rig) -> PoseEstimator:
@@ -411,6 +421,7 @@ class _Pictures:
         self._picture = arguments.picture
         self._video = VideoWriter(arguments.video_out, source.fps) if arguments.video_out else None
         self._middle = len(source) // 2
+        self._middle_picture: np.ndarray | None = None
         self._count = 0
         if self._picture or self._video:
             self._painter = FramePainter(estimator.rig, estimator.joint_set, estimator.space)
@@ -431,12 +442,14 @@ class _Pictures:
         if self._video:
             self._video.write(picture)
         if is_middle:
-            write_image(self._picture, picture)
+            self._middle_picture = picture
 
     def __enter__(self) -> _Pictures:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None and self._middle_picture is not None:
+            write_image(self._picture, self._middle_picture)
         if self._video:
             self._video.close()
 
@@ -472,6 +485,7 @@ def rig_space(arguments: argparse.Namespace) -> int:
 
 def rig_convert(arguments: argparse.Namespace) -> int:
     """`voxelpose rig convert`."""
+    check_outputs({"YAML": arguments.out}, [arguments.rig])
     rig = _load_rig(arguments)
     save_rig(rig, arguments.out)
     print(f"{arguments.out}: {len(rig)} cameras, read as {rig.source}")
@@ -483,8 +497,8 @@ def rig_preview(arguments: argparse.Namespace) -> int:
     from voxelpose_core.rig_preview import draw_rig
     from voxelpose_core.visualization import write_image
 
+    check_outputs({"--out": arguments.out}, [arguments.rig], {"--out": PICTURES})
     rig = _load_rig(arguments)
-    _require_folder(Path(arguments.out))
     write_image(arguments.out, draw_rig(rig))
     print(f"{arguments.out}: {len(rig)} cameras, read as {rig.source}")
     return 0
@@ -497,8 +511,7 @@ def dataset_check(arguments: argparse.Namespace) -> int:
     """`voxelpose dataset check`: 1 if something is missing."""
     from voxelpose_core.datasets import check_dataset
 
-    if arguments.picture:
-        _require_folder(Path(arguments.picture))
+    check_outputs({"--picture": arguments.picture}, (), {"--picture": PICTURES})
     report = check_dataset(arguments.path, arguments.name)
     print(f"{report.name}: {report.path}")
     for line in report.found:
@@ -584,14 +597,6 @@ def _rate(text: str) -> float:
     if not 0 < rate < math.inf:
         raise InputError(f"'{text}', expected frames a second, above 0")
     return rate
-
-
-def _require_folder(path: Path) -> None:
-    """Better before the work than after it."""
-    if not path.parent.is_dir():
-        raise InputError(f"{path}: folder '{path.parent}' does not exist")
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder, expected a file to write")
 
 
 def _warn(line: str) -> None:

@@ -209,6 +209,9 @@ class RunReport:
     stages_ms: dict[str, list[float]] = field(default_factory=dict)
     dropped: int = 0
     frames_with_dropped: int = 0
+    _images: Counter[str] = field(default_factory=Counter)
+    _images_with_people: Counter[str] = field(default_factory=Counter)
+    _in_two_views: int = 0
 
     def add(self, estimate: Estimate) -> None:
         """Count one moment."""
@@ -219,8 +222,33 @@ class RunReport:
         self.frames_with_dropped += estimate.dropped_below_floor > 0
         self.track_ids |= {s.track_id for s in estimate.skeletons if s.track_id >= 0}
         self.reprojection.add(self.rig, estimate.skeletons, estimate.keypoints)
+        views = {
+            camera.name: len(people) > 0
+            for camera, people in zip(self.rig.cameras, estimate.keypoints, strict=True)
+            if people is not None
+        }
+        self._images.update(views.keys())
+        self._images_with_people.update(name for name, some in views.items() if some)
+        self._in_two_views += sum(views.values()) >= 2
         for stage, milliseconds in estimate.timings_ms.items():
             self.stages_ms.setdefault(stage, []).append(milliseconds)
+
+    def findings(self) -> list[str]:
+        """What looks wrong with the recording, one line each: cameras that see nobody, nobody in 3D."""
+        lines = []
+        empty = [f"'{name}'" for name in self._images if not self._images_with_people[name]]
+        if empty and self._images_with_people:
+            lines.append(
+                f"nobody was detected in any frame of camera{'s' * (len(empty) > 1)} {', '.join(empty)}, "
+                "but in others: are its images dark, or of another place?"
+            )
+        if self._in_two_views and not sum(self.people[count] * count for count in self.people):
+            lines.append(
+                f"no skeletons, though two cameras or more detect people in {self._in_two_views} of "
+                f"{self.frames} frame sets: look at the calibration (voxelpose rig check), the floor "
+                "(--ground) and the capture space (--space)"
+            )
+        return lines
 
     def lines(self) -> list[str]:
         """The report, for people."""

@@ -242,6 +242,8 @@ def read_keypoints_json(
 def _read_header(path: Path) -> tuple[int, float, tuple[int, int]]:
     """(frames, frames a second, (width, height)) of a video whose first frame decodes."""
     if not path.is_file():
+        if path.is_dir():
+            raise InputError(f"video '{path}' is a folder, expected a video file (folders: --images)")
         raise InputError(f"video '{path}' does not exist, expected a video file")
     capture = cv2.VideoCapture(str(path))
     try:
@@ -305,6 +307,8 @@ def _first_size(files: Sequence[Path | None]) -> tuple[int, int] | None:
 
 def _list_images(folder: Path) -> list[Path]:
     if not folder.is_dir():
+        if folder.exists():
+            raise InputError(f"image folder '{folder}' is a file, expected a folder (videos: --videos)")
         raise InputError(f"image folder '{folder}' does not exist, expected a folder of images")
     files = [file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES]
     if not files:

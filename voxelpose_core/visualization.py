@@ -194,14 +194,21 @@ class VideoWriter:
                 str(self._path), cv2.VideoWriter_fourcc(*"mp4v"), self._fps, size
             )
             if not self._writer.isOpened():
+                self._writer = None
                 raise InputError(f"{self._path}: cannot be written, expected an .mp4 file")
         self._writer.write(picture)
 
     def close(self) -> None:
-        """Finish the file."""
-        if self._writer is not None:
-            self._writer.release()
-            self._writer = None
+        """Finish the file; InputError where it cannot be read back (OpenCV does not say why)."""
+        if self._writer is None:
+            return
+        self._writer.release()
+        self._writer = None
+        capture = cv2.VideoCapture(str(self._path))
+        readable = capture.read()[0]
+        capture.release()
+        if not readable:
+            raise InputError(f"{self._path}: the video could not be finished: is the disk full?")
 
     def __enter__(self) -> VideoWriter:
         return self
@@ -217,7 +224,9 @@ def write_image(path: Path | str, picture: np.ndarray) -> None:
     except cv2.error:  # an ending that names no image format
         written = False
     if not written:
-        raise InputError(f"{path}: cannot be written, expected a .png or .jpg file")
+        raise InputError(
+            f"{path}: cannot be written, expected a .png or .jpg file on a disk that is not full"
+        )
 
 
 # --- where things go -------------------------------------------------------------------------

@@ -262,9 +262,15 @@ def _rig_from(
         str(document.get("name", name)),
         str(document.get("frame", "world")),
         source=f"rig YAML ({unit})",
-        ground=number(document.get("ground", 0.0), "ground") * scale,
+        ground=_ground_from(document.get("ground", 0.0)) * scale,
         unit=unit,
     )
+
+
+def _ground_from(value: Any) -> float:
+    if isinstance(value, list):
+        raise InputError(f"ground is {value}, expected a number")
+    return number(value, "ground")
 
 
 def _read_cameras(
@@ -272,10 +278,17 @@ def _read_cameras(
 ) -> tuple[Camera, ...]:
     found = []
     for index, entry in enumerate(entries):
-        name = str(require(entry, "name", f"camera {index}"))
+        name = _name_of(entry, index)
         found.append(CameraEntry(name, partial(_camera_from, name, entry, scale)))
     check_names([entry.name for entry in found])
     return tuple(entry.read() for entry in select_entries(found, names))
+
+
+def _name_of(entry: Any, index: int) -> str:
+    name = require(entry, "name", f"camera {index}")
+    if not isinstance(name, str | int | float) or isinstance(name, bool) or not str(name).strip():
+        raise InputError(f"camera {index}: name is {name!r}, expected a word")
+    return str(name)
 
 
 def _camera_from(name: str, entry: Any, scale: float) -> Camera:

@@ -8,6 +8,9 @@ import numpy as np
 
 from voxelpose_core.errors import InputError
 
+# Nobody fits into a smaller box.
+_LEAST_EDGE_MM = 100.0
+
 
 @dataclass(frozen=True, eq=False)
 class Space:
@@ -69,7 +72,13 @@ class Space:
             values = []
         if len(values) != 6:
             raise InputError(f"space '{text}': expected CX,CY,CZ,SX,SY,SZ, six numbers in mm")
-        return cls(values[:3], values[3:])
+        space = cls(values[:3], values[3:])
+        if (space.size < _LEAST_EDGE_MM).all():
+            raise InputError(
+                f"space '{text}': its edges are below {_LEAST_EDGE_MM:g} mm, expected mm: were metres "
+                f"meant? Then give {','.join(f'{1000 * value:g}' for value in values)}"
+            )
+        return space
 
     def __str__(self) -> str:
         return ",".join(f"{value:g}" for value in (*self.center, *self.size))

@@ -151,6 +151,8 @@ def require(entry: Any, key: str, where: str) -> Any:
 def number(value: Any, what: str) -> float:
     """`value` as a float, or an InputError that says what it is."""
     try:
+        if isinstance(value, bool):
+            raise TypeError
         return float(np.asarray(value, dtype=np.float64).reshape(()))
     except (TypeError, ValueError):
         raise InputError(f"{what} is {short(repr(value))}, expected a number") from None

@@ -1,0 +1,52 @@
+"""Files that a command will write, checked before it begins to work."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from voxelpose_core.errors import InputError
+
+PICTURES = (".png", ".jpg", ".jpeg")
+VIDEOS = (".mp4",)
+
+
+def check_outputs(
+    outputs: Mapping[str, str | Path | None],
+    inputs: Sequence[str | Path] = (),
+    endings: Mapping[str, Sequence[str]] | None = None,
+) -> None:
+    """Refuse outputs that could not be written, or would replace what is read or written as well.
+
+    Args:
+        outputs: the file of each option that writes one; None where it is not given.
+        inputs: files and folders that the command reads.
+        endings: of the options that ask for one, those that are known.
+
+    Raises:
+        InputError: naming the option, its file, and what was expected.
+    """
+    taken: dict[Path, str] = {Path(path).resolve(): "the input" for path in inputs}
+    for option, given in outputs.items():
+        if not given:
+            continue
+        path = Path(given)
+        known = (endings or {}).get(option, ())
+        if known and path.suffix.lower() not in known:
+            raise InputError(f"{option} {path}: expected a file that ends in {' or '.join(known)}")
+        check_writable(path)
+        place = path.resolve()
+        if place in taken:
+            raise InputError(f"{option} {path}: is {taken[place]} as well, expected another file")
+        taken[place] = option
+
+
+def check_writable(path: Path) -> None:
+    """InputError where `path` is a folder, or lies in none that can be written to."""
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: folder '{path.parent}' does not exist")
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder, expected a file to write")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise InputError(f"{path}: cannot be written (no permission, or a read-only file system)")
