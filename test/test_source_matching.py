@@ -124,6 +124,9 @@ class KnownCheck:
     def add(self, keypoints, stamp):
         self.count += 1
 
+    def finish(self):
+        pass
+
     def contradiction(self, new_frame_sets=1):
         return found((1, 0, 2)) if self.count >= 10 else None
 
