@@ -319,3 +319,37 @@ def test_a_bad_image_shows_in_the_status_of_its_camera(start_node):
     assert status.message.startswith("topic /camera1/image_raw: encoding 'h264' is unknown")
     assert status.hardware_id == "room"
     assert process.poll() is None
+
+
+INTERRUPTED_IN_A_FINALIZER = """
+import signal, sys, time
+import rclpy
+from voxelpose_ros import process
+
+
+class Noisy:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+        for _ in range(100):  # the signal arrives between two instructions
+            pass
+
+
+def work(node):
+    noisy = Noisy()
+    del noisy
+    time.sleep(60)
+
+
+sys.exit(process.run(lambda: rclpy.create_node("interrupted"), work))
+"""
+
+
+def test_an_interrupt_in_a_finalizer_ends_the_process_without_a_traceback():
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_IN_A_FINALIZER],
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,6 +14,8 @@ from rclpy.executors import ExternalShutdownException
 
 from voxelpose_core.command import run_command
 from voxelpose_core.errors import InputError
+
+_AGAIN_S = 0.05
 
 
 def run(
@@ -35,6 +39,7 @@ def _run(
     factory: Callable[[], Any], work: Callable[[Any], Any], args: Sequence[str] | None
 ) -> None:
     node = None
+    sys.unraisablehook = _interrupt_again
     try:
         _init(args)
         node = factory()
@@ -53,6 +58,16 @@ def _run(
             getattr(node, "close", lambda: None)()
             node.destroy_node()
         rclpy.try_shutdown()
+
+
+def _interrupt_again(unraisable: Any) -> None:
+    """Python drops a Ctrl-C that falls into a finalizer, with a traceback: let it come once more, later."""
+    if issubclass(unraisable.exc_type, KeyboardInterrupt):
+        again = threading.Timer(_AGAIN_S, os.kill, (os.getpid(), signal.SIGINT))
+        again.daemon = True
+        again.start()
+    else:
+        sys.__unraisablehook__(unraisable)
 
 
 def _init(args: Sequence[str] | None) -> None:
