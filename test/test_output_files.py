@@ -75,7 +75,9 @@ def test_a_video_that_was_not_finished_is_told(tmp_path):
         writer.close()
 
 
-@pytest.mark.parametrize("line", ["ground: true", "ground: [1]", "cameras: [{name: ''}]", "cameras: [{name: null}]"])
+@pytest.mark.parametrize(
+    "line", ["ground: true", "ground: [1]", "cameras: [{name: ''}]", "cameras: [{name: null}]"]
+)
 def test_values_of_a_wrong_type_in_a_rig_file_are_refused(line, tmp_path):
     rig = tmp_path / "rig.yaml"
     text = RIG.read_text()

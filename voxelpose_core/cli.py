@@ -276,7 +276,9 @@ def estimate(arguments: argparse.Namespace) -> int:
     from voxelpose_core.tracking import Tracker
 
     outputs = {
-        "--out": arguments.out, "--video-out": arguments.video_out, "--picture": arguments.picture
+        "--out": arguments.out,
+        "--video-out": arguments.video_out,
+        "--picture": arguments.picture,
     }
     given = arguments.videos or arguments.images or [arguments.keypoints]
     endings = {"--video-out": VIDEOS, "--picture": PICTURES}
@@ -364,7 +366,9 @@ class _Keypoints:
 
 def _open_source(arguments: argparse.Namespace, rig: Rig) -> _Images | _Keypoints:
     if arguments.videos and arguments.fps:
-        raise InputError("--fps: videos have their own frame rate, expected it with --images or --keypoints")
+        raise InputError(
+            "--fps: videos have their own frame rate, expected it with --images or --keypoints"
+        )
     fps = arguments.fps or DEFAULT_FPS
     if arguments.keypoints:
         frames = read_keypoints_json(arguments.keypoints, len(rig))
