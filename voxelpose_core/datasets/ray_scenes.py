@@ -2,8 +2,10 @@
 
 To the errors of `detection_noise` it adds those that matter to rays of several cameras: exposures that
 are not simultaneous, a detector's habits, people of whom one detection is made (or two of one person),
-limbs given to the neighbour, and calibrations that are worse than usual. Everything is batched on the
-device of the generator.
+limbs given to the neighbour, and calibrations that are worse than usual. And it keeps the net from
+trusting its idea of a body more than rays that agree: every person's joints lie a little elsewhere, as
+bodies, clothes and detectors differ in where a hip is, and many detectors are sharper than
+`detection_noise` makes them. Everything is batched on the device of the generator.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from voxelpose_core.datasets.random_rigs import (
 from voxelpose_core.datasets.random_scenes import PeopleSource, sample_moments
 from voxelpose_core.heatmaps import box_side
 from voxelpose_core.models.rays import Rays, rays_of_views
+from voxelpose_core.skeletons import COCO17
 from voxelpose_core.voxel.views import Views, project
 
 # Number of cameras of a random rig, and how often it is drawn: few cameras are the hard case.
@@ -37,6 +40,16 @@ _LIMB_SPEED = (200.0,) * 5 + (250.0,) * 2 + (600.0,) * 2 + (1200.0,) * 2 + (
 )
 # Standard deviation of a joint's constant displacement by one detector, as a share of the box side.
 _BIAS = 0.006
+# Standard deviation in mm of where a person's joint is said to be, in each direction: alike on both sides
+# of the body, and of one side alone.
+_DEFINITION = (12.0,) * 5 + (20.0,) * 2 + (14.0,) * 4 + (26.0,) * 2 + (20.0,) * 2 + (16.0,) * 2
+_ONE_SIDED = 7.0
+# Errors of detections are multiplied by a factor between these in a scene, and by the exponential of a
+# Gaussian with this deviation for every person of a view, and again for every joint. Errors beyond a share
+# of the box side are gross and stay.
+_SHARPNESS = (0.3, 1.1)
+_SPREAD = 0.35
+_GROSS = 0.15
 # Parts of the body that a detector may give to a neighbour, and halves into which it splits people.
 _UPPER = tuple(range(11))
 _PARTS = (_UPPER, tuple(range(11, 17)), (7, 9), (8, 10), (13, 15), (14, 16), (7, 8, 9, 10), (13, 14, 15, 16))
@@ -115,9 +128,10 @@ def ray_scenes(
         people: draws their poses.
     """
     level = torch.rand(len(spaces), generator=generator, device=generator.device)
-    scene = sample_moments(views, spaces, origin, level, generator, people)
+    scene = sample_moments(views, spaces, origin, level, generator, _with_own_joints(people))
     count = scene.joints.shape[1]
-    xy = _move_between_exposures(scene.xy, scene.joints, scene.valid, views, generator)
+    xy = _sharpen(scene.xy, scene.scores, scene.joints, views, generator)
+    xy = _move_between_exposures(xy, scene.joints, scene.valid, views, generator)
     xy = _habits(xy, scene.scores, generator)
     xy, scores = confuse_people(xy, scene.scores, level, generator)
     # Whoever was merged with a neighbour in a view is not to be found there.
@@ -159,6 +173,57 @@ def _worse(views: Views, generator: torch.Generator) -> Views:
     return miscalibrate(views, level, generator)
 
 
+def _with_own_joints(people: PeopleSource) -> PeopleSource:
+    """The same people, each of whom has his joints a little elsewhere."""
+
+    def draw(count: int, generator: torch.Generator) -> torch.Tensor:
+        joints = people(count, generator)
+        mirror = list(COCO17.mirror)
+        size = torch.tensor(_DEFINITION, device=joints.device)[:, None]
+        shift = _normal(generator, *joints.shape)
+        # Ahead, to the left, up: the sides' shifts mirror each other, and the nose's is in the middle.
+        reflected = shift[:, mirror] * shift.new_tensor([1.0, -1.0, 1.0])
+        both = (shift + reflected) / 2**0.5 * size + _ONE_SIDED * _normal(generator, *joints.shape)
+        left = joints[:, [5, 11], :2].sum(dim=1) - joints[:, [6, 12], :2].sum(dim=1)
+        left = torch.nn.functional.normalize(left, dim=-1)[:, None]
+        ahead, aside, up = both.unbind(-1)
+        x = ahead * left[..., 1] + aside * left[..., 0]
+        y = aside * left[..., 1] - ahead * left[..., 0]
+        return joints + torch.stack([x, y, up], dim=-1)
+
+    return draw
+
+
+def _sharpen(
+    xy: torch.Tensor,
+    scores: torch.Tensor,
+    joints: torch.Tensor,
+    views: Views,
+    generator: torch.Generator,
+) -> torch.Tensor:
+    """Make the errors of detections (B, V, P', J, 2) of people (B, P, J, 3) smaller, and less even."""
+    batch, people = joints.shape[:2]
+    true, seen = _pixels(joints[:, None].expand(-1, xy.shape[1], -1, -1, -1), views)
+    found = scores[:, :, :people] > 0
+    side = box_side(true, found & seen)
+    error = xy[:, :, :people] - true
+    low, high = _SHARPNESS
+    factor = low + (high - low) * _uniform(generator, batch, 1, 1, 1)
+    factor = factor * torch.exp(_SPREAD * _normal(generator, *found.shape[:3], 1))
+    factor = factor * torch.exp(_SPREAD * _normal(generator, *found.shape))
+    usual = seen & (error.norm(dim=-1) < _GROSS * side[..., None])
+    result = xy.clone()
+    result[:, :, :people] += torch.where(usual, factor - 1, torch.zeros_like(factor))[..., None] * error
+    return result
+
+
+def _pixels(joints: torch.Tensor, views: Views) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pixels (B, V, P, J, 2) of joints (B, V, P, J, 3) of each view, and whether it can see them."""
+    flat = views.map(lambda tensor: tensor.flatten(0, 1))
+    pixels, seen = project(joints.flatten(0, 1).flatten(1, 2), flat)
+    return pixels.reshape(*joints.shape[:-1], 2), seen.reshape(joints.shape[:-1])
+
+
 def _move_between_exposures(
     xy: torch.Tensor,
     joints: torch.Tensor,
@@ -182,12 +247,9 @@ def _move_between_exposures(
     swing = _normal(generator, *joints.shape) * limbs * speed[..., None] / _PEOPLE_SPEED
     velocity = walk[:, :, None] + swing
     there = joints[:, None] + delay[:, :, None, None, None] * velocity[:, None]
-    flat = views.map(lambda tensor: tensor.flatten(0, 1))
-    still = joints[:, None].expand_as(there)
-    before, seen = project(still.flatten(0, 1).flatten(1, 2), flat)
-    after, still_seen = project(there.flatten(0, 1).flatten(1, 2), flat)
+    before, seen = _pixels(joints[:, None].expand_as(there), views)
+    after, still_seen = _pixels(there, views)
     shift = torch.where((seen & still_seen)[..., None], after - before, torch.zeros_like(after))
-    shift = shift.reshape(batch, view_count, people, -1, 2)
     moved = xy.clone()
     moved[:, :, :people] += shift
     return moved
