@@ -46,7 +46,7 @@ STAGE_WEIGHTS = (0.3, 0.3, 0.3, 0.3, 0.3, 0.3, 0.5, 1.0)
 # What a joint counts that no view detected, one view, two or more.
 VIEW_WEIGHTS = (0.2, 0.6, 1.0)
 # Share of the poses that come with one of the last frame.
-LAST_SHARE = 0.25
+LAST_SHARE = 0.35
 # Degrees of freedom of the distribution of a joint's error.
 FREEDOM = 6.0
 # Scenes per step.
