@@ -76,6 +76,24 @@ def test_json_is_read_back(tmp_path):
     assert (first.track_id, first.score) == (4, 0.9)
 
 
+def test_covariances_are_square_metres_in_the_file_and_come_back(tmp_path):
+    skeleton = person()
+    spread = np.random.default_rng(0).normal(0, 30.0, (17, 3, 3))
+    skeleton.joint_covariances = spread @ spread.swapaxes(1, 2) + 25.0 * np.eye(3)
+    write_skeletons(tmp_path / "s.json", COCO17, [Moment(0, 0.0, [skeleton, person(900.0)])])
+    known, unknown = json.loads((tmp_path / "s.json").read_text())["frames"][0]["skeletons"]
+    assert "joint_covariances" not in unknown
+    written = np.array(known["joint_covariances"])
+    assert written.shape == (17, 3, 3)
+    np.testing.assert_allclose(written, skeleton.joint_covariances / 1e6, atol=1e-8)
+    _, (moment,) = read_skeletons(tmp_path / "s.json")
+    np.testing.assert_allclose(
+        moment.skeletons[0].joint_covariances, skeleton.joint_covariances, atol=0.01
+    )
+    assert np.linalg.eigvalsh(moment.skeletons[0].joint_covariances).min() > 0
+    assert moment.skeletons[1].joint_covariances is None
+
+
 @pytest.mark.parametrize(
     "text, message",
     [
@@ -88,6 +106,29 @@ def test_json_is_read_back(tmp_path):
             '{"joint_set": "coco17", "unit": "m", "frames": [{"frame": 0, "stamp": 0,'
             ' "skeletons": [{"track_id": 0, "score": 1, "joints": [[1, 2, 3, 4]]}]}]}',
             "expected skeletons.json",
+        ),
+        (
+            json.dumps(
+                {
+                    "joint_set": "coco17",
+                    "unit": "m",
+                    "frames": [
+                        {
+                            "frame": 0,
+                            "stamp": 0,
+                            "skeletons": [
+                                {
+                                    "track_id": 0,
+                                    "score": 1,
+                                    "joints": [[1, 2, 3, 4]] * 17,
+                                    "joint_covariances": [[1, 2, 3]] * 17,
+                                }
+                            ],
+                        }
+                    ],
+                }
+            ),
+            "joint_covariances.*expected skeletons.json",
         ),
     ],
 )

@@ -12,6 +12,7 @@ pytest.importorskip("voxelpose_ros.msg", reason="the package's messages are not 
 import rclpy  # noqa: E402
 from bad_messages import giant_png  # noqa: E402
 from builtin_interfaces.msg import Time  # noqa: E402
+from rclpy.serialization import deserialize_message, serialize_message  # noqa: E402
 from scipy.spatial.transform import Rotation  # noqa: E402
 from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
 from std_msgs.msg import Header  # noqa: E402
@@ -23,7 +24,7 @@ from voxelpose_core.image_headers import declared_size  # noqa: E402
 from voxelpose_core.skeletons import COCO17, PANOPTIC15, get_joint_set  # noqa: E402
 from voxelpose_ros import conversions, topics  # noqa: E402
 from voxelpose_ros.calibration import TopicCalibration  # noqa: E402
-from voxelpose_ros.msg import Keypoints2D  # noqa: E402
+from voxelpose_ros.msg import Keypoints2D, SkeletonArray  # noqa: E402
 from voxelpose_ros.parameters import Parameters  # noqa: E402
 from voxelpose_ros.settings import NodeSettings  # noqa: E402
 
@@ -579,6 +580,24 @@ def test_without_a_tracker_there_are_no_velocities():
     assert message.skeletons[0].joint_velocities == []
     (back,) = conversions.skeletons_from_message(message)
     assert back.joint_velocities is None
+
+
+def test_covariances_cross_in_square_metres():
+    spread = np.random.default_rng(1).normal(0, 30.0, (17, 3, 3))
+    covariances = spread @ spread.swapaxes(1, 2)
+    people = [dataclasses.replace(skeleton(), joint_covariances=covariances), skeleton(seed=1)]
+    message = conversions.skeletons_to_message(people, COCO17, [], HEADER)
+    message = deserialize_message(serialize_message(message), SkeletonArray)
+    known, unknown = message.skeletons
+    assert len(known.joint_covariances) == 9 * 17 and len(unknown.joint_covariances) == 0
+    # Row-major: the second value of joint 1 is its xy.
+    assert known.joint_covariances[10] == pytest.approx(covariances[1, 0, 1] / 1e6)
+    back, without = conversions.skeletons_from_message(message)
+    np.testing.assert_allclose(back.joint_covariances, covariances)
+    assert without.joint_covariances is None
+    known.joint_covariances.pop()
+    with pytest.raises(InputError, match="has 152 values in joint_covariances, expected 9 for each of 17"):
+        conversions.skeletons_from_message(message)
 
 
 def test_a_skeleton_of_another_joint_count_is_refused():

@@ -38,8 +38,10 @@ def write_skeletons(path: Path | str, joint_set: JointSet, moments: Sequence[Mom
     """Write skeletons.json.
 
     {"joint_set", "joint_names", "unit": "m", "frames": [{"frame", "stamp", "skeletons":
-    [{"track_id", "score", "joints": [[x, y, z, score], ...]}]}]}: metres, seconds, scores from 0
-    to 1; a joint that is not valid has score 0.
+    [{"track_id", "score", "joints": [[x, y, z, score], ...], "joint_covariances": [[[xx, xy, xz],
+    [yx, yy, yz], [zx, zy, zz]], ...]}]}]}: metres, seconds, scores from 0 to 1; a joint that is not
+    valid has score 0. Covariances of the joints' errors are in square metres; the key is missing
+    where the weights give none.
 
     Raises:
         InputError: the file cannot be written.
@@ -92,6 +94,7 @@ def read_skeletons(path: Path | str) -> tuple[JointSet, list[Moment]]:
                         joint_valid=joints[:, 3] > 0,
                         score=float(entry["score"]),
                         track_id=int(entry["track_id"]),
+                        joint_covariances=_read_covariances(entry, len(joint_set)),
                     )
                 )
             moments.append(Moment(int(frame["frame"]), float(frame["stamp"]), skeletons))
@@ -102,14 +105,29 @@ def read_skeletons(path: Path | str) -> tuple[JointSet, list[Moment]]:
     return joint_set, moments
 
 
+def _read_covariances(entry: dict[str, Any], joints: int) -> np.ndarray | None:
+    if "joint_covariances" not in entry:
+        return None
+    covariances = np.array(entry["joint_covariances"], np.float64)
+    if covariances.shape != (joints, 3, 3):
+        raise ValueError(
+            f"joint_covariances are {covariances.shape} numbers, expected ({joints}, 3, 3)"
+        )
+    return covariances * MM_PER_M**2
+
+
 def _skeleton_entry(skeleton: Skeleton) -> dict[str, Any]:
     scores = np.where(skeleton.joint_valid, skeleton.joint_scores, 0.0)
     joints = np.column_stack([np.round(skeleton.joints / MM_PER_M, 5), np.round(scores, 4)])
-    return {
+    entry = {
         "track_id": int(skeleton.track_id),
         "score": round(float(skeleton.score), 4),
         "joints": joints.tolist(),
     }
+    if skeleton.joint_covariances is not None:
+        # To 0.01 mm^2, so that they stay positive definite.
+        entry["joint_covariances"] = np.round(skeleton.joint_covariances / MM_PER_M**2, 8).tolist()
+    return entry
 
 
 @dataclass

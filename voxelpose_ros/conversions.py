@@ -5,6 +5,7 @@ Errors name what is wrong in the message; the caller, who knows it, puts the top
 
 from __future__ import annotations
 
+import array
 import dataclasses
 import reprlib
 from collections.abc import Sequence
@@ -418,6 +419,7 @@ def _skeleton_to_message(skeleton: Skeleton, joint_set: JointSet) -> SkeletonMes
         joint_scores=[float(score) for score in skeleton.joint_scores],
         joint_valid=[bool(valid) for valid in skeleton.joint_valid],
         joint_velocities=_velocities(skeleton.joint_velocities),
+        joint_covariances=_covariances(skeleton.joint_covariances),
     )
 
 
@@ -425,6 +427,13 @@ def _velocities(mm_per_s: np.ndarray | None) -> list[Vector3]:
     if mm_per_s is None:
         return []
     return [Vector3(x=x, y=y, z=z) for x, y, z in (np.asarray(mm_per_s) / MM_PER_M).tolist()]
+
+
+def _covariances(mm2: np.ndarray | None) -> array.array:
+    """Nine values per joint, row-major, m^2; an array, whose elements rclpy need not check one by one."""
+    if mm2 is None:
+        return array.array("d")
+    return array.array("d", (np.asarray(mm2, np.float64) / MM_PER_M**2).tobytes())
 
 
 def point_in_metres(position: np.ndarray) -> Point:
@@ -437,7 +446,8 @@ def skeletons_from_message(message: SkeletonArray) -> list[Skeleton]:
     """A message's skeletons, back in mm.
 
     Raises:
-        InputError: for an unknown joint set, or arrays that are not one value a joint.
+        InputError: for an unknown joint set, or arrays that are not one value per joint (nine in
+            `joint_covariances`).
     """
     joints = len(get_joint_set(message.joint_set))
     skeletons = []
@@ -450,6 +460,12 @@ def skeletons_from_message(message: SkeletonArray) -> list[Skeleton]:
                 f"skeleton {person.track_id} has {sorted(lengths)} joint values, expected "
                 f"{joints} of {message.joint_set}"
             )
+        covariances = person.joint_covariances
+        if len(covariances) not in (0, 9 * joints):
+            raise InputError(
+                f"skeleton {person.track_id} has {len(covariances)} values in joint_covariances, "
+                f"expected 9 for each of {joints} joints of {message.joint_set}, or none"
+            )
         skeletons.append(
             Skeleton(
                 joints=MM_PER_M * np.array([[p.x, p.y, p.z] for p in person.joints]),
@@ -459,6 +475,9 @@ def skeletons_from_message(message: SkeletonArray) -> list[Skeleton]:
                 track_id=person.track_id,
                 joint_velocities=velocities
                 and MM_PER_M * np.array([[v.x, v.y, v.z] for v in velocities]),
+                joint_covariances=MM_PER_M**2 * np.reshape(covariances, (joints, 3, 3))
+                if len(covariances)
+                else None,
             )
         )
     return skeletons
