@@ -104,7 +104,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--views", type=int, nargs="+", choices=VIEW_COUNTS, default=VIEW_COUNTS, help="cameras of these rigs"
     )
-    parser.add_argument("--rays", default="universal_rays", help="weights of the ray model, '' for none")
+    parser.add_argument("--rays", default="universal", help="weights of the ray model, '' for none")
     parser.add_argument("--voxels", default="voxelpose", help="weights of the voxel nets, '' for none")
     parser.add_argument("--device", default="cpu", help="of the networks: auto, cpu or cuda:N")
     parser.add_argument("--threads", type=int, default=1, help="on a CPU")

@@ -19,7 +19,7 @@ from voxelpose_core.models.ray_pose import RayConfig, RayPose
 from voxelpose_core.models.rays import rays_of_cameras
 from voxelpose_core.ray_people import joint_support
 
-WEIGHTS = "universal_rays"
+WEIGHTS = "universal"
 SPACE = Space((0, 0, 1000), (5000, 5000, 2600))
 PLACES = ((-900, 300), (800, -600), (300, 1200))
 

@@ -2,12 +2,26 @@
 
 import argparse
 import json
+import math
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 
-from voxelpose_core.datasets.ray_scenes import RandomRayScenes, confuse_people, previous_poses
+from voxelpose_core.datasets import ray_scenes
+from voxelpose_core.datasets.people import sample_people
+from voxelpose_core.datasets.ray_scenes import (
+    OneRigRayScenes,
+    RandomRayScenes,
+    confuse_people,
+    previous_poses,
+)
 from voxelpose_core.errors import InputError
+from voxelpose_core.geometry.rig import load_rig
+from voxelpose_core.heatmaps import box_side
+from voxelpose_core.models.checkpoints import load_ray_weights, read_notes
 from voxelpose_core.models.ray_pose import RayConfig, RayPose
 from voxelpose_core.models.rays import propose
 from voxelpose_core.ray_training import (
@@ -19,7 +33,11 @@ from voxelpose_core.ray_training import (
     run,
     train,
 )
+from voxelpose_core.resources import find_resource, find_weights
+from voxelpose_core.voxel.views import Views
 
+SCRIPT = Path(__file__).parents[1] / "training" / "train_for_rig.py"
+RIG = find_resource("config/rigs/campus.yaml")
 TINY = RayConfig(width=16, heads=2, layers=(1, 1))
 
 
@@ -29,7 +47,7 @@ def generator(seed=0):
 
 def arguments(out, **changes):
     parser = argparse.ArgumentParser()
-    add_arguments(parser)
+    add_arguments(parser, steps=100, minutes=math.inf, lr=1e-3)
     args = parser.parse_args(["--out", str(out), "--batch", "4", "--held-out", "1", "--print-every", "1"])
     for name, value in changes.items():
         setattr(args, name, value)
@@ -74,6 +92,67 @@ def test_people_are_confused_only_with_neighbours():
     split = (left[:, 0, 3] > 0).any(dim=-1)
     assert 0.05 < split.float().mean() < 0.5
     assert (left[split].sum(dim=(1, 2, 3)) <= 3 * 17).all()
+
+
+def test_everybodys_joints_lie_a_little_elsewhere():
+    """By centimetres, alike on both sides of the body, and the nose stays in its middle."""
+    as_made = sample_people(4000, generator(3))
+    moved = ray_scenes._with_own_joints(sample_people)(4000, generator(3))
+    shift = moved - as_made
+    assert shift.mean(dim=0).abs().max() < 2.5
+    length = shift.norm(dim=-1).mean(dim=0)
+    assert (length > 12).all() and (length < 55).all()
+    left = as_made[:, [5, 11], :2].sum(dim=1) - as_made[:, [6, 12], :2].sum(dim=1)
+    left = torch.nn.functional.normalize(left, dim=-1)
+    hips = (shift[:, [11, 12], :2] * left[:, None]).sum(dim=-1)
+    heights = shift[:, [11, 12], 2]
+    assert torch.corrcoef(hips.T)[0, 1] < -0.7 and torch.corrcoef(heights.T)[0, 1] > 0.7
+    assert (shift[:, 0, :2] * left).sum(dim=-1).std() < 10 < shift[:, 0, 2].std()
+
+
+def test_most_detections_become_sharper_and_gross_errors_stay():
+    rig = load_rig(RIG)
+    views = Views.from_cameras(rig.cameras, (4, 4), (1, 1))
+    views = views.map(lambda tensor: tensor.expand(40, *tensor.shape[1:]))
+    joints = sample_people(80, generator(1)).reshape(40, 2, 17, 3)
+    joints = joints + torch.tensor([*rig.space.center[:2].tolist(), 0.0])
+    true, seen = ray_scenes._pixels(joints[:, None].expand(-1, len(rig), -1, -1, -1), views)
+    scores = seen.float()
+    side = box_side(true, seen)[..., None, None]
+    direction = torch.nn.functional.normalize(torch.randn(true.shape, generator=generator(2)), dim=-1)
+    error = 0.02 * side * direction
+    error[..., 9, :] = 0.4 * side[..., 0, :] * direction[..., 9, :]
+    sharper = ray_scenes._sharpen(true + error, scores, joints, views, generator(3)) - true
+    torch.testing.assert_close(sharper[..., 9, :], error[..., 9, :])
+    small = seen & (error.norm(dim=-1) < 0.1 * side[..., 0])
+    factor = (sharper.norm(dim=-1) / error.norm(dim=-1).clamp(min=1e-6))[small]
+    assert 0.5 < factor.median() < 0.9 and factor.std() > 0.2
+
+
+def test_people_of_one_rig_stand_on_its_floor():
+    rig = load_rig(RIG)
+    scenes = OneRigRayScenes(rig, rig.space)(4, generator(1))
+    assert scenes.rays.origins.shape == (4, len(rig), 3)
+    roots = roots_of(scenes.joints)[scenes.valid].double().numpy()
+    assert (abs(roots[:, :2] - rig.space.center[:2]) < rig.space.size[:2] / 2 + 900).all()
+    torch.testing.assert_close(scenes.floor, torch.full((4,), float(rig.space.low[2])))
+
+
+def test_weights_are_specialized_by_the_script(tmp_path):
+    out = tmp_path / "rig.safetensors"
+    command = [sys.executable, SCRIPT, RIG, "--out", out, "--steps", "2", "--batch", "2"]
+    done = subprocess.run(
+        [*map(str, command), "--threads", "1", "--held-out", "1"],
+        capture_output=True, text=True, timeout=1500,
+    )
+    assert done.returncode == 0, done.stderr
+    before, after = (load_ray_weights(path) for path in (find_weights("universal"), out))
+    changed = [
+        not torch.equal(one, other)
+        for one, other in zip(before.parameters(), after.parameters(), strict=True)
+    ]
+    assert any(changed)
+    assert read_notes(out)["steps"] == 2 and not list(tmp_path.glob("*.pt"))
 
 
 def test_poses_of_the_last_frame_are_near():

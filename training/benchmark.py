@@ -417,7 +417,7 @@ class Benchmark:
         rows = []
         for views, people in ((3, 3), (5, 10)):
             scene = self.scene("small", views, people)
-            for weights in ("universal_rays", "voxelpose"):
+            for weights in ("universal", "voxelpose"):
                 estimator = PoseEstimator(scene.rig, weights, str(self.device), None)
                 estimator.warm_up()
                 found = len(estimator.estimate_keypoints(scene.keypoints).skeletons)

@@ -24,7 +24,7 @@ from voxelpose_core.config import load_config
 from voxelpose_core.datasets.random_scenes import RandomRigs
 from voxelpose_core.datasets.ray_scenes import RandomRayScenes
 from voxelpose_core.datasets.synthetic import open_scene_people
-from voxelpose_core.models.checkpoints import load_ray_weights, load_voxel_weights, save_weights
+from voxelpose_core.models.checkpoints import load_ray_weights, load_voxel_weights
 from voxelpose_core.models.ray_pose import RayPose
 from voxelpose_core.models.voxelpose import VoxelPose
 
@@ -51,7 +51,7 @@ def parse_args() -> argparse.Namespace:
         parser.add_argument("--cfg", default="config/universal/small.yaml")
         scene_training.add_arguments(parser, steps=2000, minutes=math.inf, lr=1e-3)
     else:
-        ray_training.add_arguments(parser)
+        ray_training.add_arguments(parser, steps=100_000, minutes=math.inf, lr=1e-3)
     return parser.parse_args()
 
 
@@ -59,9 +59,7 @@ def train_ray_model(args: argparse.Namespace) -> None:
     """Train the ray model and write its weights."""
     torch.manual_seed(args.seed)
     model = load_ray_weights(args.init) if args.init else RayPose()
-    model, notes = ray_training.train(args, model, RandomRayScenes(open_scene_people(args.people)))
-    save_weights(model, args.out, notes, half=True)
-    ray_training.checkpoint_path(args).unlink()
+    ray_training.train_to_file(args, model, RandomRayScenes(open_scene_people(args.people)))
 
 
 def make_voxel_nets(args: argparse.Namespace) -> VoxelPose:

@@ -22,6 +22,7 @@ from voxelpose_core.datasets.ray_scenes import RayScenes, RaySource, previous_po
 from voxelpose_core.devices import select_device
 from voxelpose_core.errors import InputError
 from voxelpose_core.memory import keep_freed_memory
+from voxelpose_core.models.checkpoints import save_weights
 from voxelpose_core.models.ray_pose import (
     UNIT,
     Poses,
@@ -34,6 +35,7 @@ from voxelpose_core.models.ray_pose import (
 from voxelpose_core.models.rays import propose
 from voxelpose_core.scene_training import write_atomically
 from voxelpose_core.skeletons import COCO17
+from voxelpose_core.training_options import add_training_options
 
 # A candidate so near to somebody learns that person's pose; one whose pose is farther than FAR from
 # everybody, in the mean of its joints, is nobody, one nearer than CLOSE is somebody, mm.
@@ -222,29 +224,18 @@ def measure(model: RayPose, scenes_of: RaySource, batches: int, batch: int = 24)
     }
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command line of such a training."""
-    parser.add_argument("--out", required=True, help="weights to write, *.safetensors")
-    parser.add_argument("--steps", type=int, default=100_000)
-    parser.add_argument("--minutes", type=float, default=math.inf, help="stop by then")
-    parser.add_argument(
-        "--batch",
-        type=int,
-        help=f"scenes per step (default: {BATCH_CPU} on a CPU, {BATCH_GPU} on a GPU)",
-    )
-    parser.add_argument("--lr", type=float, default=1e-3)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N")
-    parser.add_argument("--threads", type=int, default=0, help="0: PyTorch's choice")
-    parser.add_argument("--print-every", type=int, default=50)
-    parser.add_argument("--held-out", type=int, default=20, help="batches of the final measurement")
-    parser.add_argument("--resume", action="store_true", help="continue from the last checkpoint")
-    parser.add_argument(
-        "--people",
-        default="",
-        help="recorded people for half of the scenes: panoptic_training_pose.pkl or a folder of "
-        "Panoptic sequences",
-    )
+def add_arguments(parser: argparse.ArgumentParser, steps: int, minutes: float, lr: float) -> None:
+    """The command line of a training of the ray model, with its defaults."""
+    batch = f"{BATCH_CPU} on a CPU, {BATCH_GPU} on a GPU"
+    threads = "CPU threads; 0: PyTorch's choice"
+    add_training_options(parser, steps=steps, minutes=minutes, lr=lr, batch=batch, threads=threads)
+
+
+def train_to_file(args: argparse.Namespace, model: RayPose, scenes_of: RaySource) -> None:
+    """`train`, and write the weights with the command and the log to `args.out`."""
+    model, notes = train(args, model, scenes_of)
+    save_weights(model, args.out, notes, half=True)
+    checkpoint_path(args).unlink()
 
 
 def checkpoint_path(args: argparse.Namespace) -> Path:

@@ -11,10 +11,8 @@ from voxelpose_core.errors import InputError
 _PACKAGE = Path(__file__).resolve().parent
 # Weights that are loaded by name.
 _WEIGHTS = {
-    "universal": "universal_small.safetensors",
-    "universal_rays": "universal_rays.safetensors",
+    "universal": "universal_rays.safetensors",
     "voxelpose": "universal_small.safetensors",
-    "universal_small": "universal_small.safetensors",
 }
 
 

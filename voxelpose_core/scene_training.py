@@ -30,6 +30,7 @@ from voxelpose_core.models.cuboid_proposal import select_proposals
 from voxelpose_core.models.losses import joint_loss, root_loss
 from voxelpose_core.models.voxelpose import ProposalGrid, VoxelPose
 from voxelpose_core.processor import device_name, native_dtype
+from voxelpose_core.training_options import add_training_options
 from voxelpose_core.voxel import box_points, feature_volumes
 
 NETS = ("root_net", "pose_net")
@@ -55,28 +56,10 @@ SceneSource = Callable[[int, torch.Generator], Scenes]
 
 
 def add_arguments(parser: argparse.ArgumentParser, steps: int, minutes: float, lr: float) -> None:
-    """The command line that all such trainings share, with their defaults."""
-    parser.add_argument("--out", required=True, help="weights to write, *.safetensors")
-    parser.add_argument("--steps", type=int, default=steps)
-    parser.add_argument("--minutes", type=float, default=minutes, help="stop by then")
-    parser.add_argument(
-        "--batch",
-        type=int,
-        help=f"scenes per step (default: {BATCH_CPU} on a CPU; on a GPU {BATCH_GPU}, or as many as fit)",
-    )
-    parser.add_argument("--lr", type=float, default=lr)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N")
-    parser.add_argument("--threads", type=int, default=0, help="a net; 0: half the cores")
-    parser.add_argument("--print-every", type=int, default=20)
-    parser.add_argument("--held-out", type=int, default=12, help="batches of the final measurement")
-    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
-    parser.add_argument(
-        "--people",
-        default="",
-        help="recorded people for half of the scenes: panoptic_training_pose.pkl or a folder of "
-        "Panoptic sequences",
-    )
+    """The command line of a training of the voxel nets, with its defaults."""
+    batch = f"{BATCH_CPU} on a CPU; on a GPU {BATCH_GPU}, or as many as fit"
+    threads = "CPU threads of each net; 0: half the cores"
+    add_training_options(parser, steps=steps, minutes=minutes, lr=lr, batch=batch, threads=threads)
 
 
 def train_nets(

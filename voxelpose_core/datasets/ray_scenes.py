@@ -23,6 +23,8 @@ from voxelpose_core.datasets.random_rigs import (
     sample_spaces,
 )
 from voxelpose_core.datasets.random_scenes import PeopleSource, sample_moments
+from voxelpose_core.geometry.rig import Rig
+from voxelpose_core.geometry.space import Space
 from voxelpose_core.heatmaps import box_side
 from voxelpose_core.models.rays import Rays, rays_of_views
 from voxelpose_core.skeletons import COCO17
@@ -109,6 +111,30 @@ class RandomRayScenes:
         )
         origin = torch.zeros(3, device=device)
         return ray_scenes(views, spaces, origin, generator, self._people)
+
+
+class OneRigRayScenes:
+    """Scenes of one rig: random people and detector errors before its own cameras.
+
+    Args:
+        rig: its cameras.
+        space: where people stand.
+        people: draws poses.
+    """
+
+    def __init__(self, rig: Rig, space: Space, people: PeopleSource = sample_people):
+        # Rays need no heatmaps: of the views only the lenses and the images' sizes are read.
+        self._views = Views.from_cameras(rig.cameras, (4, 4), (1, 1))
+        self._edges = torch.tensor(space.size[:2].tolist())
+        self._origin = torch.tensor([*space.center[:2].tolist(), float(space.low[2])])
+        self._people = people
+
+    def __call__(self, count: int, generator: torch.Generator) -> RayScenes:
+        """Draw `count` scenes on the device of `generator`."""
+        device = generator.device
+        views = self._views.map(lambda tensor: tensor.to(device).expand(count, *tensor.shape[1:]))
+        edges = self._edges.to(device).expand(count, 2)
+        return ray_scenes(views, edges, self._origin.to(device), generator, self._people)
 
 
 def ray_scenes(

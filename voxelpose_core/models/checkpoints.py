@@ -105,7 +105,7 @@ def load_ray_weights(path: str | Path, device: torch.device | str = "cpu") -> Ra
     if not isinstance(model, RayPose):
         raise InputError(
             f"weights {path}: they are of the voxel nets, expected the ray model, such as "
-            "'universal_rays'"
+            "'universal'"
         )
     return model
 

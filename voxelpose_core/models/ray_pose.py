@@ -560,6 +560,8 @@ def confidence_logits(
         two times (M,) logits; the second ones count.
     """
     joints = poses.joints.detach()
+    if not len(joints):
+        return joints.new_zeros(0), joints.new_zeros(0)
     fit = fits(rays, joints, scene)
     present = (rays.scores[scene] > 0).to(fit.dtype)
     share = fit.mean(dim=-1)  # (M, V, D)
