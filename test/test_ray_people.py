@@ -15,9 +15,9 @@ from voxelpose_core.models.checkpoints import (
     load_weights,
     save_weights,
 )
+from voxelpose_core.models.ray_confidence import joint_support
 from voxelpose_core.models.ray_pose import RayConfig, RayPose
 from voxelpose_core.models.rays import rays_of_cameras
-from voxelpose_core.ray_people import joint_support
 
 WEIGHTS = "universal"
 SPACE = Space((0, 0, 1000), (5000, 5000, 2600))

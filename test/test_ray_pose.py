@@ -7,19 +7,16 @@ import pytest
 import torch
 from test_rays import detections_of, people_at, ring
 
-from voxelpose_core.models.ray_pose import (
+from voxelpose_core.models.ray_confidence import confidence_logits, fits, suppress, visibility
+from voxelpose_core.models.ray_pose import Poses, RayConfig, RayPose
+from voxelpose_core.models.ray_solver import (
     UNIT,
-    Poses,
-    RayConfig,
-    RayPose,
-    _Chosen,
+    ChosenRays,
     apply_symmetric,
-    confidence_logits,
-    fits,
+    facing,
     full_matrix,
     invert_symmetric,
-    suppress,
-    visibility,
+    turned,
 )
 from voxelpose_core.models.rays import Rays, propose, rays_of_cameras
 from voxelpose_core.skeletons import COCO17
@@ -67,6 +64,18 @@ def test_symmetric_matrices():
     )
 
 
+def test_frames_face_along_x():
+    """The matrices turn about the vertical, so that the left side lies along y."""
+    poses = torch.from_numpy(np.random.default_rng(3).normal(size=(6, 17, 3)))
+    frames = facing(poses)
+    torch.testing.assert_close(frames @ frames.transpose(1, 2), torch.eye(3).double().expand(6, 3, 3))
+    seen = turned(poses, frames)
+    left = seen[:, 5] - seen[:, 6] + seen[:, 11] - seen[:, 12]
+    assert left[:, 0].abs().max() < 1e-9 and left[:, 1].min() > 0
+    torch.testing.assert_close(seen[..., 2], poses[..., 2])
+    torch.testing.assert_close(turned(seen, frames, back=True), poses)
+
+
 def test_the_solve_is_a_least_squares_problem():
     """Against numpy's lstsq on the stacked rows sqrt(w) (I - d d^T) x = sqrt(w) (I - d d^T) o."""
     random = np.random.default_rng(1)
@@ -74,12 +83,12 @@ def test_the_solve_is_a_least_squares_problem():
     origins = random.normal(size=(1, rays, 3)) * 10
     directions = random.normal(size=(1, rays, joints, 3))
     directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
-    weights = random.uniform(0.1, 5.0, size=(1, joints, 2 * rays))
+    weights = random.uniform(0.1, 5.0, size=(1, rays, joints, 2))
     mean, precision = random.normal(size=(1, joints, 3)), random.uniform(0.1, 2.0, size=(1, joints))
     mirror = torch.tensor(COCO17.mirror)
     zeros = torch.zeros(1, rays, dtype=torch.long)
     double = [torch.from_numpy(a) for a in (origins, directions)]
-    chosen = _Chosen.of(
+    chosen = ChosenRays.of(
         *double, torch.ones(1, rays, joints, dtype=torch.float64), zeros, zeros, zeros, mirror
     )
     solved, matrix = chosen.solve(*(torch.from_numpy(a) for a in (weights, mean, precision)))
@@ -87,10 +96,10 @@ def test_the_solve_is_a_least_squares_problem():
         rows, right = [np.sqrt(precision[0, joint]) * np.eye(3)], [
             np.sqrt(precision[0, joint]) * mean[0, joint]
         ]
-        for half, source in ((0, joint), (rays, COCO17.mirror[joint])):
+        for kind, source in ((0, joint), (1, COCO17.mirror[joint])):
             for ray in range(rays):
                 d = directions[0, ray, source]
-                across = np.sqrt(weights[0, joint, half + ray]) * (np.eye(3) - np.outer(d, d))
+                across = np.sqrt(weights[0, ray, source, kind]) * (np.eye(3) - np.outer(d, d))
                 rows.append(across)
                 right.append(across @ origins[0, ray])
         expected, *_ = np.linalg.lstsq(np.concatenate(rows), np.concatenate(right), rcond=None)
@@ -137,8 +146,8 @@ def test_detections_of_the_other_side_are_used_when_weights_say_so():
     )
     weights = 100.0 * chosen.present
     own = torch.where((chosen.view == 1)[..., None], 0.0, weights)
-    other = torch.where((chosen.view == 1)[..., None], weights, 0.0)[:, :, chosen.mirror]
-    stacked = torch.cat([own, other], dim=1).transpose(1, 2)
+    other = torch.where((chosen.view == 1)[..., None], weights, 0.0)
+    stacked = torch.stack([own, other], dim=-1)
     solved, _ = chosen.solve(stacked, torch.zeros(1, 17, 3), torch.full((1, 17), 1e-4))
     joints = solved[0].numpy() * UNIT + roots(people)[0]
     # The two views on their own and with the mirrored one: the same places.
@@ -269,13 +278,14 @@ def test_visibility_is_that_of_the_cameras():
 
 
 def test_poses_of_one_person_are_one():
-    joints = torch.zeros(4, 17, 3)
+    joints = np.zeros((4, 17, 3))
     joints[1] += 50.0
     joints[2, :, 0] += 900.0
     joints[3, :, 0] += 950.0
-    confidence = torch.tensor([0.6, 0.9, 0.4, 0.8])
+    confidence = np.array([0.6, 0.9, 0.4, 0.8])
     assert suppress(joints, confidence, 0.5).tolist() == [False, True, False, True]
     assert suppress(joints, confidence, 0.85).tolist() == [False, True, False, False]
+    assert suppress(joints, np.full(4, 0.7), 0.5).tolist() == [True, False, True, False]
     assert suppress(joints[:0], confidence[:0], 0.5).tolist() == []
 
 

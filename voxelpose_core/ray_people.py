@@ -12,14 +12,13 @@ from voxelpose_core.estimate import Skeleton
 from voxelpose_core.estimator_settings import EstimatorSettings
 from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.geometry.space import Space
-from voxelpose_core.models.ray_pose import (
-    FIT_SCALE,
-    RayPose,
+from voxelpose_core.models.ray_confidence import (
     confidence_logits,
-    fits,
+    joint_support,
     suppress,
     visibility,
 )
+from voxelpose_core.models.ray_pose import RayPose
 from voxelpose_core.models.rays import Rays, propose, rays_of_cameras
 from voxelpose_core.selection import floor_of, split_at_floor
 from voxelpose_core.stage_clock import StageClock
@@ -27,9 +26,6 @@ from voxelpose_core.voxel import Views
 
 # People are looked for so far outside the capture space, mm: the place of a proposal is rough.
 _MARGIN = 500.0
-# Standard deviation of the Gaussian by which a ray supports a joint, mm: that of the heatmaps that
-# detections are drawn as elsewhere, for a person of 1.7 m.
-_SUPPORT_DEVIATION = 75.0
 
 
 class RayPeople:
@@ -95,12 +91,13 @@ class RayPeople:
         threshold = settings.proposal_threshold
         if threshold is None:
             threshold = self.model.config.confidence_threshold
-        stays = suppress(poses.joints, confidence, threshold, settings.duplicate_distance)
         support = joint_support(rays, poses.joints, visible)
         found = [
-            tensor[stays].cpu().numpy().astype(np.float64)
+            tensor.cpu().numpy().astype(np.float64)
             for tensor in (poses.joints, support, poses.covariance(), confidence)
         ]
+        stays = suppress(found[0], found[-1], threshold, settings.duplicate_distance)
+        found = [array[stays] for array in found]
         clock.lap("poses", self.device)
         skeletons = sorted(self._skeletons(found, settings), key=lambda s: -s.score)
         above, below = split_at_floor(skeletons, self._floor - settings.floor_tolerance)
@@ -125,28 +122,3 @@ class RayPeople:
             )
             for joints, support, covariance, score in zip(*found, strict=True)
         ]
-
-
-def joint_support(rays: Rays, joints: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
-    """How well the 2D detections support each joint.
-
-    Of each view that can see the joint the detection that fits the pose best counts: its score times a
-    Gaussian of the distance between ray and joint. The answer is the mean over these views, like the
-    mean heatmap value at a joint's projections.
-
-    Args:
-        rays: of one scene.
-        joints: (M, J, 3), mm.
-        visible: (M, V, J), 1 where the camera can see the joint.
-
-    Returns:
-        (M, J) in [0, 1]; 0 where no view can see the joint.
-    """
-    scene = torch.zeros(len(joints), dtype=torch.long, device=joints.device)
-    fit = fits(rays, joints, scene)
-    best = fit.mean(dim=-1).argmax(dim=-1)[..., None, None].expand(-1, -1, 1, fit.shape[-1])
-    own = fit.gather(2, best)[:, :, 0]
-    scores = rays.scores[scene].gather(2, best)[:, :, 0]
-    distance = -FIT_SCALE * own.clamp(min=1e-6).log()
-    value = scores * torch.exp(-0.5 * (distance / _SUPPORT_DEVIATION).square()) * (own > 0) * visible
-    return value.sum(dim=1) / visible.sum(dim=1).clamp(min=1.0)

@@ -23,15 +23,9 @@ from voxelpose_core.devices import select_device
 from voxelpose_core.errors import InputError
 from voxelpose_core.memory import keep_freed_memory
 from voxelpose_core.models.checkpoints import save_weights
-from voxelpose_core.models.ray_pose import (
-    UNIT,
-    Poses,
-    RayPose,
-    apply_symmetric,
-    confidence_logits,
-    suppress,
-    visibility,
-)
+from voxelpose_core.models.ray_confidence import confidence_logits, suppress, visibility
+from voxelpose_core.models.ray_pose import Poses, RayPose
+from voxelpose_core.models.ray_solver import UNIT, apply_symmetric
 from voxelpose_core.models.rays import propose
 from voxelpose_core.scene_training import write_atomically
 from voxelpose_core.skeletons import COCO17
@@ -202,7 +196,8 @@ def measure(model: RayPose, scenes_of: RaySource, batches: int, batch: int = 24)
         for index in range(batch):
             own = candidates.scene == index
             joints = poses.joints[own]
-            joints = joints[suppress(joints, confidence[own], threshold)]
+            stays = suppress(joints.cpu().numpy(), confidence[own].cpu().numpy(), threshold)
+            joints = joints[torch.from_numpy(stays)]
             persons = scenes.joints[index][scenes.valid[index]]
             gaps = (joints[:, None] - persons[None]).norm(dim=-1).mean(dim=-1)
             findable = (scenes.person_views[index] >= 2)[scenes.valid[index]]

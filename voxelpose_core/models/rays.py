@@ -74,6 +74,11 @@ class Rays:
         """The same rays with `function` applied to every tensor."""
         return Rays(function(self.origins), function(self.directions), function(self.scores))
 
+    def of_scenes(self, scene: torch.Tensor) -> "Rays":
+        """The rays of the scene of each of M candidates, scene (M,); of a single scene themselves, to be
+        broadcast."""
+        return self if self.origins.shape[0] == 1 else self.map(lambda tensor: tensor[scene])
+
 
 @dataclass(frozen=True)
 class Proposals:
