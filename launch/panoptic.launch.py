@@ -4,9 +4,9 @@ from voxelpose_core.datasets.panoptic import CAMERAS
 from voxelpose_ros import bringup, launch_files
 
 ARGUMENTS = {
-    "sequence": (None, "Folder of a sequence: calibration_*.json, hdVideos or hdImgs."),
-    "cameras": (",".join(CAMERAS), "HD cameras, separated by commas; the paper's five."),
-    "play": ("true", "Play the sequence; false: its cameras' topics come from elsewhere."),
+    "sequence": (None, "Folder of a sequence with calibration_*.json and hdVideos or hdImgs."),
+    "cameras": (",".join(CAMERAS), "HD cameras, separated by commas; default: the paper's five."),
+    "play": ("true", "Play the sequence; false: its topics come from elsewhere."),
     **launch_files.PLAYER,
     **launch_files.MODEL,
 }

@@ -51,21 +51,21 @@ examples:
     voxelpose estimate --rig Calib.qca.txt --videos cam01.mp4 cam02.mp4 cam03.mp4 cam04.mp4 \\
         --out skeletons.json --video-out skeletons.mp4
 
-  Folders of images, one a camera, and only some cameras of a larger rig:
+  One folder of images per camera, and only some cameras of a larger rig:
     voxelpose estimate --rig calibration.json --cameras 00_03 00_06 00_12 \\
         --images 00_03/ 00_06/ 00_12/ --out skeletons.json --picture skeletons.png
 
-  2D keypoints of another detector; a calibration that does not tell the image size:
+  2D detections of another detector; a calibration without the image size:
     voxelpose estimate --rig calibration_shelf.json --image-size 1032x776 \\
         --keypoints keypoints.json --out skeletons.json
 
-  Is this calibration right? Where do its cameras see people? Keep it as rig YAML:
+  Check a calibration, print and draw its capture space, write it as rig YAML:
     voxelpose rig check Calib.qca.txt
     voxelpose rig space Calib.qca.txt
     voxelpose rig preview Calib.qca.txt --out rig.png
     voxelpose rig convert Calib.qca.txt rig.yaml
 
-  What is in this folder of Panoptic, Campus or Shelf, and what is missing?
+  Check a folder of Panoptic, Campus or Shelf:
     voxelpose dataset check data/CampusSeq1 --picture sample.png
 """
 
@@ -96,7 +96,7 @@ def make_parser() -> argparse.ArgumentParser:
     """The command's arguments."""
     parser = Parser(
         prog="voxelpose",
-        description="3D skeletons of the people that several calibrated cameras see.",
+        description="3D human skeletons from several calibrated cameras.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -111,8 +111,8 @@ def make_parser() -> argparse.ArgumentParser:
 def _add_estimate(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "estimate",
-        help="3D skeletons from videos, images or 2D keypoints",
-        description="3D skeletons from synchronized videos, images or 2D keypoints.",
+        help="3D skeletons from videos, images or 2D detections",
+        description="3D skeletons from synchronized videos, images or 2D detections.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -124,30 +124,35 @@ def _add_estimate(commands: argparse._SubParsersAction) -> None:
         "--videos",
         nargs="+",
         metavar="VIDEO",
-        help="one video per camera, with the names of the cameras or in their order",
+        help="one video per camera, named after the cameras or in their order",
     )
     source.add_argument(
-        "--images", nargs="+", metavar="DIR", help="one folder of images per camera, likewise"
+        "--images",
+        nargs="+",
+        metavar="DIR",
+        help="one folder of images per camera, named or ordered likewise",
     )
     source.add_argument(
         "--keypoints",
         metavar="JSON",
-        help='2D people: {"CAMERA_FRAME": [{"pred": 17 x [x, y, score]}, ...]}, in pixels',
+        help='2D detections: {"CAMERA_FRAME": [{"pred": 17 x [x, y, score]}, ...]}, in pixels',
     )
     parser.add_argument(
         "--in-order",
         action="store_true",
-        help="videos or folders are in the order of the cameras, whatever their names",
+        help="take videos or folders in the order of the cameras, whatever their names",
     )
-    parser.add_argument("--out", required=True, metavar="JSON", help="the skeletons, in metres")
+    parser.add_argument("--out", required=True, metavar="JSON", help="skeletons to write, in metres")
     parser.add_argument(
         "--space",
         type=_argument(Space.parse),
         metavar="CX,CY,CZ,SX,SY,SZ",
-        help="capture space, centre and size in mm (default: the rig's, or from its cameras)",
+        help="capture space, centre and size in mm (default: the rig's, or one proposed from its cameras)",
     )
     parser.add_argument(
-        "--weights", default="universal", help="shipped name or file (default: %(default)s)"
+        "--weights",
+        default="universal",
+        help="3D weights: universal, voxelpose or a file (default: %(default)s)",
     )
     parser.add_argument(
         "--device", default="auto", help="auto, cpu or cuda:N (default: %(default)s)"
@@ -165,27 +170,26 @@ def _add_estimate(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--fps",
         type=_argument(_rate),
-        help=f"frames per second of images and keypoints, for stamps (default: {DEFAULT_FPS:g}); videos "
-        "have their own",
+        help=f"frames per second of images or keypoints (default: {DEFAULT_FPS:g}); not with --videos",
     )
     parser.add_argument(
-        "--video-out", metavar="MP4", help="views and skeletons as a video for people"
+        "--video-out", metavar="MP4", help="video of the views and skeletons to write"
     )
-    parser.add_argument("--picture", metavar="PNG", help="the middle frame as a picture")
+    parser.add_argument("--picture", metavar="PNG", help="picture of the middle frame to write")
 
 
 def _add_rig(commands: argparse._SubParsersAction) -> None:
-    parser = commands.add_parser("rig", help="check, measure or convert a calibration")
+    parser = commands.add_parser("rig", help="check, draw or convert a calibration")
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     check = actions.add_parser(
-        "check", help="what looks wrong in a calibration (exit code 1 if something does)"
+        "check", help="report what looks wrong in a calibration (exit code 1 if anything does)"
     )
     check.set_defaults(run=rig_check)
-    space = actions.add_parser("space", help="print the capture space that the cameras give")
+    space = actions.add_parser("space", help="print the capture space proposed from the cameras")
     space.set_defaults(run=rig_space)
-    convert = actions.add_parser("convert", help="write a calibration as our rig YAML")
+    convert = actions.add_parser("convert", help="write a calibration as rig YAML")
     convert.set_defaults(run=rig_convert)
-    preview = actions.add_parser("preview", help="draw cameras, frusta, space and coverage")
+    preview = actions.add_parser("preview", help="draw cameras, frusta, capture space and coverage")
     preview.set_defaults(run=rig_preview)
     for action in (check, space, convert, preview):
         _add_rig_options(action, "rig")
@@ -203,21 +207,21 @@ def _add_rig(commands: argparse._SubParsersAction) -> None:
 
 
 def _add_dataset(commands: argparse._SubParsersAction) -> None:
-    parser = commands.add_parser("dataset", help="look into a data set for training or evaluation")
+    parser = commands.add_parser("dataset", help="check a data set for training or evaluation")
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     check = actions.add_parser(
-        "check", help="what a data set holds and lacks (exit code 1 if something is missing)"
+        "check", help="report what a data set holds and lacks (exit code 1 if anything is missing)"
     )
     check.set_defaults(run=dataset_check)
-    check.add_argument("path", type=Path, metavar="PATH", help="folder, in its own layout")
-    check.add_argument("--name", help="panoptic, campus or shelf, where the files do not tell")
-    check.add_argument("--picture", metavar="FILE", help="draw a labelled frame, *.png or *.jpg")
+    check.add_argument("path", type=Path, metavar="PATH", help="folder, in the data set's original layout")
+    check.add_argument("--name", help="panoptic, campus or shelf, if the files do not tell")
+    check.add_argument("--picture", metavar="FILE", help="picture of a labelled frame, *.png or *.jpg")
 
 
 def _add_rig_options(parser: argparse.ArgumentParser, name: str) -> None:
     required = {"required": True} if name.startswith("-") else {}
     parser.add_argument(
-        name, metavar="RIG", help="rig YAML, or the calibration of another tool", **required
+        name, metavar="RIG", help="calibration: rig YAML, or the file of another tool", **required
     )
     parser.add_argument(
         "--cameras", nargs="+", metavar="NAME", help="only these cameras of the rig, in this order"
@@ -226,10 +230,12 @@ def _add_rig_options(parser: argparse.ArgumentParser, name: str) -> None:
         "--image-size",
         type=_argument(_image_size),
         metavar="WxH",
-        help="size of the images, where the calibration does not say it",
+        help="size of the images, if the calibration does not state it",
     )
     parser.add_argument(
-        "--unit", choices=("mm", "cm", "m"), help="unit of another tool's calibration, if it errs"
+        "--unit",
+        choices=("mm", "cm", "m"),
+        help="unit of another tool's calibration (default: the tool's, or recognized)",
     )
     parser.add_argument(
         "--ground",
@@ -243,7 +249,7 @@ def _add_strict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--strict",
         action="store_true",
-        help="a rig or views that look wrong are an error (exit code 2), not a warning",
+        help="fail (exit code 2) if the rig or the views look wrong, instead of a warning",
     )
 
 

@@ -45,26 +45,28 @@ class TrackerSettings(BaseModel):
     gate_mm: float = Field(
         500.0,
         gt=0,
-        description="Largest mean joint distance between where a person is expected and the next "
-        "skeleton, mm; it widens while the person is unseen.",
+        description="Largest mean joint distance between a track's predicted pose and a skeleton, mm; "
+        "it widens while the person is not seen.",
     )
     max_age_s: float = Field(
         2.0,
         gt=0,
-        description="A person unseen for longer, and for max_missed moments, gets a new id.",
+        description="A track not seen for longer, s, and in more than max_missed frame sets, ends.",
     )
     max_missed: int = Field(
-        3, ge=0, description="A person missing in more moments, and for max_age_s, gets a new id."
+        3,
+        ge=0,
+        description="A track missing in more frame sets, and for longer than max_age_s, ends.",
     )
     confirm_after: int = Field(
-        3, ge=1, description="A newcomer gets its id when it was seen this often in a row."
+        3, ge=1, description="Consecutive frame sets after which a new track gets its id."
     )
-    smooth: bool = Field(False, description="Joints go out smoothed instead of as measured.")
+    smooth: bool = Field(False, description="Publish smoothed joints instead of the estimated ones.")
     joint_noise_mm: float = Field(
         60.0,
         gt=0,
-        description="Noise expected of a joint's coordinates, mm: more makes velocities and "
-        "smoothed joints calmer and later.",
+        description="Expected noise of a joint's coordinates, mm: larger values make velocities and "
+        "smoothed joints steadier and later.",
     )
 
 

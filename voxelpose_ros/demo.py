@@ -152,19 +152,19 @@ def _run(arguments: argparse.Namespace) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="python -m voxelpose_ros.demo",
-        description="Play a recording of calibrated cameras over ROS; estimate its people in 3D.",
+        description="Play a recording of calibrated cameras over ROS and estimate 3D skeletons.",
     )
-    parser.add_argument("--rig", help="calibration file (default: pose2sim's demonstration)")
-    parser.add_argument("--videos", nargs="+", default=[], help="one a camera, in the rig's order")
-    parser.add_argument("--output", type=Path, default=Path("demo_output"), help="folder")
-    parser.add_argument("--weights", default="universal", help="name or file of the 3D weights")
+    parser.add_argument("--rig", help="calibration file (default: pose2sim's recording)")
+    parser.add_argument("--videos", nargs="+", default=[], help="one per camera, in the rig's order")
+    parser.add_argument("--output", type=Path, default=Path("demo_output"), help="folder for the results")
+    parser.add_argument("--weights", default="universal", help="3D weights: universal, voxelpose or a file")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N")
     parser.add_argument("--detector", default="movenet", help="2D detector")
-    parser.add_argument("--frames", type=int, default=0, help="stop after so many (default: all)")
+    parser.add_argument("--frames", type=int, default=0, help="stop after this many (default: all)")
     parser.add_argument(
         "--real-time",
         action="store_true",
-        help="play at the video's rate; a slow machine skips moments",
+        help="play at the video's rate; a slow machine skips frame sets",
     )
     return parser
 

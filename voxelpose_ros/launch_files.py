@@ -11,33 +11,33 @@ from voxelpose_ros import bringup
 Arguments = Mapping[str, "tuple[str | None, str]"]
 
 MODEL: Arguments = {
-    "weights": ("universal", "Name or file of the 3D weights."),
-    "device": ("auto", "auto, cpu or cuda:N."),
+    "weights": ("universal", "3D weights: universal, voxelpose or a file."),
+    "device": ("auto", "Device of the 3D model: auto, cpu or cuda:N."),
     "detector": ("movenet", "2D detector."),
-    "publish_tf": ("false", "Broadcast a frame body_<id> at everybody's mid-hip."),
+    "publish_tf": ("false", "Broadcast a frame body_<id> at each person's mid-hip."),
 }
 CAMERAS: Arguments = {
-    "input": ("image", "What the cameras publish: image, compressed or keypoints."),
-    "image_topic": ("/{camera}/image_raw", "Image topic of a camera."),
-    "keypoints_topic": ("/{camera}/keypoints", "Keypoints topic of a camera."),
-    "reliability": ("best_effort", "Of the camera topics: best_effort or reliable."),
-    "autostart": ("true", "false: a lifecycle manager configures and activates the node."),
+    "input": ("image", "Type of the camera topics: image, compressed or keypoints."),
+    "image_topic": ("/{camera}/image_raw", "Image topic of each camera."),
+    "keypoints_topic": ("/{camera}/keypoints", "Keypoints topic of each camera."),
+    "reliability": ("best_effort", "Reliability of the camera topics: best_effort or reliable."),
+    "autostart": ("true", "Configure and activate the node; false: left to a lifecycle manager."),
 }
 SIMULATION: Arguments = {
-    "simulate": ("false", "No cameras: people walk through the rig, noisy keypoints come of it."),
-    "people": ("3", "How many people walk, with simulate:=true."),
+    "simulate": ("false", "Simulate walking people and their noisy keypoints instead of cameras."),
+    "people": ("3", "Number of simulated people, with simulate:=true."),
 }
 RVIZ: Arguments = {"rviz": ("true", "Show people, cameras and capture space in RViz.")}
-RIG: Arguments = {"rig": (None, "Calibration of the cameras: the rig YAML or another tool's file.")}
+RIG: Arguments = {"rig": (None, "Calibration of the cameras: rig YAML, or the file of another tool.")}
 PLAYER: Arguments = {
-    "loop": ("true", "Begin again at the end."),
-    "rate": ("0.0", "Moments per second; 0: the videos' own."),
+    "loop": ("true", "Start again at the end."),
+    "rate": ("0.0", "Frame sets per second; 0: the videos' own rate."),
 }
 DEMO: Arguments = {
-    "rig": ("", "Calibration file of the cameras; empty: the demonstration's."),
-    "videos": ("", "One video a camera, in the rig's order, separated by commas."),
+    "rig": ("", "Calibration of the cameras; empty: that of the demo's recording."),
+    "videos": ("", "One video per camera, in the rig's order, separated by commas."),
     **PLAYER,
-    "step_by_step": ("false", "Wait for every answer instead of playing in real time."),
+    "step_by_step": ("false", "Wait for each frame set's skeletons instead of playing in real time."),
 }
 
 _FLAGS = ("publish_tf", "autostart")

@@ -1,4 +1,4 @@
-"""The node's parameters: declared, checked, explained."""
+"""The node's parameters: declaration, validation, descriptions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RECTIFIED = ("auto", "true", "false")
 
 @dataclass(frozen=True)
 class NodeSettings:
-    """What the parameters of the node say; `read` tells what each means."""
+    """Values of the node's parameters; `read` declares and describes each."""
 
     autostart: bool
     calibration: str
@@ -59,76 +59,82 @@ class NodeSettings:
             InputError: naming the parameter, its value and what was expected.
         """
         min_cameras = p.integer(
-            "min_cameras", 2, "Fewest cameras that make a frame set.", 2, 1000, live=True
+            "min_cameras", 2, "Smallest number of cameras in a frame set.", 2, 1000, live=True
         )
         space = p.text(
             "space",
             "",
-            "Capture space as CX,CY,CZ,SX,SY,SZ in mm: the rig file's, or one proposed from the "
-            "cameras, where it is empty.",
+            "Capture space as CX,CY,CZ,SX,SY,SZ (centre, size) in mm; empty: the rig file's, or one "
+            "proposed from the cameras.",
         )
         ground = p.text(
             "ground",
             "",
-            "Height of the floor in the rig's world, mm: the rig file's, else 0, where it is empty.",
+            "Height of the floor in the rig's world, mm; empty: the rig file's, else 0.",
         )
         return cls(
             autostart=p.flag(
                 "autostart",
                 True,
-                "Configure and activate the node at its start; false: a lifecycle manager does.",
+                "Configure and activate the node on start; false: left to a lifecycle manager.",
             ),
             calibration=p.text(
                 "calibration",
                 "rig_file",
-                "Where the calibration comes from: rig_file, or topics for CameraInfo and TF.",
+                "Source of the calibration: rig_file, or topics (CameraInfo and TF).",
                 CALIBRATIONS,
             ),
             rig_file=p.text(
-                "rig_file", "", "Calibration of the cameras: the rig YAML or another tool's file."
+                "rig_file",
+                "",
+                "Calibration of the cameras: rig YAML, or the file of another tool; required with "
+                "calibration:=rig_file.",
             ),
             rectified=p.text(
                 "rectified",
                 "auto",
-                "Whether the images are rectified, so that P of CameraInfo applies, not K; auto: "
-                "where the last part of the topic's name has 'rect' in it.",
+                "Whether images are rectified, so that P of CameraInfo applies instead of K; auto: "
+                "if the last part of the topic's name contains 'rect'.",
                 RECTIFIED,
             ),
             cameras=p.texts(
                 "cameras",
-                "Cameras of the rig to use, all where it is empty; required with "
-                "calibration:=topics.",
+                "Cameras of the rig to use; empty: all. Required with calibration:=topics.",
             ),
-            input=p.text("input", "image", "What the camera topics carry.", INPUTS),
+            input=p.text("input", "image", "Type of the camera topics.", INPUTS),
             image_topic=p.text(
                 "image_topic",
                 topics.IMAGE_TOPIC,
-                "Image topic of a camera; compressed images are expected on "
-                "<image_topic>/compressed.",
+                "Image topic of each camera, a template with {camera}; compressed images are "
+                "expected on <image_topic>/compressed.",
             ),
             keypoints_topic=p.text(
-                "keypoints_topic", topics.KEYPOINTS_TOPIC, "Keypoints topic of a camera."
+                "keypoints_topic",
+                topics.KEYPOINTS_TOPIC,
+                "Keypoints topic of each camera, a template with {camera}.",
             ),
-            topics=p.texts("topics", "Topics in the order of the cameras, in place of a template."),
+            topics=p.texts(
+                "topics", "One topic per camera, in the order of the cameras, instead of a template."
+            ),
             reliability=p.text(
                 "reliability",
                 "best_effort",
-                "Quality of service of the camera topics.",
+                "Reliability (QoS) of the camera subscriptions.",
                 topics.RELIABILITIES,
             ),
             queue_depth=p.integer(
-                "queue_depth", 5, "Messages of a camera that wait to be taken.", 1, 1000
+                "queue_depth", 5, "Queue depth (QoS) of the camera subscriptions.", 1, 1000
             ),
             output_reliability=p.text(
                 "output_reliability",
                 "reliable",
-                "Quality of service of what the node publishes.",
+                "Reliability (QoS) of the published topics.",
                 topics.RELIABILITIES,
             ),
             publish_tf=p.flag(
                 "publish_tf",
                 False,
-                "Broadcast a frame body_<id> at everybody's mid-hip: x forward, z up (REP-155).",
+                "Broadcast a frame body_<id> at each person's mid-hip: x forward, z up (REP-155).",
             ),
             check_camera_info=p.flag(
                 "check_camera_info",
@@ -138,23 +144,23 @@ class NodeSettings:
             frame_id=p.text(
                 "frame_id",
                 "",
-                "World frame of the output, z up; the rig's, or 'world', where it is empty.",
+                "World frame of the output, z up; empty: the rig's, else 'world'.",
             ),
-            weights=p.text("weights", "universal", "Name or file of the 3D weights."),
-            device=p.text("device", "auto", "auto, cpu or cuda:N."),
+            weights=p.text("weights", "universal", "3D weights: universal, voxelpose or a file."),
+            device=p.text("device", "auto", "Device of the 3D model: auto, cpu or cuda:N."),
             precision=p.text(
                 "precision",
                 "auto",
-                "Of the networks; auto: bfloat16 where the hardware multiplies it.",
+                "Precision of the convolutions (voxel nets); auto: bfloat16 where the hardware has it.",
                 PRECISIONS,
             ),
-            detector=p.text("detector", "movenet", "2D detector, for images."),
+            detector=p.text("detector", "movenet", "2D detector; not used with input:=keypoints."),
             space=Space.parse(space) if space else None,
             ground=checked_ground(ground) if ground else None,
             slop_ms=p.number(
                 "slop_ms",
                 15.0,
-                "Largest difference between the stamps of a frame set; less than the frame period.",
+                "Largest difference between the stamps in a frame set, ms; less than the frame period.",
                 0.0,
                 1000.0,
                 live=True,
@@ -162,7 +168,7 @@ class NodeSettings:
             max_wait_ms=p.number(
                 "max_wait_ms",
                 100.0,
-                "How long a frame set waits for its missing cameras.",
+                "How long a frame set waits for missing cameras, ms.",
                 0.0,
                 10000.0,
                 live=True,
@@ -170,7 +176,7 @@ class NodeSettings:
             min_cameras=min_cameras,
             offsets_ms=p.numbers(
                 "offsets_ms",
-                "What to add to the stamps of each camera, in their order; empty: nothing.",
+                "Added to the stamps of each camera, in the order of the cameras, ms; empty: 0.",
                 -10000.0,
                 10000.0,
                 live=True,
@@ -254,7 +260,7 @@ def _estimator_settings(p: Parameters, min_cameras: int) -> EstimatorSettings:
     threshold = p.number(
         "proposal_threshold",
         -1.0,
-        "Root score that a person exceeds; -1: what the weights say.",
+        "Minimum confidence of a person (voxel nets: minimum root score); -1: that of the weights.",
         -1.0,
         1.0,
         live=True,
