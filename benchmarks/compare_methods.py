@@ -21,7 +21,7 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -80,6 +80,9 @@ def main() -> int:
     if args.shelf:
         for frames in SHELF_RANGES:
             rows += compare_on_shelf(args, makers, frames)
+        for cameras in args.shelf_cameras:
+            dataset = Shelf(args.shelf, frames=SHELF_RANGES[0][:: args.step])
+            rows += compare_on_actors(makers, dataset, cameras)
     if args.campus:
         campus = Campus(args.campus, frames=CAMPUS_FRAMES[:: args.step], simulated=True)
         rows += compare_on_actors(makers, campus)
@@ -99,6 +102,14 @@ def main() -> int:
 def parse_args() -> argparse.Namespace:
     parser = Parser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--shelf", help="folder of the Shelf data set")
+    parser.add_argument(
+        "--shelf-cameras",
+        type=_camera_set,
+        nargs="+",
+        default=[],
+        metavar="I,J[,...]",
+        help="Shelf again with these cameras only, by number from 0",
+    )
     parser.add_argument("--campus", help="folder of the Campus data set; its detections are simulated")
     parser.add_argument("--rigs", type=int, default=0, help="generated rigs per number of cameras and level")
     parser.add_argument(
@@ -115,6 +126,13 @@ def parse_args() -> argparse.Namespace:
         if getattr(args, name) < least:
             parser.error(f"--{name} is {getattr(args, name)}, expected at least {least}")
     return args
+
+
+def _camera_set(text: str) -> tuple[int, ...]:
+    cameras = tuple(int(part) for part in text.split(","))
+    if len(set(cameras)) < 2:
+        raise argparse.ArgumentTypeError(f"'{text}' names fewer than two cameras")
+    return cameras
 
 
 def make_methods(args: argparse.Namespace) -> dict[str, Maker]:
@@ -140,13 +158,23 @@ def compare_on_shelf(args, makers: dict[str, Maker], frames: range) -> list[Row]
     return compare_on_actors(makers, Shelf(args.shelf, frames=frames[:: args.step]))
 
 
-def compare_on_actors(makers: dict[str, Maker], dataset: ActorsDataset) -> list[Row]:
-    """Every method on all frames of Campus or Shelf, in order."""
+def compare_on_actors(
+    makers: dict[str, Maker], dataset: ActorsDataset, cameras: Sequence[int] | None = None
+) -> list[Row]:
+    """Every method on all frames of Campus or Shelf, in order; with some of the cameras only."""
     samples = list(dataset.samples())
     title = f"{dataset.name} {_span(dataset.frames)}"
-    methods = {name: make(dataset.rig, True) for name, make in makers.items()}
+    rig, frame_sets = dataset.rig, [sample.keypoints for sample in samples]
+    if cameras is not None:
+        if max(cameras) >= len(rig):
+            raise InputError(f"camera {max(cameras)}: {dataset.name} has {len(rig)}, counted from 0")
+        title += f", cameras {', '.join(map(str, cameras))}"
+        # The space stays that of all cameras.
+        rig = rig.select([rig.names[index] for index in cameras])
+        frame_sets = [[keypoints[index] for index in cameras] for keypoints in frame_sets]
+    methods = {name: make(rig, True) for name, make in makers.items()}
     found = {name: Predictions() for name in methods}
-    run(methods, found, tqdm([sample.keypoints for sample in samples], title, disable=None))
+    run(methods, found, tqdm(frame_sets, title, disable=None))
     rows = []
     for name, predictions in found.items():
         metrics = actors_metrics(predictions, dataset, samples)
