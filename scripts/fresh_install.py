@@ -36,8 +36,8 @@ UNREACHABLE = re.compile(
 )
 # What PyTorch's CUDA builds need beside it.
 WITH_TORCH = re.compile(r"torch|triton|nvidia[-_].*|cuda[-_].*")
-# The tests that need ROS or a build of the whole package, or that run this script.
-NOT_CORE = re.compile("test_ros_.*|test_(install|package|scripts|synchronizer)")
+# The tests that need ROS, a build of the whole package or its documentation, or that run this script.
+NOT_CORE = re.compile("test_ros_.*|test_(documentation|install|package|scripts|synchronizer)")
 
 
 class Failed(Exception):

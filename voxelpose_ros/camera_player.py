@@ -25,10 +25,10 @@ _FORMATS = ("raw", "compressed", "both")
 
 
 class CameraPlayer(Node):
-    """Publishes one image a camera and moment, with its CameraInfo.
+    """Publishes one image per camera and frame set, with its CameraInfo.
 
-    In real time by default. With `wait_for` it goes step by step: the next moment follows when the
-    skeletons of the last one have come, so that none is skipped on a slow machine.
+    In real time by default. With `wait_for` it goes step by step: the next frame set follows when the
+    skeletons of the last one have arrived, so that a slow machine skips none.
 
     Raises:
         InputError: when a parameter, the rig file or a video is not as expected.
@@ -37,33 +37,41 @@ class CameraPlayer(Node):
     def __init__(self):
         super().__init__("camera_player")
         p = Parameters(self)
-        rig_file = p.text("rig_file", "", "Calibration of the cameras.")
-        cameras = p.texts("cameras", "Cameras of the rig, in the order of the videos; else all.")
-        videos = p.texts("videos", "One video a camera.")
-        folders = p.texts("image_folders", "One folder of images a camera, in place of videos.")
-        rate = p.number("rate", 0.0, "Moments per second; 0: the video's own.", 0.0, 1000.0)
-        self._loop = p.flag("loop", False, "Begin again at the end.")
-        self._moments = p.integer("moments", 0, "Stop after so many; 0: never.", 0, 2**31 - 1)
-        self._jitter_ns = 1e6 * p.number(
-            "jitter_ms", 0.0, "Stamps of one moment lie within +- this.", 0.0, 1000.0
+        rig_file = p.text("rig_file", "", "Calibration of the cameras; required.")
+        cameras = p.texts("cameras", "Cameras of the rig, in the order of the videos; empty: all.")
+        videos = p.texts("videos", "One video per camera.")
+        folders = p.texts("image_folders", "One folder of images per camera, instead of videos.")
+        rate = p.number("rate", 0.0, "Frame sets per second; 0: the video's own rate.", 0.0, 1000.0)
+        self._loop = p.flag("loop", False, "Start again at the end.")
+        self._moments = p.integer(
+            "moments", 0, "Stop after this many frame sets; 0: no limit.", 0, 2**31 - 1
         )
-        self._drop = p.number("drop", 0.0, "Share of the images that are lost.", 0.0, 1.0)
-        seed = p.integer("seed", 0, "Of jitter and drops.", 0, 2**31 - 1)
-        template = p.text("image_topic", topics.IMAGE_TOPIC, "Image topic of a camera.")
-        self._format = p.text("format", "raw", "What to publish.", _FORMATS)
-        self._quality = p.integer("jpeg_quality", 90, "Of compressed images.", 1, 100)
+        self._jitter_ns = 1e6 * p.number(
+            "jitter_ms", 0.0, "Stamps of a frame set are spread over +- this, ms.", 0.0, 1000.0
+        )
+        self._drop = p.number("drop", 0.0, "Share of the images to lose.", 0.0, 1.0)
+        seed = p.integer("seed", 0, "Random seed of jitter and losses.", 0, 2**31 - 1)
+        template = p.text(
+            "image_topic", topics.IMAGE_TOPIC, "Image topic of each camera, a template with {camera}."
+        )
+        self._format = p.text("format", "raw", "Image messages to publish.", _FORMATS)
+        self._quality = p.integer("jpeg_quality", 90, "JPEG quality of compressed images.", 1, 100)
         wait_for = p.text(
-            "wait_for", "", "Topic of skeletons to wait for after every moment; empty: real time."
+            "wait_for", "", "Topic of skeletons to wait for after each frame set; empty: real time."
         )
         start_timeout_s = p.number(
             "start_timeout_s",
             120.0,
-            "With wait_for: how long to wait until the images have a subscriber.",
+            "With wait_for: longest wait for a subscriber of the images, s.",
             0.0,
             3600.0,
         )
         step_timeout_s = p.number(
-            "step_timeout_s", 60.0, "With wait_for: longest wait for one answer.", 0.0, 3600.0
+            "step_timeout_s",
+            60.0,
+            "With wait_for: longest wait for the skeletons of a frame set, s.",
+            0.0,
+            3600.0,
         )
 
         rig = load_rig(rig_file, cameras=cameras or None) if rig_file else None

@@ -105,20 +105,20 @@ class RigSimulator(Node):
     def __init__(self):
         super().__init__("rig_simulator")
         p = Parameters(self)
-        rig_file = p.text("rig_file", "", "Calibration of the cameras.")
-        count = p.integer("people", 3, "How many people walk.", 0, 50)
-        self._rate = p.number("rate", 10.0, "Moments per second.", 0.1, 1000.0)
-        self._moments = p.integer("moments", 0, "Moments to play; 0: no end.", 0, 2**31 - 1)
-        self._noise_px = p.number("noise_px", 2.0, "Noise of the keypoints.", 0.0, 100.0)
-        self._miss = p.number("miss", 0.05, "Share of the joints that are missed.", 0.0, 1.0)
+        rig_file = p.text("rig_file", "", "Calibration of the cameras; required.")
+        count = p.integer("people", 3, "Number of walking people.", 0, 50)
+        self._rate = p.number("rate", 10.0, "Frame sets per second.", 0.1, 1000.0)
+        self._moments = p.integer("moments", 0, "Stop after this many frame sets; 0: no limit.", 0, 2**31 - 1)
+        self._noise_px = p.number("noise_px", 2.0, "Standard deviation of the keypoints, px.", 0.0, 100.0)
+        self._miss = p.number("miss", 0.05, "Share of the joints that the simulated detector misses.", 0.0, 1.0)
         self._jitter_ns = 1e6 * p.number(
-            "jitter_ms", 0.0, "Stamps of one moment lie within +- this.", 0.0, 1000.0
+            "jitter_ms", 0.0, "Stamps of a frame set are spread over +- this, ms.", 0.0, 1000.0
         )
-        self._drop = p.number("drop", 0.0, "Share of the messages that are lost.", 0.0, 1.0)
-        self._seed = p.integer("seed", 0, "Of everything.", 0, 2**31 - 1)
-        template = p.text("keypoints_topic", topics.KEYPOINTS_TOPIC, "Keypoints topic of a camera.")
+        self._drop = p.number("drop", 0.0, "Share of the messages to lose.", 0.0, 1.0)
+        self._seed = p.integer("seed", 0, "Random seed.", 0, 2**31 - 1)
+        template = p.text("keypoints_topic", topics.KEYPOINTS_TOPIC, "Keypoints topic of each camera.")
         wait_for = p.text(
-            "wait_for", "", "Topic of skeletons to wait for after every moment; empty: real time."
+            "wait_for", "", "Topic of skeletons to wait for after each frame set; empty: real time."
         )
         if not rig_file:
             raise InputError("parameter 'rig_file' is empty, expected a calibration file")
