@@ -107,9 +107,9 @@ def test_the_lifecycle_is_walked_through(managed):
 
 
 def test_thresholds_and_limits_change_live(managed):
-    assert not managed.set(proposal_threshold=1.0)
+    assert not managed.set(keypoint_threshold=1.0)
     assert managed.people() == 0
-    assert not managed.set(proposal_threshold=-1.0)
+    assert not managed.set(keypoint_threshold=0.1)
     assert not managed.set(slop_ms=5.0, max_wait_ms=2000.0, min_cameras=3)
     assert managed.people() == 1
 
