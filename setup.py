@@ -67,7 +67,7 @@ setup(
     cmdclass={"build_py": BuildWithResources},
     distclass=DistributionWithKernel,
     packages=find_packages(include=["voxelpose_core", "voxelpose_core.*"]),
-    package_data={"voxelpose_core": ["py.typed", "**/csrc/*"]},
+    package_data={"voxelpose_core": ["py.typed", "**/csrc/*", "models/*.onnx"]},
     zip_safe=False,
     install_requires=requirements("core"),
     extras_require={"train": requirements("train"), "test": requirements("test")},

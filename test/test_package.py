@@ -27,7 +27,7 @@ ROSDEP_KEYS = {
     "yaml": "python3-yaml",
 }
 # rosdep has no key for these: a comment in package.xml names them.
-WITHOUT_ROSDEP_KEY = {"safetensors", "tensorboard"}
+WITHOUT_ROSDEP_KEY = {"onnx", "safetensors", "tensorboard"}
 # Come with what builds the package.
 BUILD_TOOLS = {"setuptools"}
 PIP_NAMES = {"cv2": "opencv-python-headless", "yaml": "pyyaml"}

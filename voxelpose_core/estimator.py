@@ -23,6 +23,7 @@ from voxelpose_core.models.checkpoints import load_weights
 from voxelpose_core.models.inference import for_inference
 from voxelpose_core.models.ray_pose import RayPose
 from voxelpose_core.ray_people import RayPeople
+from voxelpose_core.ray_runtime import ray_runtime
 from voxelpose_core.resources import find_weights
 from voxelpose_core.selection import floor_of
 from voxelpose_core.skeletons import JointSet, get_joint_set
@@ -67,7 +68,9 @@ class PoseEstimator:
         self.weights_path = find_weights(weights)
         dtype = select_dtype(precision, self.device)
         self.model = load_weights(self.weights_path, self.device)
-        if not isinstance(self.model, RayPose):
+        if isinstance(self.model, RayPose):
+            self._runtime = ray_runtime(self.model)
+        else:
             self.model = for_inference(self.model, dtype)
         self.joint_set = get_joint_set(self.model.config.joint_set_name)
         self._place(rig, space)
@@ -99,7 +102,10 @@ class PoseEstimator:
         rays = isinstance(self.model, RayPose)
         trained_for = None if rays else VoxelPeople.own_space(self.model)
         self.space = space or trained_for or rig.space or propose_space(rig)
-        self.people = (RayPeople if rays else VoxelPeople)(self.model, rig, self.space)
+        if rays:
+            self.people = RayPeople(self.model, rig, self.space, self._runtime)
+        else:
+            self.people = VoxelPeople(self.model, rig, self.space)
 
     @property
     def floor(self) -> float:

@@ -6,26 +6,24 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
 from voxelpose_core.estimate import Skeleton
 from voxelpose_core.estimator_settings import EstimatorSettings
 from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.geometry.space import Space
-from voxelpose_core.models.ray_confidence import (
-    confidence_logits,
-    joint_support,
-    suppress,
-    visibility,
-)
+from voxelpose_core.models.ray_confidence import suppress
+from voxelpose_core.models.ray_frame import People
 from voxelpose_core.models.ray_pose import RayPose
-from voxelpose_core.models.rays import Rays, propose, rays_of_cameras
+from voxelpose_core.models.rays import detection_pairs, ray_arrays
+from voxelpose_core.ray_runtime import RayRuntime, ray_runtime
 from voxelpose_core.selection import floor_of, split_at_floor
 from voxelpose_core.stage_clock import StageClock
-from voxelpose_core.voxel import Views
+from voxelpose_core.voxel.views import PRESENT, Views
 
 # People are looked for so far outside the capture space, mm: the place of a proposal is rough.
 _MARGIN = 500.0
+# Numbers of detections per view, and of candidates, that are run before the first frame set comes.
+_WARM_UP = ((1, 1), (3, 8), (6, 16))
 
 
 class RayPeople:
@@ -35,31 +33,39 @@ class RayPeople:
         model: the ray model, on its device.
         rig: the cameras.
         space: where people are looked for.
+        runtime: runs the model; None: the best one for where it lies.
     """
 
-    def __init__(self, model: RayPose, rig: Rig, space: Space):
+    def __init__(
+        self, model: RayPose, rig: Rig, space: Space, runtime: RayRuntime | None = None
+    ):
         self.model = model
-        self.device = next(model.parameters()).device
+        self.runtime = runtime or ray_runtime(model)
+        self._joint_count = len(model._mirror)
         self._cameras = rig.cameras
         self._floor = floor_of(rig, space)
         self._room = Space(space.center, space.size + 2 * _MARGIN)
         # Rays need no heatmaps: of the views only the lenses and the images' sizes are read.
-        self._views = Views.from_cameras(rig.cameras, (4, 4), (1, 1), self.device)
+        self._views = Views.from_cameras(rig.cameras, (4, 4), (1, 1)).table[0].numpy()
 
     def description(self) -> dict[str, Any]:
         """What runs, in plain values."""
-        return {"people": "rays", "proposals": self.model.config.proposals}
+        return {
+            "people": "rays",
+            "runtime": self.runtime.name,
+            "proposals": self.model.config.proposals,
+        }
 
-    @torch.inference_mode()
     def warm_up(self, settings: EstimatorSettings) -> None:
-        """Run the net once on nothing."""
-        joints = len(self.model._mirror)
-        rays = rays_of_cameras(self._cameras, [None] * len(self._cameras), 0.0, joints)
-        rays = rays.map(lambda tensor: tensor.to(self.device))
-        center = torch.zeros(1, 3, device=self.device)
-        self.model(rays, center, torch.zeros(1, dtype=torch.long, device=self.device))
+        """Run the model on nothing, for some of the sizes that it will meet."""
+        cameras = self._camera_table([True] * len(self._cameras))
+        for detections, candidates in _WARM_UP:
+            nobody = [np.zeros((detections, self._joint_count, 3))] * len(self._cameras)
+            rays = ray_arrays(self._cameras, nobody, 1.0, self._joint_count)
+            self._proposals(cameras, *rays)
+            centers = np.tile(np.float32(self._room.center), (candidates, 1))
+            self.runtime.solve(cameras, *rays, centers, *self._last_poses(centers))
 
-    @torch.inference_mode()
     def find(
         self,
         keypoints: Sequence[np.ndarray | None],
@@ -73,45 +79,43 @@ class RayPeople:
             settings: thresholds; `second_look`, `recenter` and `refine` have no meaning here.
             clock: told when a stage is over.
         """
-        joint_count = len(self.model._mirror)
-        rays = rays_of_cameras(self._cameras, keypoints, settings.keypoint_threshold, joint_count)
-        rays = rays.map(lambda tensor: tensor.to(self.device))
-        clock.lap("rays", self.device)
-        centers = self._proposals(rays)
-        clock.lap("proposals", self.device)
-        if len(centers) == 0:
-            clock.lap("poses")
-            return [], []
-        scene = torch.zeros(len(centers), dtype=torch.long, device=self.device)
-        poses = self.model(rays, centers, scene)
-        present = self._views.with_present([people is not None for people in keypoints])
-        visible = visibility(poses.joints, scene, present)
-        _, logits = confidence_logits(self.model, rays, poses, scene, visible)
-        confidence = logits.sigmoid()
         threshold = settings.proposal_threshold
         if threshold is None:
             threshold = self.model.config.confidence_threshold
-        support = joint_support(rays, poses.joints, visible)
-        found = [
-            tensor.cpu().numpy().astype(np.float64)
-            for tensor in (poses.joints, support, poses.covariance(), confidence)
-        ]
-        stays = suppress(found[0], found[-1], threshold, settings.duplicate_distance)
-        found = [array[stays] for array in found]
-        clock.lap("poses", self.device)
-        skeletons = sorted(self._skeletons(found, settings), key=lambda s: -s.score)
+        cameras = self._camera_table([people is not None for people in keypoints])
+        rays = ray_arrays(self._cameras, keypoints, settings.keypoint_threshold, self._joint_count)
+        clock.lap("rays")
+        centers = self._proposals(cameras, *rays)
+        clock.lap("proposals")
+        if len(centers) == 0:
+            clock.lap("poses")
+            return [], []
+        people = self.runtime.solve(cameras, *rays, centers, *self._last_poses(centers))
+        stays = suppress(people.joints, people.confidence, threshold, settings.duplicate_distance)
+        people = People(*(values[stays].astype(np.float64) for values in people))
+        clock.lap("poses")
+        skeletons = sorted(self._skeletons(people, settings), key=lambda s: -s.score)
         above, below = split_at_floor(skeletons, self._floor - settings.floor_tolerance)
         return above[: settings.max_people], below
 
-    def _proposals(self, rays: Rays) -> torch.Tensor:
-        """(M, 3) places in or near the space where somebody may stand, mm."""
-        proposals = propose(rays, self.model.config.proposals)
-        centers, votes = proposals.centers[0], proposals.votes[0]
-        low, high = (centers.new_tensor(corner) for corner in (self._room.low, self._room.high))
-        inside = ((centers >= low) & (centers <= high)).all(dim=-1)
-        return centers[inside & (votes > 0)]
+    def _camera_table(self, present: Sequence[bool]) -> np.ndarray:
+        """(V, 36), see `Views.table`."""
+        table = self._views.copy()
+        table[:, PRESENT] = present
+        return table
 
-    def _skeletons(self, found: Sequence[np.ndarray], settings: EstimatorSettings) -> list[Skeleton]:
+    def _proposals(self, cameras, directions, scores) -> np.ndarray:
+        """(M, 3) places in or near the space where somebody may stand, mm."""
+        pairs = detection_pairs(*scores.shape[:2])
+        centers, votes = self.runtime.propose(cameras, directions, scores, pairs)
+        return centers[self._room.contains(centers) & (votes > 0)]
+
+    def _last_poses(self, centers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Poses (M, J, 3) of the last frame, mm, and which candidates have one: none."""
+        count = len(centers)
+        return np.zeros((count, self._joint_count, 3), np.float32), np.zeros(count, bool)
+
+    def _skeletons(self, people: People, settings: EstimatorSettings) -> list[Skeleton]:
         return [
             Skeleton(
                 joints=joints,
@@ -120,5 +124,5 @@ class RayPeople:
                 score=float(score),
                 joint_covariances=covariance,
             )
-            for joints, support, covariance, score in zip(*found, strict=True)
+            for joints, covariance, score, support in zip(*people, strict=True)
         ]

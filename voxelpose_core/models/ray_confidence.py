@@ -76,6 +76,10 @@ def pose_gaps(joints: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
 def visibility(joints: torch.Tensor, scene: torch.Tensor, views: Views) -> torch.Tensor:
     """(M, V, J), 1 where the cameras of a pose's scene can see its joints (M, J, 3)."""
     view_count = views.present.shape[1]
+    if views.present.shape[0] == 1:
+        points = joints.flatten(0, 1).expand(view_count, -1, -1)
+        _, seen = project(points, views.map(lambda tensor: tensor[0]))
+        return seen.unflatten(1, joints.shape[:2]).transpose(0, 1).to(joints.dtype)
     flat = views.map(lambda tensor: tensor[scene].flatten(0, 1))
     points = joints[:, None].expand(-1, view_count, -1, -1).flatten(0, 1)
     _, seen = project(points, flat)

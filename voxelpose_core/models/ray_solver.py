@@ -89,7 +89,7 @@ def turned(vectors: torch.Tensor, frame: torch.Tensor, back: bool = False) -> to
     """Vectors (M, ..., 3) of the world in the frame of `facing` (M, 3, 3), or back."""
     if back:
         frame = frame.transpose(1, 2)
-    return (vectors.flatten(1, -2) @ frame).reshape(vectors.shape)
+    return (vectors.flatten(1, -2) @ frame).reshape_as(vectors)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ Shapes: B scenes, V views, D detections per view (padded), J joints, K proposals
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -110,8 +109,20 @@ def rays_of_cameras(
     Returns:
         Rays with B = 1 and D = the largest number of detections of a view, at least 1.
     """
+    directions, scores = ray_arrays(cameras, keypoints, least_score, joint_count)
+    origins = np.array([camera.C for camera in cameras], dtype=np.float32)
+    return Rays(*(torch.from_numpy(array)[None] for array in (origins, directions, scores)))
+
+
+def ray_arrays(
+    cameras: Sequence[Camera],
+    keypoints: Sequence[np.ndarray | None],
+    least_score: float,
+    joint_count: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Directions (V, D, J, 3) and scores (V, D, J) of `rays_of_cameras`, float32."""
     most = max([1, *(len(people) for people in keypoints if people is not None)])
-    directions = np.zeros((1, len(cameras), most, joint_count, 3), dtype=np.float32)
+    directions = np.zeros((len(cameras), most, joint_count, 3), dtype=np.float32)
     directions[..., 2] = 1.0
     scores = np.zeros(directions.shape[:-1], dtype=np.float32)
     for view, (camera, people) in enumerate(zip(cameras, keypoints, strict=True)):
@@ -120,10 +131,9 @@ def rays_of_cameras(
         used = people[..., 2] >= max(least_score, 1e-6)
         points = camera.undistort(people[used][:, :2])
         rays = np.column_stack([points, np.ones(len(points))]) @ camera.R
-        directions[0, view, : len(people)][used] = rays / np.linalg.norm(rays, axis=1, keepdims=True)
-        scores[0, view, : len(people)] = np.where(used, people[..., 2], 0.0)
-    origins = np.array([[camera.C for camera in cameras]], dtype=np.float32)
-    return Rays(*(torch.from_numpy(array) for array in (origins, directions, scores)))
+        directions[view, : len(people)][used] = rays / np.linalg.norm(rays, axis=1, keepdims=True)
+        scores[view, : len(people)] = np.where(used, people[..., 2], 0.0)
+    return directions, scores
 
 
 def rays_of_views(xy: torch.Tensor, scores: torch.Tensor, views: Views) -> Rays:
@@ -208,7 +218,7 @@ def _invert_fisheye(
     return distorted * scale[..., None]
 
 
-def propose(rays: Rays, limit: int) -> Proposals:
+def propose(rays: Rays, limit: int, pairs: torch.Tensor | None = None) -> Proposals:
     """Places where detections of different views meet.
 
     Of each pair of detections in two views the rays of common joints are brought together: at their
@@ -218,10 +228,12 @@ def propose(rays: Rays, limit: int) -> Proposals:
 
     Args:
         rays: of B scenes.
-        limit: K, at most so many proposals per scene.
+        limit: K, the number of proposals per scene, empty slots included.
+        pairs: what `detection_pairs` answers for these rays, where the caller keeps it.
     """
-    places, votes = pair_votes(rays)
-    votes, strongest = votes.topk(min(_MOST_PAIRS, votes.shape[1]), dim=1)
+    places, votes = pair_votes(rays, pairs)
+    # A slice, because it ends where there is no more.
+    votes, strongest = (part[:, :_MOST_PAIRS] for part in votes.sort(dim=1, descending=True))
     places = places.gather(1, strongest[..., None].expand(-1, -1, 3))
     squared = torch.cdist(places, places, compute_mode="donot_use_mm_for_euclid_dist").square()
     kernel = torch.exp(-0.5 * squared / _SHIFT_WIDTH**2) * votes[:, None]
@@ -231,10 +243,11 @@ def propose(rays: Rays, limit: int) -> Proposals:
     return _separate(shifted, density, limit)
 
 
-def pair_votes(rays: Rays) -> tuple[torch.Tensor, torch.Tensor]:
+def pair_votes(rays: Rays, pairs: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
     """Mid-hips (B, M, 3) and votes (B, M) of all M pairs of detections in two views; 0: no pair."""
-    _, view_count, detections = rays.scores.shape[:3]
-    one, other, view_one, view_other = _pairs(view_count, detections, rays.scores.device)
+    if pairs is None:
+        pairs = _pairs_on(*rays.scores.shape[1:3], rays.scores.device)
+    one, other, view_one, view_other = pairs.unbind(1)
     joints = list(PAIR_JOINTS)
     directions = rays.directions[..., joints, :].flatten(1, 2)
     scores = rays.scores[..., joints].flatten(1, 2)
@@ -282,24 +295,28 @@ def closest_approach(
 
 
 @lru_cache(maxsize=64)
-def _pairs(view_count: int, detections: int, device: torch.device) -> tuple[torch.Tensor, ...]:
-    """Of each pair of detections in two views the flat indices of both, and their views."""
-    pairs = [
-        (a * detections + i, b * detections + j, a, b)
-        for a, b in itertools.combinations(range(view_count), 2)
-        for i in range(detections)
-        for j in range(detections)
-    ]
-    table = torch.tensor(pairs, dtype=torch.long, device=device).reshape(-1, 4)
-    return tuple(table.unbind(1))
+def detection_pairs(views: int, detections: int) -> np.ndarray:
+    """(M, 4) of each pair of detections in two views the flat indices of both, and their views."""
+    one, other = np.triu_indices(views, 1)
+    first, second = (index.ravel() for index in np.indices((detections, detections)))
+    index = np.stack([one[:, None] * detections + first, other[:, None] * detections + second], axis=-1)
+    view = np.broadcast_to(np.stack([one, other], axis=-1)[:, None], index.shape)
+    return np.concatenate([index, view], axis=-1).reshape(-1, 4)
+
+
+@lru_cache(maxsize=64)
+def _pairs_on(views: int, detections: int, device: torch.device) -> torch.Tensor:
+    # Made outside inference mode, whose tensors a later training could not use.
+    with torch.inference_mode(False):
+        return torch.from_numpy(detection_pairs(views, detections)).to(device)
 
 
 def _separate(places: torch.Tensor, density: torch.Tensor, limit: int) -> Proposals:
     """The densest places (B, M, 3), none within 180 mm of a denser one."""
-    rows = torch.arange(len(places), device=places.device)
+    rows = torch.arange(places.shape[0], device=places.device)
     centers, votes = [], []
     rest = density
-    for _ in range(min(limit, places.shape[1])):
+    for _ in range(limit):
         best, index = rest.max(dim=1)
         center = places[rows, index]
         centers.append(center)

@@ -15,6 +15,10 @@ from voxelpose_core.geometry.image_transform import image_to_network
 from voxelpose_core.geometry.image_turns import turn_affine, turned_size
 
 
+# Column of `Views.table` that says whether the view has a frame.
+PRESENT = 34
+
+
 @dataclass(frozen=True)
 class Views:
     """V views of each of B scenes, and the map from their images to their heatmaps.
@@ -111,6 +115,25 @@ class Views:
         ]
         return torch.cat([column.to(torch.float32) for column in columns], dim=-1)
 
+    @classmethod
+    def from_table(cls, table: torch.Tensor) -> "Views":
+        """The views whose `table` this is."""
+        columns = table.split((5, 8, 9, 3, 2, 1, 6, 1, 1), dim=-1)
+        K, distortion, R, C, image_size, valid_radius, to_heatmap, present, fisheye = columns
+        zero = torch.zeros_like(present)
+        K = torch.cat([K[..., :3], zero, K[..., 3:], zero, zero, zero + 1], dim=-1)
+        return cls(
+            K=K.unflatten(-1, (3, 3)),
+            distortion=distortion,
+            fisheye=fisheye[..., 0],
+            R=R.unflatten(-1, (3, 3)),
+            C=C,
+            image_size=image_size,
+            valid_radius=valid_radius[..., 0],
+            to_heatmap=to_heatmap.unflatten(-1, (2, 3)),
+            present=present[..., 0],
+        )
+
     def __len__(self) -> int:
         """V, the number of views."""
         return self.K.shape[1]
@@ -192,8 +215,9 @@ def _lens(
     tangential, radius = distortion[..., 2:4], r2.sqrt()
     radial = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
     fisheye = views.fisheye[:, None] > 0
-    # Most lenses are neither rational nor fisheyes: they are spared the arithmetic.
-    if not ((views.distortion[..., 5:] != 0).any(dim=-1, keepdim=True) | fisheye).any():
+    # Most lenses are neither rational nor fisheyes: they are spared the arithmetic. A fixed graph has
+    # to know all.
+    if not torch.jit.is_tracing() and not ((views.distortion[..., 5:] != 0).any(dim=-1, keepdim=True) | fisheye).any():
         return radial, tangential, radius
     radial = radial / (1 + r2 * (k4 + r2 * (k5 + r2 * k6)))
     angle = radius.atan()
