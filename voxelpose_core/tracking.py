@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from typing import Sequence
 
@@ -16,6 +17,10 @@ NO_ID = -1
 _FORBIDDEN = 1e9
 # A gate that no uncertainty widens further: who moved that far unseen may be anybody.
 _WIDEST_GATE_MM = 2000.0
+# A joint's covariance is taken as it is times (joint_noise_mm / this)^2: a detector's errors last for
+# several frames, so that they weigh more than their size says. The default makes that 1.4 times the
+# deviation, chosen on generated walks (`benchmarks/jitter.py`).
+_TYPICAL_NOISE_MM = 43.0
 # Standard deviation of a position before its first measurement.
 _UNKNOWN_MM = 1000.0
 
@@ -66,7 +71,8 @@ class TrackerSettings(BaseModel):
         60.0,
         gt=0,
         description="Expected noise of a joint's coordinates, mm: larger values make velocities and "
-        "smoothed joints steadier and later.",
+        "smoothed joints steadier and later. A joint with a covariance (ray model) has its own noise, "
+        "which this scales: 43 takes the covariances as they are.",
     )
 
 
@@ -78,7 +84,9 @@ class Tracker:
     joint distances (Hungarian algorithm), none farther than the gate: first to those who have a
     number, then to newcomers. Numbers count up from 0 and are never used again.
 
-    A second filter for every joint gives its velocity and, with `smooth`, its position.
+    A second filter for every joint gives its velocity and, with `smooth`, its position. A joint that
+    comes with a covariance counts by it, along each axis, and so also where no camera supports it;
+    others count alike, those that are not valid not at all.
 
     Attributes:
         settings: may be replaced between two moments.
@@ -95,6 +103,24 @@ class Tracker:
         self._tracks = []
         self._last_stamp = None
 
+    def predict(self, stamp_s: float) -> np.ndarray:
+        """Where the joints of everyone who has a number are expected at a stamp, to hand to
+        `PoseEstimator` before `update` gets what it answers. Changes nothing.
+
+        Args:
+            stamp_s: of the frame set to come, seconds.
+
+        Returns:
+            (P, J, 3) mm, the longest-known people first; nobody before the first update, and for a
+            stamp that `update` would start anew from.
+        """
+        poses = []
+        if self._last_stamp is not None and stamp_s >= self._last_stamp:
+            elapsed = stamp_s - self._last_stamp
+            numbered = (track for track in self._tracks if track.id != NO_ID)
+            poses = [track.expected(elapsed) for track in sorted(numbered, key=lambda t: t.id)]
+        return np.array(poses) if poses else np.zeros((0, 0, 3))
+
     def update(self, skeletons: Sequence[Skeleton], stamp_s: float) -> list[Skeleton]:
         """The same skeletons, in the same order, with identity and velocities.
 
@@ -105,8 +131,9 @@ class Tracker:
 
         Returns:
             copies of the skeletons with `track_id` and `joint_velocities`; track_id is -1 for who
-            is not confirmed yet. Whoever is there at the start gets a number at once. Valid joints
-            are smoothed where the settings say so.
+            is not confirmed yet. Whoever is there at the start gets a number at once. Where the
+            settings say so, joints are smoothed: all that come with covariances, which are then those
+            of the smoothed joints, and of other skeletons the valid ones.
         """
         if self._last_stamp is not None and stamp_s < self._last_stamp:
             self.reset()
@@ -150,15 +177,15 @@ class Tracker:
         return matches
 
     def _answer(self, skeleton: Skeleton, track: _Track) -> Skeleton:
-        joints = skeleton.joints
-        if self.settings.smooth:
+        motion = track.joint_motion
+        smoothed = {}
+        if self.settings.smooth and skeleton.joint_covariances is not None:
+            smoothed = {"joints": motion.position, "joint_covariances": motion.covariance}
+        elif self.settings.smooth:
             valid = np.asarray(skeleton.joint_valid, bool)
-            joints = np.where(valid[:, None], track.joint_motion.position, joints)
+            smoothed = {"joints": np.where(valid[:, None], motion.position, skeleton.joints)}
         return dataclasses.replace(
-            skeleton,
-            joints=joints,
-            track_id=track.id,
-            joint_velocities=track.joint_motion.velocity.copy(),
+            skeleton, track_id=track.id, joint_velocities=motion.velocity.copy(), **smoothed
         )
 
     def _remembered(self, track: _Track) -> bool:
@@ -205,6 +232,17 @@ class _Track:
         self.missed += 1
         self.age_s += elapsed_s
 
+    def expected(self, elapsed_s: float) -> np.ndarray:
+        """(J, 3) mm, where the joints will be some seconds later."""
+        if self.missed:
+            # A limb's swing is not known for longer than a frame or two: the body carries the last pose.
+            body = copy.copy(self._body)
+            body.advance(elapsed_s)
+            return self.joints + (body.position - self._body.position)
+        motion = copy.copy(self.joint_motion)
+        motion.advance(elapsed_s)
+        return motion.position
+
     def observe(self, skeleton: Skeleton, joint_noise_mm: float) -> None:
         """Take this moment's skeleton."""
         measured = _measured(skeleton)
@@ -213,14 +251,18 @@ class _Track:
         if common.any():
             before = self._body.position
             shift = (measured - self.joints)[common].mean(axis=0)
-            self._body.correct(before + shift, _BODY_NOISE_MM)
+            self._body.correct(before + shift, _BODY_NOISE_MM**2)
             # The filter takes part of the shift as the body's; the rest is noise of all joints
             # together, which the pose must not keep.
             moved = self._body.position - before
             self.joints = np.where(valid[:, None], measured - shift, self.joints) + moved
         else:
             self.joints = np.where(valid[:, None], measured, self.joints)
-        self.joint_motion.correct(measured, joint_noise_mm)
+        if skeleton.joint_covariances is None:
+            self.joint_motion.correct(measured, joint_noise_mm**2)
+        else:
+            scale = (joint_noise_mm / _TYPICAL_NOISE_MM) ** 2
+            self.joint_motion.correct(skeleton.joints, scale * skeleton.joint_covariances)
         self.known |= valid
         self.seen += 1
         self.missed = 0
@@ -232,7 +274,7 @@ class MovingPoints:
 
     Between two measurements a point goes on with its velocity, which forgets itself over
     `persistence_s` and is `speed_mm_s` large where nothing is known (Singer's model of 1970, one
-    order lower). The three axes share one covariance.
+    order lower). The axes move apart from each other, but may be measured together.
 
     Args:
         position: (N, 3) first guess, mm, to be corrected by a first measurement.
@@ -242,22 +284,23 @@ class MovingPoints:
     Attributes:
         position: (N, 3) mm.
         velocity: (N, 3) mm/s.
+        covariance: (N, 3, 3) mm^2, of the position.
     """
 
     def __init__(self, position: np.ndarray, motion: _Motion):
         self._motion = motion
         self.position = np.array(position, dtype=np.float64)
         self.velocity = np.zeros_like(self.position)
-        # Of position, of both, of velocity; each (N,).
-        count = len(self.position)
-        self._pp = np.full(count, _UNKNOWN_MM**2)
-        self._pv = np.zeros(count)
-        self._vv = np.full(count, motion.speed_mm_s**2)
+        # Of position with velocity and of velocity alone; each (N, 3, 3), as that of position.
+        unit = np.tile(np.eye(3), (len(self.position), 1, 1))
+        self.covariance = _UNKNOWN_MM**2 * unit
+        self._pv = 0.0 * unit
+        self._vv = motion.speed_mm_s**2 * unit
 
     @property
     def deviation_mm(self) -> np.ndarray:
-        """(N,) standard deviation of a coordinate."""
-        return np.sqrt(self._pp)
+        """(N,) standard deviation of a coordinate, in the mean over the axes."""
+        return np.sqrt(np.trace(self.covariance, axis1=1, axis2=2) / 3.0)
 
     def advance(self, elapsed_s: float) -> None:
         """Predict the state some seconds later."""
@@ -267,22 +310,36 @@ class MovingPoints:
         self.position = self.position + reach * self.velocity
         self.velocity = left * self.velocity
         grown = variance * lasting * (2.0 * elapsed_s - lasting * (3.0 - left) * (1.0 - left))
-        self._pp = self._pp + 2.0 * reach * self._pv + reach**2 * self._vv + grown
-        self._pv = left * (self._pv + reach * self._vv) + variance * reach**2 / lasting
-        self._vv = left**2 * self._vv + variance * (1.0 - left**2)
+        unit = np.eye(3)
+        self.covariance = self.covariance + grown * unit + reach**2 * self._vv
+        self.covariance = self.covariance + reach * (self._pv + self._pv.swapaxes(1, 2))
+        self._pv = left * (self._pv + reach * self._vv) + variance * reach**2 / lasting * unit
+        self._vv = left**2 * self._vv + variance * (1.0 - left**2) * unit
 
-    def correct(self, measured: np.ndarray, noise_mm: float) -> None:
-        """Take measured positions (N, 3), of that standard deviation; NaN where none was seen."""
+    def correct(self, measured: np.ndarray, noise: np.ndarray | float) -> None:
+        """Take measured positions.
+
+        Args:
+            measured: (N, 3) mm; NaN where none was seen.
+            noise: covariances (N, 3, 3) of their errors, mm^2, or the variance of every coordinate.
+        """
         innovation = np.asarray(measured) - self.position
         seen = np.isfinite(innovation).all(axis=1)
-        total = self._pp + noise_mm**2
-        gain, gain_v = (np.where(seen, share / total, 0.0) for share in (self._pp, self._pv))
-        innovation = np.where(seen[:, None], innovation, 0.0)
-        self.position = self.position + gain[:, None] * innovation
-        self.velocity = self.velocity + gain_v[:, None] * innovation
-        self._vv = self._vv - gain_v * self._pv
-        self._pv = (1.0 - gain) * self._pv
-        self._pp = (1.0 - gain) * self._pp
+        if np.isscalar(noise):
+            noise = noise * np.eye(3)
+        inverse = np.linalg.inv(self.covariance + noise) * seen[:, None, None]
+        gain, gain_v = self.covariance @ inverse, self._pv.swapaxes(1, 2) @ inverse
+        innovation = np.where(seen[:, None], innovation, 0.0)[..., None]
+        self.position = self.position + (gain @ innovation)[..., 0]
+        self.velocity = self.velocity + (gain_v @ innovation)[..., 0]
+        self._vv = _symmetric(self._vv - gain_v @ self._pv)
+        self._pv = self._pv - gain @ self._pv
+        self.covariance = _symmetric(self.covariance - gain @ self.covariance)
+
+
+def _symmetric(matrices: np.ndarray) -> np.ndarray:
+    """What rounding made uneven, evened: else the error grows from step to step."""
+    return (matrices + matrices.swapaxes(-1, -2)) / 2.0
 
 
 def _measured(skeleton: Skeleton) -> np.ndarray:

@@ -30,7 +30,7 @@ _FIRST_SEED = 2**42
 # People are 0.9 to 2.1 m tall; the space also holds raised arms.
 _SPACE_HEIGHT = 2300.0
 # Of 0.2 degrees and 8 mm a camera.
-_MISCALIBRATION = 0.5
+MISCALIBRATION = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,19 +69,18 @@ def generate_rig(
     joints, valid, _ = place_people(spaces.expand(moments, 2), generator)
     all_views = views.map(lambda tensor: tensor.expand(moments, *tensor.shape[1:]))
     found = detect(joints, valid, all_views, torch.full((moments,), level), generator)
-    known = miscalibrate(views, torch.full((1,), _MISCALIBRATION), generator)
-    rig = Rig(
-        cameras=_cameras(known),
-        space=Space([0.0, 0.0, _SPACE_HEIGHT / 2], [*spaces[0].tolist(), _SPACE_HEIGHT]),
-        name=f"generated_{view_count}_{number}",
-    )
+    known = miscalibrate(views, torch.full((1,), MISCALIBRATION), generator)
+    rig = rig_of_views(known, spaces[0], f"generated_{view_count}_{number}")
     people = torch.cat([found.xy, found.scores[..., None]], dim=-1).numpy()
     poses, exists = joints.double().numpy(), valid.numpy()
     return rig, [_moment(rig, poses[m], exists[m], people[m]) for m in range(moments)]
 
 
-def _cameras(views: Views) -> list[Camera]:
-    return [as_camera(views, 0, index, f"camera_{index}") for index in range(len(views))]
+def rig_of_views(views: Views, space: torch.Tensor, name: str) -> Rig:
+    """The cameras of one scene around a capture space with edges (2,) on the ground, mm."""
+    cameras = [as_camera(views, 0, index, f"camera_{index}") for index in range(len(views))]
+    box = Space([0.0, 0.0, _SPACE_HEIGHT / 2], [*space.tolist(), _SPACE_HEIGHT])
+    return Rig(cameras=cameras, space=box, name=name)
 
 
 def as_camera(views: Views, scene: int, index: int, name: str) -> Camera:
