@@ -11,7 +11,7 @@ from voxelpose_core.geometry.rig import load_rig
 from voxelpose_core.geometry.space import Space
 from voxelpose_core.output_files import PICTURES, check_outputs
 from voxelpose_core.resources import find_resource
-from voxelpose_core.visualization import VideoWriter
+from voxelpose_core.drawing.files import VideoWriter
 
 RIG = find_resource("config/rigs/campus.yaml")
 

@@ -9,7 +9,7 @@ from std_msgs.msg import Header  # noqa: E402
 from visualization_msgs.msg import Marker  # noqa: E402
 
 from voxelpose_core.skeletons import COCO17  # noqa: E402
-from voxelpose_core.visualization import person_color  # noqa: E402
+from voxelpose_core.drawing.colors import person_color  # noqa: E402
 from voxelpose_ros import conversions  # noqa: E402
 from voxelpose_ros.markers import NAMESPACES, SkeletonMarkers, track_color  # noqa: E402
 

@@ -17,6 +17,8 @@ import numpy as np
 from tqdm import tqdm
 
 from voxelpose_core.command import Parser, run_command
+from voxelpose_core.drawing.files import VideoWriter, write_image
+from voxelpose_core.drawing.frame import FramePainter
 from voxelpose_core.errors import InputError
 from voxelpose_core.estimate import Estimate, Skeleton
 from voxelpose_core.geometry.coverage import propose_space
@@ -24,8 +26,8 @@ from voxelpose_core.geometry.image_turns import turns_in_words, upright_turns
 from voxelpose_core.geometry.rig import Rig, checked_ground, load_rig, save_rig
 from voxelpose_core.geometry.rig_check import check_rig, report_findings, rig_remarks
 from voxelpose_core.geometry.space import Space
-from voxelpose_core.resources import version
 from voxelpose_core.output_files import PICTURES, VIDEOS, check_outputs
+from voxelpose_core.resources import version
 from voxelpose_core.source_matching import ViewWatch, match_sources
 from voxelpose_core.sources import (
     DEFAULT_FPS,
@@ -36,7 +38,6 @@ from voxelpose_core.sources import (
     read_keypoints_json,
     restore_codec_crop,
 )
-from voxelpose_core.visualization import FramePainter, VideoWriter, write_image
 
 if TYPE_CHECKING:
     from voxelpose_core.estimator import PoseEstimator
@@ -504,8 +505,7 @@ def rig_convert(arguments: argparse.Namespace) -> int:
 
 def rig_preview(arguments: argparse.Namespace) -> int:
     """`voxelpose rig preview`."""
-    from voxelpose_core.rig_preview import draw_rig
-    from voxelpose_core.visualization import write_image
+    from voxelpose_core.drawing.rig import draw_rig
 
     check_outputs({"--out": arguments.out}, [arguments.rig], {"--out": PICTURES})
     rig = _load_rig(arguments)

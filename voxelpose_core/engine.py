@@ -20,8 +20,8 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from voxelpose_core.config import Config, TrainConfig
 from voxelpose_core.datasets.loading import Batch
-from voxelpose_core.debug_pictures import Scene, save_pictures
 from voxelpose_core.devices import select_dtype
+from voxelpose_core.drawing.training import Scene, save_pictures
 from voxelpose_core.errors import InputError
 from voxelpose_core.evaluation import Evaluation, FrameResult, evaluate
 from voxelpose_core.experiment import Experiment

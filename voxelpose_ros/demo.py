@@ -36,7 +36,8 @@ from voxelpose_core.geometry.rig import Rig, load_rig
 from voxelpose_core.results import Moment, RunReport, write_skeletons
 from voxelpose_core.skeletons import JointSet, get_joint_set
 from voxelpose_core.sources import FrameSource, open_videos
-from voxelpose_core.visualization import FramePainter, VideoWriter
+from voxelpose_core.drawing.files import VideoWriter
+from voxelpose_core.drawing.frame import FramePainter
 from voxelpose_ros import bringup, conversions, topics
 from voxelpose_ros.msg import Keypoints2DArray, SkeletonArray
 

@@ -16,7 +16,7 @@ from voxelpose_core.estimate import Estimate
 from voxelpose_core.estimator import PoseEstimator
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.rig import Rig, Space
-from voxelpose_core.visualization import draw_view
+from voxelpose_core.drawing.camera_view import draw_view
 from voxelpose_ros import conversions, topics
 from voxelpose_ros.calibration import tf2_ros
 from voxelpose_ros.markers import SkeletonMarkers, rig_markers

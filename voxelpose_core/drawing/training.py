@@ -11,11 +11,13 @@ import numpy as np
 
 from voxelpose_core.config import DebugConfig
 from voxelpose_core.datasets.base import Sample
+from voxelpose_core.drawing.colors import GRID, INK, WHITE
+from voxelpose_core.drawing.files import write_image
+from voxelpose_core.drawing.text import write_text
 from voxelpose_core.geometry.image_transform import image_to_network
 from voxelpose_core.metrics import pose_distances
 from voxelpose_core.models.voxelpose import ProposalGrid
 from voxelpose_core.skeletons import JointSet
-from voxelpose_core.visualization import GRID, INK, WHITE, write_image, write_text
 
 # Colours are BGR. Truth is green, predictions are orange.
 TRUTH, PREDICTION = (70, 165, 30), (0, 100, 240)

@@ -4,23 +4,18 @@ import cv2
 import numpy as np
 import pytest
 
+from voxelpose_core.drawing.colors import PALETTE, UNTRACKED, person_color
+from voxelpose_core.drawing.files import VideoWriter
+from voxelpose_core.drawing.frame import FramePainter
+from voxelpose_core.drawing.layout import plan_layout
+from voxelpose_core.drawing.scene_view import best_azimuth
+from voxelpose_core.drawing.text import write_text
 from voxelpose_core.errors import InputError
 from voxelpose_core.estimate import Skeleton
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.geometry.space import Space
 from voxelpose_core.skeletons import CAMPUS14, COCO17, PANOPTIC15
-from voxelpose_core.visualization import (
-    PALETTE,
-    UNTRACKED,
-    FramePainter,
-    VideoWriter,
-    best_azimuth,
-    draw_frame,
-    person_color,
-    plan_layout,
-    write_text,
-)
 
 LANDSCAPE, PORTRAIT = (1920, 1080), (1088, 1920)
 
@@ -103,7 +98,7 @@ def test_people_are_coloured_by_their_number():
     assert person_color(len(PALETTE)) == person_color(0)
     assert person_color(-1) == UNTRACKED
     rig = a_rig()
-    picture = draw_frame(rig, greys(rig), [a_person(track_id=1)], COCO17)
+    picture = FramePainter(rig, COCO17).paint(greys(rig), [a_person(track_id=1)])
     assert (np.abs(picture.astype(int) - PALETTE[1]).sum(axis=2) == 0).sum() > 200
 
 
@@ -138,7 +133,7 @@ def test_every_joint_set_can_be_drawn(joint_set):
     rig = a_rig(4, PORTRAIT)
     person = a_person(joint_set=joint_set)
     person.joint_valid[:3] = False
-    picture = draw_frame(rig, None, [person], joint_set, caption="1 person")
+    picture = FramePainter(rig, joint_set).paint(None, [person], caption="1 person")
     assert picture.shape[1] == 1920
 
 
@@ -146,14 +141,14 @@ def test_people_behind_cameras_and_far_away_are_survived():
     rig = a_rig()
     people = [a_person(0, offset=(6000, 0, 0)), a_person(1, offset=(4000, 0, 0))]
     people.append(a_person(2, offset=(1e6, 1e6, 0)))
-    picture = draw_frame(rig, greys(rig), people, COCO17)
+    picture = FramePainter(rig, COCO17).paint(greys(rig), people)
     assert picture.max() > 0
 
 
 def test_a_space_away_from_the_floor_and_a_rig_on_one_side():
     cameras = [looking_at_origin(f"c{i}", 0.2 * i) for i in range(3)]
     rig = Rig(tuple(cameras), Space([0, 0, -900], [3000, 3000, 400]))
-    assert draw_frame(rig, None, [a_person(offset=(0, 0, -2000))], COCO17).shape[1] == 1920
+    assert FramePainter(rig, COCO17).paint(None, [a_person(offset=(0, 0, -2000))]).shape[1] == 1920
 
 
 def test_rig_on_one_side_is_seen_from_there():

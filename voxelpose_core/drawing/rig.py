@@ -8,25 +8,19 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
+from voxelpose_core.drawing.colors import GRID, INK, PALETTE, WHITE, Color
+from voxelpose_core.drawing.layout import Panel
+from voxelpose_core.drawing.scene_view import best_azimuth
+from voxelpose_core.drawing.strokes import FARTHEST_PX, SUBPIXEL_BITS, fixed_point
+from voxelpose_core.drawing.text import write_text
 from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.coverage import SPACE_HEIGHT_MM, propose_space, views_on_grid
 from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.geometry.space import Space
-from voxelpose_core.visualization import (
-    GRID,
-    INK,
-    PALETTE,
-    WHITE,
-    Color,
-    Panel,
-    best_azimuth,
-    write_text,
-)
 
 # Drawn twice as large and shrunk, so that thin lines are smooth.
 _SCALE = 2
-_BITS = 4
 _GAP, _HEAD = 16, 92
 _MARGIN_MM, _MARGIN_SHARE = 600.0, 0.1
 _MAX_CELLS = 500
@@ -229,14 +223,14 @@ class _View:
         thick = width * _SCALE // 2 + 1
 
         def draw(canvas: np.ndarray, pixels: np.ndarray) -> None:
-            cv2.polylines(canvas, [_fixed(pixels)], False, color, thick, cv2.LINE_AA, _BITS)
+            cv2.polylines(canvas, [fixed_point(pixels)], False, color, thick, cv2.LINE_AA, SUBPIXEL_BITS)
 
         self._blend(draw, self._pixels(points), opacity)
 
     def _fill(self, points: np.ndarray, color: Color, opacity: float) -> None:
         def draw(canvas: np.ndarray, pixels: np.ndarray) -> None:
             hull = cv2.convexHull(pixels.astype(np.float32))[:, 0]
-            cv2.fillConvexPoly(canvas, _fixed(hull), color, cv2.LINE_AA, _BITS)
+            cv2.fillConvexPoly(canvas, fixed_point(hull), color, cv2.LINE_AA, SUBPIXEL_BITS)
 
         self._blend(draw, self._pixels(points), opacity)
 
@@ -255,13 +249,8 @@ class _View:
         place[:] = cv2.addWeighted(canvas, opacity, place, 1 - opacity, 0)
 
 
-def _fixed(pixels: np.ndarray) -> np.ndarray:
-    """Pixels (N, 2) in cv2's fixed-point coordinates."""
-    return np.round(np.clip(pixels, -3e4, 3e4) * (1 << _BITS)).astype(np.int32)
-
-
 def _whole(pixel: np.ndarray) -> tuple[int, int]:
-    x, y = np.clip(pixel, -3e4, 3e4)
+    x, y = np.clip(pixel, -FARTHEST_PX, FARTHEST_PX)
     return int(round(x)), int(round(y))
 
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from voxelpose_core import cli
+from voxelpose_core.drawing.rig import _Coverage, _from_above, draw_rig
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.rig import Rig, load_rig, save_rig
 from voxelpose_core.geometry.space import Space
 from voxelpose_core.resources import find_resource
-from voxelpose_core.rig_preview import _Coverage, _from_above, draw_rig
 
 SPACE = Space((0, 0, 1000), (2000, 2000, 2000))
 

@@ -7,7 +7,7 @@ from tiny_experiment import tiny_rig
 
 from voxelpose_core.config import DebugConfig
 from voxelpose_core.datasets.base import Sample
-from voxelpose_core.debug_pictures import (
+from voxelpose_core.drawing.training import (
     PREDICTION,
     TRUTH,
     Scene,

@@ -1,0 +1,1 @@
+"""Pictures for people: views with skeletons, rigs, and what a training sees."""

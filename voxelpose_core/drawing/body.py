@@ -1,0 +1,95 @@
+"""How the joints of a joint set become limbs, head and trunk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from voxelpose_core.drawing.colors import Color, darker, paler
+from voxelpose_core.estimate import Skeleton
+from voxelpose_core.skeletons import JointSet
+
+LIMB_MM, HEAD_MM = 32.0, 95.0
+
+
+class Stroke(NamedTuple):
+    """A tube of a body: ends (2, 2) in pixels and their depths (2,) in mm."""
+
+    ends: np.ndarray
+    depths: np.ndarray
+    radius_mm: float
+    color: Color
+
+
+def body_strokes(
+    skeleton: Skeleton, body: Body, pixels: np.ndarray, depth: np.ndarray, color: Color
+) -> list[Stroke]:
+    """Limbs, neck and head of a person; pale where a joint is not valid."""
+    valid = skeleton.joint_valid
+    strokes = []
+    for a, b in body.limbs:
+        shade = body.shade((a, b), color)
+        shade = shade if valid[a] and valid[b] else paler(shade, 0.7)
+        strokes.append(Stroke(pixels[[a, b]], depth[[a, b]], LIMB_MM, shade))
+    head, shoulders = list(body.head), list(body.shoulders)
+    if head and valid[head].all():
+        strokes.append(_stroke_between([head, head], pixels, depth, HEAD_MM, color))
+        if shoulders and valid[shoulders].all():
+            strokes.append(_stroke_between([shoulders, head], pixels, depth, LIMB_MM, color))
+    return strokes
+
+
+def _stroke_between(
+    groups: Sequence[list[int]],
+    pixels: np.ndarray,
+    depth: np.ndarray,
+    radius_mm: float,
+    color: Color,
+) -> Stroke:
+    """The stroke from the middle of one group of joints to the middle of another."""
+    ends = np.array([pixels[group].mean(axis=0) for group in groups])
+    depths = np.array([depth[group].mean() for group in groups])
+    return Stroke(ends, depths, radius_mm, color)
+
+
+class Body(NamedTuple):
+    """How a joint set is drawn.
+
+    Attributes:
+        limbs: pairs of joints, without those inside the face.
+        face: joints inside the head.
+        head: joints whose mean is the head's middle; none where the set has its own head joints.
+        shoulders: joints whose mean is the neck's lower end; none where a limb is the neck.
+        torso: shoulders and hips.
+        right: joints of the right side.
+    """
+
+    limbs: tuple[tuple[int, int], ...]
+    face: frozenset[int]
+    head: tuple[int, ...]
+    shoulders: tuple[int, ...]
+    torso: tuple[int, ...]
+    right: frozenset[int]
+
+    @classmethod
+    def of(cls, joint_set: JointSet) -> Body:
+        names = joint_set.joint_names
+
+        def some(*wanted: str) -> tuple[int, ...]:
+            return tuple(names.index(name) for name in wanted if name in names)
+
+        face = frozenset(some("nose", "left_eye", "right_eye", "left_ear", "right_ear"))
+        return cls(
+            limbs=tuple(limb for limb in joint_set.limbs if not face.issuperset(limb)),
+            face=face,
+            head=some("left_ear", "right_ear") or some("nose"),
+            shoulders=() if "neck" in names else some("left_shoulder", "right_shoulder"),
+            torso=some("left_shoulder", "right_shoulder", "right_hip", "left_hip"),
+            right=frozenset(i for i, name in enumerate(names) if name.startswith("right_")),
+        )
+
+    def shade(self, limb: tuple[int, int], color: Color) -> Color:
+        """The person's colour, darker on the right side of the body."""
+        return darker(color, 0.78) if self.right.issuperset(limb) else color
