@@ -143,6 +143,8 @@ def options_of(script: Path) -> set[str]:
 
 
 def check_script(words: list[str]) -> None:
+    if words[1] == "-m":
+        words = [words[0], f"{words[2].replace('.', '/')}.py", *words[3:]]
     index = next(i for i, word in enumerate(words) if word.endswith(".py"))
     script = ROOT / words[index]
     assert script.is_file()
@@ -285,6 +287,14 @@ def test_python_of_the_readme_runs(tmp_path, monkeypatch, capsys):
 
 
 # Names and messages -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", PAGES, ids=relative)
+def test_pages_use_the_words_of_the_glossary(page):
+    # Neither names of code nor quoted messages.
+    text = re.sub(r"`[^`]*`|^> .*$", "", page.read_text(encoding="utf-8"), flags=re.M)
+    for other in ("2D people", "moments?", "one a camera", "does without", "nobody", "somebody"):
+        assert not re.search(rf"\b{other}\b", text), f"{relative(page)}: '{other}'"
 
 
 def code_strings() -> str:

@@ -34,8 +34,8 @@ class EstimatorSettings(BaseModel):
     duplicate_distance: float = Field(
         200.0,
         ge=0,
-        description="Skeletons closer than this (mean joint distance, mm) are one person: the more "
-        "confident one stays.",
+        description="Skeletons closer than this (mean joint distance, mm) are one person: the best "
+        "one stays.",
     )
     floor_tolerance: float = Field(
         300.0,
