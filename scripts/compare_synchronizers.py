@@ -5,7 +5,7 @@
 
 needs a sourced ROS installation with message_filters, and this package (`. install/setup.bash`);
 without message_filters only ours is measured. The stream is what N cameras at 30 Hz send: stamps
-within +-10 ms of the moment, up to 30 ms under way, 5 % lost; then the same with one camera dead.
+within +-10 ms of the frame set, up to 30 ms under way, 5 % lost; then the same with one camera dead.
 """
 
 from __future__ import annotations

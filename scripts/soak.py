@@ -59,7 +59,7 @@ class Fault:
 
 @dataclass
 class Cameras:
-    """Publishes what the cameras see, with the faults of the moment.
+    """Publishes what the cameras see, with the faults of the time.
 
     Attributes:
         shift_ns: by how much the cameras' clocks are off.
@@ -90,7 +90,7 @@ class Cameras:
                 self._recording[camera.name].append(message)
 
     def publish(self, moment: int) -> int:
-        """Publish one moment of all cameras; its stamp in nanoseconds."""
+        """Publish one frame set of all cameras; its stamp in nanoseconds."""
         stamp = self.node.get_clock().now().nanoseconds + self.shift_ns
         for name in self.rig.names:
             kinds = {fault.kind for fault in self.faults if name in fault.cameras}
@@ -290,7 +290,7 @@ class Soak:
         if fault.kind == "starvation":
             self.process.send_signal(signal.SIGCONT)
         elif fault.kind == "death":
-            # From the next moment on.
+            # From the next frame set on.
             for camera in fault.cameras:
                 self.watch.returned(camera, self._stamp + 1)
 

@@ -523,7 +523,7 @@ class Times:
 
 def accuracy(estimator: PoseEstimator, exact: PoseEstimator, scene: Scene) -> dict[str, Any]:
     """Distances, mm, of the joints of people who were found from where float32 puts them, and from
-    the truth. With proposals that nobody refuses some skeletons are phantoms: they do not count."""
+    the truth. With proposals that nobody refuses some skeletons are false positives: they do not count."""
     ours, theirs = (
         [skeleton.joints for skeleton in e.estimate_keypoints(scene.keypoints).skeletons]
         for e in (estimator, exact)

@@ -4,7 +4,7 @@
     python training/validate_tracking.py [--out FILE]
     python training/validate_tracking.py --skeletons skeletons.json
 
-The walks have crossings, losses, noise and phantoms (voxelpose_core/walks.py) and come at several
+The walks have crossings, losses, noise and false positives (voxelpose_core/walks.py) and come at several
 rates. Prints id switches, MOTA and IDF1, and what smoothing gains and costs. A skeletons.json of
 `voxelpose estimate` is tracked again; where its people are known to stay, more ids than people are
 mistakes.
@@ -152,7 +152,7 @@ def _delay_ms(pairs: list[tuple[np.ndarray, np.ndarray]], rate: float) -> int:
 
 
 def track_again(path: str) -> dict[str, list[dict[str, float]]]:
-    """How many ids the people of a skeletons.json get, at its rate and with moments left out."""
+    """How many ids the people of a skeletons.json get, at its rate and with frame sets left out."""
     _, moments = read_skeletons(path)
     found = []
     for every in (1, 2, 5, 10, 25):

@@ -7,7 +7,7 @@
 Each argument is optional. DIR of Shelf and Campus is in the original's layout (calibration,
 actorsGT.mat, 2D predictions, which for Campus are simulated); of pose2sim it holds SinglePerson/
 (with the reference .trc) and MultiPerson/, each with four videos and the Qualisys file; of panoptic
-it holds camera_parameters.json and one folder of images a camera. --generated needs no data: rigs
+it holds camera_parameters.json and one folder of images per camera. --generated needs no data: rigs
 of 2 to 8 cameras on fixed seeds (voxelpose_core/datasets/generated_rigs.py). --specialize trains for
 three such rigs. Prints what it finds and writes JSON with --out.
 """
@@ -163,7 +163,7 @@ def measure_panoptic(args) -> dict:
 
 
 def measure_generated(args) -> dict:
-    """AP, MPJPE, recall and phantoms by number of cameras and by detector noise."""
+    """AP, MPJPE, recall and false positives by number of cameras and by detector noise."""
     result = {}
     settings = [(views, name) for views in VIEW_COUNTS for name in LEVELS]
     for views, name in tqdm(settings, desc="generated", disable=None):

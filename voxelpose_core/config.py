@@ -148,7 +148,7 @@ class NetworkConfig(Section):
     sigma: float = Field(3.0, gt=0)
     # Sharpness of the soft-argmax (VoxelPose, section 3.3).
     beta: float = Field(100.0, gt=0)
-    # Regress poses at the true centres in place of the proposals.
+    # Regress poses at the true centres instead of the proposals.
     use_gt: bool = False
 
 
@@ -239,7 +239,7 @@ class TestConfig(Section):
     # In the output folder, where --checkpoint does not name another.
     model_file: str = "model_best.pth.tar"
     batch_size: int = Field(1, ge=1)
-    # Match a prediction to one person at most, in place of the original's rule.
+    # Match a prediction to one person at most, instead of the original's rule.
     one_to_one: bool = False
 
 

@@ -336,7 +336,7 @@ def plain(network: nn.Module) -> TrainedNetwork:
 def set_learning_rate(
     optimizer: torch.optim.Optimizer, settings: TrainConfig, epochs: float
 ) -> None:
-    """Set the learning rate for a moment, `epochs` since the start; a resumed run has the same."""
+    """Set the learning rate for the time `epochs` after the start; a resumed run has the same."""
     rate = settings.lr
     if settings.lr_decay == "cosine":
         rate *= 0.5 + 0.5 * math.cos(math.pi * min(epochs / settings.end_epoch, 1.0))

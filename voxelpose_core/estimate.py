@@ -1,4 +1,4 @@
-"""What is known of the people of one moment."""
+"""What is known of the people of one frame set."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class Skeleton:
 
 @dataclass
 class Estimate:
-    """All people of one moment.
+    """All people of one frame set.
 
     Attributes:
         skeletons: the people.
-        keypoints: for each camera of the rig the 2D people (P, J, 3) that the skeletons come from
+        keypoints: for each camera of the rig the 2D detections (P, J, 3) that the skeletons come from
             (x, y in pixels, score); None for a camera without a frame.
         cameras: names of the cameras that contributed.
         timings_ms: milliseconds of each stage, in order.

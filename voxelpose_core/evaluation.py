@@ -134,7 +134,7 @@ def _evaluate_actors(
 
 
 def triangulate_actors(sample: Sample, dataset: ActorsDataset) -> np.ndarray:
-    """The yardstick: every labelled actor from the 2D people that fit the true pose best.
+    """The yardstick: every labelled actor from the 2D detections that fit the true pose best.
 
     Returns:
         (P, 14, 3) campus14, mm; NaN for a joint that fewer than two views detected.

@@ -1,4 +1,4 @@
-"""Which 2D people the skeletons explain: what is left over may show somebody not found yet."""
+"""Which 2D detections the skeletons explain: what is left over may show somebody not found yet."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.space import Space
 from voxelpose_core.heatmaps import box_side
 
-# Median distance of common joints up to which a 2D person is a skeleton's image, as a share of the
-# longer side of the 2D person's box.
+# Median distance of common joints up to which a 2D detection is a skeleton's image, as a share of the
+# longer side of the 2D detection's box.
 NEAR = 0.12
 # Fewer joints in common decide nothing.
 MIN_COMMON_JOINTS = 4
-# Two 2D people whose rays pass each other by more, in the median of their joints, are two people, mm.
+# Two 2D detections whose rays pass each other by more, in the median of their joints, are two people, mm.
 MEETING_GAP = 500.0
 # So far outside the space, mm, two views may still put the middle of somebody inside.
 SPACE_MARGIN = 1000.0
 
 
 def usable_joints(people: np.ndarray, least_score: float) -> np.ndarray:
-    """(P, J) bool: joints of 2D people (P, J, 3) that were detected, with that score at least."""
+    """(P, J) bool: joints of 2D detections (P, J, 3) that were detected, with that score at least."""
     return people[..., 2] >= max(least_score, 1e-6)
 
 
 def image_gaps(
     camera: Camera, joints: np.ndarray, people: np.ndarray, least_score: float
 ) -> np.ndarray:
-    """How far the image of each skeleton lies from each 2D person.
+    """How far the image of each skeleton lies from each 2D detection.
 
     Args:
         camera: whose image.
@@ -71,7 +71,7 @@ def unexplained_people(
     keypoints: Sequence[np.ndarray | None],
     least_score: float,
 ) -> list[np.ndarray | None]:
-    """The 2D people of each camera (P, J, 3) that are no skeleton's image; None stays None."""
+    """The 2D detections of each camera (P, J, 3) that are no skeleton's image; None stays None."""
     return [
         None if people is None else people[_left_over(camera, joints, people, least_score)]
         for camera, people in zip(cameras, keypoints, strict=True)
@@ -89,7 +89,7 @@ def may_be_inside(
     space: Space,
     least_score: float,
 ) -> bool:
-    """Whether any two of the 2D people (P, J, 3) of each camera can be one person in the space.
+    """Whether any two of the 2D detections (P, J, 3) of each camera can be one person in the space.
 
     Bystanders whom two views show are not: the rays through their joints meet elsewhere.
     """
@@ -132,7 +132,7 @@ def _meet_inside(
 
 
 def _rays(camera: Camera, people: np.ndarray) -> np.ndarray:
-    """(P, J, 3) directions in the world of 2D people (P, J, 3), of length 1."""
+    """(P, J, 3) directions in the world of 2D detections (P, J, 3), of length 1."""
     rays = camera.unproject(people[..., :2].reshape(-1, 2), 1.0) - camera.C
     return (rays / np.linalg.norm(rays, axis=1, keepdims=True)).reshape(*people.shape[:2], 3)
 
@@ -160,7 +160,7 @@ def explained_views(
     keypoints: Sequence[np.ndarray | None],
     least_score: float,
 ) -> np.ndarray:
-    """(S,) in how many views each skeleton (S, J, 3) has a 2D person as its image."""
+    """(S,) in how many views each skeleton (S, J, 3) has a 2D detection as its image."""
     count = np.zeros(len(joints), dtype=int)
     for gaps in _gaps_by_view(cameras, joints, keypoints, least_score):
         count += (gaps <= NEAR).any(axis=1)
@@ -173,9 +173,9 @@ def owned_views(
     keypoints: Sequence[np.ndarray | None],
     least_score: float,
 ) -> np.ndarray:
-    """(S,) in how many views each skeleton (S, J, 3) has a 2D person who is nobody else's image.
+    """(S,) in how many views each skeleton (S, J, 3) has a 2D detection that is no other skeleton's image.
 
-    In each view 2D people and skeletons are paired one to one with the least sum of gaps.
+    In each view 2D detections and skeletons are paired one to one with the least sum of gaps.
     """
     count = np.zeros(len(joints), dtype=int)
     for gaps in _gaps_by_view(cameras, joints, keypoints, least_score):
@@ -186,7 +186,7 @@ def owned_views(
 
 
 def _gaps_by_view(cameras, joints, keypoints, least_score) -> Iterator[np.ndarray]:
-    """`image_gaps` of each view that has 2D people."""
+    """`image_gaps` of each view that has 2D detections."""
     for camera, people in zip(cameras, keypoints, strict=True):
         if people is not None and len(people):
             yield image_gaps(camera, joints, people, least_score)

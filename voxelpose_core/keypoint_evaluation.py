@@ -106,7 +106,7 @@ def rig_metrics(predictions: Predictions, moments: Sequence[GeneratedMoment]) ->
     """Metrics of predictions on the frame sets of generated rigs."""
     truths = [moment.poses for moment in moments]
     whole = [moment.whole_views for moment in moments]
-    # Nobody can be asked for a person whom no two cameras see whole; finding one is no phantom.
+    # Nobody can be asked for a person whom no two cameras see whole; finding one is no false positive.
     everybody = evaluate_detections(predictions.poses, predictions.scores, truths)
     asked = [truth[views >= 2] for truth, views in zip(truths, whole, strict=True)]
     # A person whom the detector finds in one view alone cannot be placed.

@@ -10,7 +10,7 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep freed memory for the next tensor in place of returning it to the system.
+    """Let glibc keep freed memory for the next tensor instead of returning it to the system.
 
     Volumes of tens of megabytes come and go with every layer. By default each is mapped anew and
     its pages are faulted in one by one; on virtual machines that took a third of a training step.

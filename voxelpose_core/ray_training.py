@@ -174,7 +174,7 @@ def confidence_labels(
 
 @torch.inference_mode()
 def measure(model: RayPose, scenes_of: RaySource, batches: int, batch: int = 24) -> dict[str, float]:
-    """Held-out figures, on seeds that no training draws: joint errors, recall, phantoms, calibration."""
+    """Held-out figures, on seeds that no training draws: errors, recall, false positives, calibration."""
     model.eval()
     generator = torch.Generator(next(model.parameters()).device).manual_seed(2**40)
     errors, inside, found, people, phantoms, count = [], [], 0, 0, 0, 0

@@ -27,7 +27,7 @@ MAX_SHARE_OF_SIZE = 0.5
 
 @dataclass
 class Moment:
-    """The people of one moment: frame number, stamp in seconds, skeletons in mm."""
+    """The people of one frame set: frame number, stamp in seconds, skeletons in mm."""
 
     frame: int
     stamp: float
@@ -134,16 +134,16 @@ def _skeleton_entry(skeleton: Skeleton) -> dict[str, Any]:
 class ReprojectionError:
     """Pixels between 2D detections and the 3D joints projected into their images.
 
-    In one camera at one moment, a skeleton and a 2D person lie as far apart as the mean distance
+    In one camera of a frame set, a skeleton and a 2D detection lie as far apart as the mean distance
     over their common joints: valid in 3D, seen by the camera, 2D score at least 0.2; at least 4 of
     them. People are paired one to one with the smallest sum of these distances (Hungarian
     algorithm). A pair farther apart than half the skeleton's longer side in the image is none: that
-    2D person is someone else. The error is the mean over all common joints of all pairs.
+    2D detection is someone else. The error is the mean over all common joints of all pairs.
 
     Attributes:
         distances: px, one entry a joint of a pair.
-        in_view: skeletons in a camera's view, summed over cameras and moments.
-        paired: how many of them have a 2D person.
+        in_view: skeletons in a camera's view, summed over cameras and frame sets.
+        paired: how many of them have a 2D detection.
     """
 
     distances: list[float] = field(default_factory=list)
@@ -156,7 +156,7 @@ class ReprojectionError:
         skeletons: Sequence[Skeleton],
         keypoints: Sequence[np.ndarray | None],
     ) -> None:
-        """Take one moment: skeletons in mm, and per camera its 2D people (P, J, 3) or None."""
+        """Take one frame set: skeletons in mm, and per camera its 2D detections (P, J, 3) or None."""
         for camera, people in zip(rig.cameras, keypoints, strict=True):
             if people is not None:
                 self._add_view(camera, skeletons, people)
@@ -193,7 +193,7 @@ class ReprojectionError:
 
 
 def _joint_distances(pixels: np.ndarray, seen: np.ndarray, person: np.ndarray) -> np.ndarray:
-    """Distances (px) over the joints that a projected skeleton (J, 2) and a 2D person share."""
+    """Distances (px) over the joints that a projected skeleton (J, 2) and a 2D detection share."""
     common = seen & (person[:, 2] >= MIN_KEYPOINT_SCORE)
     return np.linalg.norm(pixels[common] - person[common, :2], axis=1)
 
@@ -208,12 +208,12 @@ class RunReport:
 
     Attributes:
         rig: whose cameras.
-        frames: moments that came in.
-        estimated: moments that at least two cameras contributed to.
-        people: how many moments had 0, 1, 2 ... people.
+        frames: frame sets that came in.
+        estimated: frame sets that at least two cameras contributed to.
+        people: how many frame sets had 0, 1, 2 ... people.
         track_ids: people told apart over time.
         reprojection: how well the skeletons fit the 2D detections.
-        stages_ms: milliseconds of each stage, an entry a moment.
+        stages_ms: milliseconds of each stage, one entry per frame set.
         dropped: skeletons that the floor rule dropped.
         frames_with_dropped: frame sets in which it dropped some.
     """
@@ -232,7 +232,7 @@ class RunReport:
     _in_two_views: int = 0
 
     def add(self, estimate: Estimate) -> None:
-        """Count one moment."""
+        """Count one frame set."""
         self.frames += 1
         self.estimated += len(estimate.cameras) >= 2
         self.people[len(estimate.skeletons)] += 1

@@ -1,4 +1,4 @@
-"""Which of the skeletons found are people: no phantoms, and nobody twice."""
+"""Which of the skeletons found are people: no false positives, and nobody twice."""
 
 from __future__ import annotations
 

@@ -24,12 +24,12 @@ DEFAULT_FPS = 25.0
 # Video codecs work in blocks of so many pixels.
 _CODEC_BLOCK = 16
 
-# Index, stamp in seconds, and one image a camera: BGR uint8 (H, W, 3), or None for no frame.
+# Index, stamp in seconds, and one image per camera: BGR uint8 (H, W, 3), or None for no frame.
 Moment = tuple[int, float, "list[np.ndarray | None]"]
 
 
 class FrameSource(Protocol):
-    """Moments that all cameras saw together, in order; `fps` of them a second.
+    """Frame sets that all cameras saw together, in order; `fps` of them a second.
 
     Attributes:
         sizes: (width, height) of each camera's first image; None where it does not decode.
@@ -44,7 +44,7 @@ class FrameSource(Protocol):
 
 
 class Videos:
-    """One video a camera, all started at the same moment: see `open_videos`."""
+    """One video per camera, all started at the same time: see `open_videos`."""
 
     def __init__(self, paths: Sequence[Path | str]):
         self._paths = [Path(path) for path in paths]
@@ -86,7 +86,7 @@ class Videos:
 
 
 class ImageFolders:
-    """One folder of images a camera: see `open_image_folders`."""
+    """One folder of images per camera: see `open_image_folders`."""
 
     def __init__(self, folders: Sequence[Path | str], fps: float = DEFAULT_FPS):
         self._moments = list(zip(*_match_images([Path(folder) for folder in folders])))
@@ -102,7 +102,7 @@ class ImageFolders:
 
 
 def open_videos(paths: Sequence[Path | str]) -> FrameSource:
-    """Synchronized videos, one a camera, in the rig's order.
+    """Synchronized videos, one per camera, in the rig's order.
 
     Where their lengths differ, all stop with the shortest, and a warning says so. A frame that
     does not decode is None for its camera.
@@ -125,7 +125,7 @@ def restore_codec_crop(
     where they are; any other size is left as it is, for the estimator to refuse.
 
     Args:
-        images: BGR, one a camera in the order of the rig, or None.
+        images: BGR, one per camera in the order of the rig, or None.
         rig: says the calibrated sizes.
     """
     restored = []
@@ -185,7 +185,7 @@ def codec_crop_note(image: np.ndarray, camera: Camera) -> str:
 
 
 def open_image_folders(folders: Sequence[Path | str], fps: float = DEFAULT_FPS) -> FrameSource:
-    """Synchronized image folders, one a camera, in the rig's order, `fps` images a second.
+    """Synchronized image folders, one per camera, in the rig's order, `fps` images per second.
 
     Images of the same name belong together; a camera whose folder lacks one has no frame (None) in
     that frame set, and one warning per folder counts them. Folders that share no name are matched by
@@ -203,7 +203,7 @@ def open_image_folders(folders: Sequence[Path | str], fps: float = DEFAULT_FPS) 
 def read_keypoints_json(
     path: Path | str, camera_count: int
 ) -> dict[int, list[np.ndarray | None]]:
-    """2D people of all cameras, from a JSON file of VoxelPose's layout.
+    """2D detections of all cameras, from a JSON file of VoxelPose's layout.
 
     The file maps "{camera index}_{frame}" to a list of people {"pred": 17 x [x, y, score]} in
     pixels, in COCO-17 order; a missing joint is all zeros. An empty list: nobody is seen.
@@ -240,7 +240,7 @@ def read_keypoints_json(
 
 
 def _read_header(path: Path) -> tuple[int, float, tuple[int, int]]:
-    """(frames, frames a second, (width, height)) of a video whose first frame decodes."""
+    """(frames, frames per second, (width, height)) of a video whose first frame decodes."""
     if not path.is_file():
         if path.is_dir():
             raise InputError(f"video '{path}' is a folder, expected a video file (folders: --images)")

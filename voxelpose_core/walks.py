@@ -82,7 +82,7 @@ def random_walks(
 
     Args:
         count: P people.
-        rate_hz: moments a second; the walks themselves do not depend on it.
+        rate_hz: frame sets per second; the walks themselves do not depend on it.
         duration_s: how long.
         seed: of the walks.
         room_mm: side of the square that they walk in, around the origin.
@@ -141,7 +141,7 @@ class Flaws:
     Attributes:
         joint_noise_mm: standard deviation of each joint's coordinates.
         body_noise_mm: the same, of all joints of a body together.
-        miss: share of the people that are missed for a single moment.
+        miss: share of the people that are missed for a single frame set.
         losses_per_s: how often somebody is lost for a longer while.
         hidden_per_s: the same, beside somebody who is nearer than 700 mm.
         loss_s: shortest and longest such while.
@@ -164,11 +164,11 @@ class Flaws:
 def flawed(
     walks: np.ndarray, rate_hz: float, seed: int, flaws: Flaws = Flaws()
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """What an estimator with such flaws would say of walks, moment after moment.
+    """What an estimator with such flaws would say of walks, frame set after frame set.
 
     Args:
         walks: (T, P, J, 3) mm.
-        rate_hz: moments a second.
+        rate_hz: frame sets per second.
         seed: of the flaws.
 
     Yields:

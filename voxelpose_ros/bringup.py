@@ -69,7 +69,7 @@ class Process:
             arguments=list(self.arguments),
             additional_env=dict(self.environment),
             output="screen",
-            # The moment at hand is finished first, which takes its time on a busy CPU.
+            # The frame set at hand is finished first, which takes its time on a busy CPU.
             sigterm_timeout="20",
         )
 
@@ -91,11 +91,11 @@ def demo(
 
     Args:
         rig: calibration file.
-        videos: one a camera, in the rig's order.
+        videos: one per camera, in the rig's order.
         loop: begin again at the end.
-        rate: moments per second, at most; 0: the videos' own.
-        moments: stop after so many; 0: at the end.
-        step_by_step: the player waits for the node's answer, so that no moment is skipped.
+        rate: frame sets per second, at most; 0: the videos' own.
+        moments: stop after this many frame sets; 0: at the end.
+        step_by_step: the player waits for the node's answer, so that no frame set is skipped.
         node_parameters: further parameters of the node.
     """
     player = {
@@ -134,7 +134,7 @@ def image_transport() -> dict[str, str]:
 
 
 def rig(file: str, people: int | None = None, **node_parameters: Any) -> list[Process]:
-    """The node for a rig, and the simulator in place of its cameras where people are given.
+    """The node for a rig, and the simulator instead of its cameras where people are given.
 
     Args:
         file: calibration of the cameras.
@@ -173,7 +173,7 @@ def panoptic(
         cameras: names of HD cameras, such as 00_03.
         play: whether to play the sequence.
         loop: begin again at the end.
-        rate: moments per second, at most; 0: the videos' own.
+        rate: frame sets per second, at most; 0: the videos' own.
         node_parameters: further parameters of the node.
 
     Raises:

@@ -486,7 +486,7 @@ def skeletons_from_message(message: SkeletonArray) -> list[Skeleton]:
 def keypoints_to_message(
     keypoints: np.ndarray, camera: Camera, joint_set: JointSet, header: Header
 ) -> Keypoints2DArray:
-    """A camera's 2D people (P, J, 3) of x px, y px, score as a message."""
+    """A camera's 2D detections (P, J, 3) of x px, y px, score as a message."""
     return keypoints_message(keypoints, camera.name, camera.image_size, joint_set, header)
 
 

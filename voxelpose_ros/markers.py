@@ -49,7 +49,7 @@ class SkeletonMarkers:
         self._started = False
 
     def update(self, skeletons: SkeletonArray) -> MarkerArray:
-        """The markers that bring RViz from the last moment to this one."""
+        """The markers that bring RViz from the last frame set to this one."""
         markers = []
         if not self._started:
             # Whatever an earlier run left under the same topic.

@@ -1,4 +1,4 @@
-"""What the node publishes of a moment."""
+"""What the node publishes of a frame set."""
 
 from __future__ import annotations
 
@@ -92,20 +92,20 @@ class Outputs:
         estimate: Estimate,
         images: Sequence[np.ndarray | None] | None,
     ) -> None:
-        """Publish all that is known of one moment, and somebody wants to hear.
+        """Publish what is known of one frame set and has subscribers.
 
         Args:
-            stamp_ns: the moment.
+            stamp_ns: stamp of the frame set.
             estimator: which made the estimate.
-            estimate: of that moment, tracked.
-            images: one a camera, or None where only keypoints came.
+            estimate: of that frame set, tracked.
+            images: one per camera, or None where only keypoints came.
         """
         stamp = conversions.to_stamp(stamp_ns)
         header = Header(stamp=stamp, frame_id=self._frame_id or estimator.rig.frame)
         skeletons = conversions.skeletons_to_message(
             estimate.skeletons, estimator.joint_set, estimate.cameras, header
         )
-        # The skeletons last: whoever waits for those of a moment has everything by then.
+        # The skeletons last: whoever waits for those of a frame set has everything by then.
         for index, camera in enumerate(estimator.rig.cameras):
             optical = Header(stamp=stamp, frame_id=conversions.optical_frame(camera.name))
             self._publish_keypoints(camera, estimate.keypoints[index], estimator, optical)

@@ -1,4 +1,4 @@
-"""When the next moment is published: by the clock, or when the last one was answered."""
+"""When the next frame set is published: by the clock, or when the last one was answered."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class Handshake:
         return publisher.get_subscription_count() >= max(known, at_least)
 
     def wait_for_answer(self, stamp_ns: int) -> None:
-        """Return when skeletons of that moment or a later one have come, or with a warning."""
+        """Return when skeletons of that frame set or a later one have come, or with a warning."""
         deadline = time.monotonic() + self._step_timeout_s
         with self._answered:
             while self._last_stamp_ns is None or self._last_stamp_ns < stamp_ns:

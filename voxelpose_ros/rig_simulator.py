@@ -110,7 +110,9 @@ class RigSimulator(Node):
         self._rate = p.number("rate", 10.0, "Frame sets per second.", 0.1, 1000.0)
         self._moments = p.integer("moments", 0, "Stop after this many frame sets; 0: no limit.", 0, 2**31 - 1)
         self._noise_px = p.number("noise_px", 2.0, "Standard deviation of the keypoints, px.", 0.0, 100.0)
-        self._miss = p.number("miss", 0.05, "Share of the joints that the simulated detector misses.", 0.0, 1.0)
+        self._miss = p.number(
+            "miss", 0.05, "Share of the joints that the simulated detector misses.", 0.0, 1.0
+        )
         self._jitter_ns = 1e6 * p.number(
             "jitter_ms", 0.0, "Stamps of a frame set are spread over +- this, ms.", 0.0, 1000.0
         )
@@ -135,7 +137,7 @@ class RigSimulator(Node):
         self._handshake = Handshake(self, wait_for, 120.0, 60.0) if wait_for else None
 
     def play(self) -> None:
-        """Publish the moments."""
+        """Publish the frame sets."""
         if self._handshake is not None:
             self._handshake.wait_for_subscribers(self._keypoints, [self._truth])
         clocks.wait_for_time(self)
@@ -148,7 +150,7 @@ class RigSimulator(Node):
         flush(self._keypoints)
 
     def _publish(self, index: int) -> None:
-        # A generator a moment: what is seen then does not depend on what was lost before.
+        # One generator per frame set: what is seen does not depend on what was lost before.
         random = np.random.default_rng((self._seed, index))
         people = self._people.joints(index / self._rate)
         now = self.get_clock().now().nanoseconds

@@ -1,4 +1,4 @@
-"""Groups the messages of N cameras into moments. No ROS in here; times are integer nanoseconds.
+"""Groups the messages of N cameras into frame sets. No ROS in here; times are integer nanoseconds.
 
 Unlike message_filters' ApproximateTimeSynchronizer, a camera that dies or drops frames delays a
 set by at most `max_wait`, the cost of a message does not grow with what is queued, and callbacks
@@ -24,7 +24,7 @@ _MAX_UNDELIVERED = 16
 
 @dataclass(frozen=True)
 class SynchronizedSet:
-    """What the cameras saw at one moment.
+    """The messages of one frame set.
 
     Attributes:
         stamp_ns: mean of the messages' stamps.
@@ -49,7 +49,7 @@ class CameraStatistics:
     Attributes:
         received: messages that came in: used + late + duplicate + unmatched + those still waiting.
         used: those that went out in a set.
-        late: those of a moment that had gone out before, or was given up.
+        late: those of a frame set that had gone out before, or was given up.
         duplicate: those whose stamp had come before.
         unmatched: those that too few other cameras had a message for.
         missed: sets that went out without this camera.
@@ -98,7 +98,7 @@ def _running_mean(mean: float | None, value: float) -> float:
     return float(value) if mean is None else mean + 0.05 * (value - mean)
 
 
-class _Moment:
+class _FrameSet:
     """Messages that may belong together: at most one per camera."""
 
     __slots__ = ("messages", "stamps", "count", "low", "high", "total", "opened_ns")
@@ -129,8 +129,8 @@ class _Moment:
 class _Beat:
     """The common rhythm of the cameras, learnt from the sets that went out.
 
-    Jitter of a third of the period lets messages of neighbouring moments lie nearer to each other
-    than those of one; where a moment should be tells them apart. Without a steady rhythm it tells
+    Jitter of a third of the period lets messages of neighbouring frame sets lie nearer to each other
+    than those of one; where a frame set should be tells them apart. Without a steady rhythm it tells
     nothing.
     """
 
@@ -167,7 +167,7 @@ class _Beat:
             self._period, self._origin = slope, first + origin
 
     def separates(self, first_ns: int, second_ns: int) -> bool:
-        """Whether two times are of different moments."""
+        """Whether two times are of different frame sets."""
         if not self._period or abs(first_ns - second_ns) < self._period / 8:
             return False
         return self._beat_of(first_ns) != self._beat_of(second_ns)
@@ -239,8 +239,8 @@ class Synchronizer:
         self._lock = threading.Lock()
         self._check = SyncCheck(cameras)
         self._now = 0
-        self._open: list[_Moment] = []
-        self._last: _Moment | None = None
+        self._open: list[_FrameSet] = []
+        self._last: _FrameSet | None = None
         self._beat = _Beat()
         self._callbacks: list[tuple[Callable, tuple]] = []
         self._ready: deque[SynchronizedSet] = deque(maxlen=_MAX_UNDELIVERED)
@@ -299,18 +299,18 @@ class Synchronizer:
         elif self._is_late(index, stamp_ns):
             statistics.late += 1
         else:
-            moment = self._moment_for(index, stamp_ns, now)
-            moment.put(index, stamp_ns, message)
-            if moment.count >= self.min_cameras and not self._awaited(moment, now):
-                self._close(moment)
+            frame_set = self._frame_set_for(index, stamp_ns, now)
+            frame_set.put(index, stamp_ns, message)
+            if frame_set.count >= self.min_cameras and not self._awaited(frame_set, now):
+                self._close(frame_set)
 
     def _is_duplicate(self, index: int, stamp_ns: int) -> bool:
         if self._last is not None and self._last.stamps[index] == stamp_ns:
             return True
-        return any(moment.stamps[index] == stamp_ns for moment in self._open)
+        return any(frame_set.stamps[index] == stamp_ns for frame_set in self._open)
 
     def _is_late(self, index: int, stamp_ns: int) -> bool:
-        """Whether the message belongs to a moment that has gone out, or to one before it."""
+        """Whether the message belongs to a frame set that has gone out, or to one before it."""
         last = self._last
         if last is None or stamp_ns < last.low - self._jump:
             return False
@@ -318,30 +318,30 @@ class Synchronizer:
             return stamp_ns < last.stamps[index]
         return stamp_ns < last.low or self._fits(last, stamp_ns)
 
-    def _fits(self, moment: _Moment, stamp_ns: int) -> bool:
-        near = moment.spread_with(stamp_ns) <= self._slop
-        return near and not self._beat.separates(moment.center_ns, stamp_ns)
+    def _fits(self, frame_set: _FrameSet, stamp_ns: int) -> bool:
+        near = frame_set.spread_with(stamp_ns) <= self._slop
+        return near and not self._beat.separates(frame_set.center_ns, stamp_ns)
 
-    def _moment_for(self, index: int, stamp_ns: int, now: int) -> _Moment:
-        """The nearest open moment that the message fits into, or a new one."""
+    def _frame_set_for(self, index: int, stamp_ns: int, now: int) -> _FrameSet:
+        """The nearest open frame set that the message fits into, or a new one."""
         fitting = [
-            moment
-            for moment in self._open
-            if moment.stamps[index] is None and self._fits(moment, stamp_ns)
+            frame_set
+            for frame_set in self._open
+            if frame_set.stamps[index] is None and self._fits(frame_set, stamp_ns)
         ]
         if fitting:
-            return min(fitting, key=lambda moment: abs(moment.center_ns - stamp_ns))
+            return min(fitting, key=lambda frame_set: abs(frame_set.center_ns - stamp_ns))
         if len(self._open) == _MAX_OPEN:
             self._close(self._open[0])
-        moment = _Moment(len(self.cameras), now)
-        self._open.append(moment)
-        return moment
+        frame_set = _FrameSet(len(self.cameras), now)
+        self._open.append(frame_set)
+        return frame_set
 
-    def _awaited(self, moment: _Moment, now: int) -> bool:
+    def _awaited(self, frame_set: _FrameSet, now: int) -> bool:
         """Whether a camera that is alive is still missing."""
-        if moment.count == len(self.cameras):
+        if frame_set.count == len(self.cameras):
             return False
-        for name, stamp_ns in zip(self.cameras, moment.stamps):
+        for name, stamp_ns in zip(self.cameras, frame_set.stamps):
             missing_since = self.statistics[name].missing_since_ns
             if stamp_ns is None and (
                 missing_since is None or now - missing_since < self._silent_after
@@ -350,42 +350,42 @@ class Synchronizer:
         return False
 
     def _close_expired(self, now: int) -> None:
-        for moment in sorted(self._open, key=lambda moment: moment.center_ns):
-            if moment in self._open and now - moment.opened_ns >= self._max_wait:
-                self._close(moment)
+        for frame_set in sorted(self._open, key=lambda frame_set: frame_set.center_ns):
+            if frame_set in self._open and now - frame_set.opened_ns >= self._max_wait:
+                self._close(frame_set)
 
-    def _close(self, moment: _Moment) -> None:
-        """Emit the moment, after the older ones, or give its messages up if they are too few."""
-        if moment.count < self.min_cameras:
-            self._give_up(moment)
+    def _close(self, frame_set: _FrameSet) -> None:
+        """Emit the frame set, after the older ones, or give its messages up if they are too few."""
+        if frame_set.count < self.min_cameras:
+            self._give_up(frame_set)
             return
-        self._open.remove(moment)
-        center = moment.center_ns
+        self._open.remove(frame_set)
+        center = frame_set.center_ns
         for other in sorted(self._open, key=lambda other: other.center_ns):
             if other not in self._open:
                 # Closing one closes those before it, and gives up what it finds of other times.
                 continue
             if abs(other.center_ns - center) > self._jump:
                 # Left over from another time line.
-                if other.opened_ns <= moment.opened_ns:
+                if other.opened_ns <= frame_set.opened_ns:
                     self._give_up(other)
             elif other.center_ns < center:
                 self._close(other)
-        self._emit(moment)
+        self._emit(frame_set)
 
-    def _give_up(self, moment: _Moment) -> None:
-        self._open.remove(moment)
-        for name, stamp_ns in zip(self.cameras, moment.stamps):
+    def _give_up(self, frame_set: _FrameSet) -> None:
+        self._open.remove(frame_set)
+        for name, stamp_ns in zip(self.cameras, frame_set.stamps):
             self.statistics[name].unmatched += stamp_ns is not None
 
-    def _emit(self, moment: _Moment) -> None:
-        center = moment.center_ns
+    def _emit(self, frame_set: _FrameSet) -> None:
+        center = frame_set.center_ns
         if self._last is not None and 0 < self._last.center_ns - center <= self._jump:
             # A slop above the frame period lets neighbours overlap; nothing goes out before its time.
-            for name, stamp_ns in zip(self.cameras, moment.stamps):
+            for name, stamp_ns in zip(self.cameras, frame_set.stamps):
                 self.statistics[name].late += stamp_ns is not None
             return
-        for name, stamp_ns in zip(self.cameras, moment.stamps):
+        for name, stamp_ns in zip(self.cameras, frame_set.stamps):
             statistics = self.statistics[name]
             if stamp_ns is not None:
                 statistics.used += 1
@@ -393,13 +393,13 @@ class Synchronizer:
                 continue
             statistics.missed += 1
             if statistics.missing_since_ns is None:
-                statistics.missing_since_ns = moment.opened_ns
+                statistics.missing_since_ns = frame_set.opened_ns
         self._ready.append(
-            SynchronizedSet(center, tuple(moment.messages), moment.high - moment.low)
+            SynchronizedSet(center, tuple(frame_set.messages), frame_set.high - frame_set.low)
         )
-        self._check.emitted(moment.count, self._now)
-        moment.messages = []
-        self._last = moment
+        self._check.emitted(frame_set.count, self._now)
+        frame_set.messages = []
+        self._last = frame_set
         self._beat.learn(center)
 
     def _deliver(self) -> None:

@@ -41,9 +41,9 @@ class ActorsDataset(FrameDataset):
         subset: "validation", the frames on which the field reports; "train", the other labelled
             frames; "all" labelled frames; or "300-449", all frames from one to another.
         images: whether samples carry images.
-        frames: frame numbers in place of a subset.
+        frames: frame numbers instead of a subset.
         predictions: file of 2D predictions; by default the one in the folder, if there is one.
-        simulated: in place of predictions, the labelled actors as datasets/detection_noise.py
+        simulated: instead of predictions, the labelled actors as datasets/detection_noise.py
             thinks that a detector sees them; the same ones every time.
         camera_count: take the first so many cameras only.
 

@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One moment that all cameras of a rig saw.
+    """One frame set that all cameras of a rig saw.
 
     Attributes:
         key: data set, sequence and frame, such as "160906_band1/00000168".
@@ -29,7 +29,7 @@ class Sample:
         visible: (P, J) bool, joints that were labelled.
         person_ids: (P,) the people's numbers in the data set.
         images: per camera a BGR uint8 image (H, W, 3), or None where images were not asked for.
-        keypoints: per camera the 2D people (P', 17, 3) of a detector, x px, y px, score, COCO-17,
+        keypoints: per camera the 2D detections (P', 17, 3) of a detector, x px, y px, score, COCO-17,
             or None where it has no prediction file entry; None where the data set has no such file.
     """
 
@@ -86,7 +86,7 @@ class FrameDataset(ABC):
 
     @property
     def has_keypoints(self) -> bool:
-        """Whether samples carry 2D people."""
+        """Whether samples carry 2D detections."""
         return False
 
     @abstractmethod
@@ -123,7 +123,7 @@ class BrokenFrameError(Exception):
 
 
 def read_images(paths: Sequence[Path], rig: Rig) -> tuple[np.ndarray, ...]:
-    """The images of one moment, BGR uint8, one per camera.
+    """The images of one frame set, BGR uint8, one per camera.
 
     Raises:
         BrokenFrameError: an image is missing or cannot be decoded.

@@ -49,7 +49,7 @@ _MIN_JOINTS = 4
 
 @dataclass(frozen=True)
 class Detections:
-    """2D people of B scenes in V views.
+    """2D detections of B scenes in V views.
 
     Attributes:
         xy: (B, V, P, J, 2) pixels of the original images.

@@ -162,6 +162,6 @@ def view_statistics(
     cameras: Sequence, poses: np.ndarray, keypoints: Sequence[np.ndarray | None],
     statistics: DetectionStatistics,
 ) -> None:
-    """Count all views of one moment: poses (P, 17, 3) mm, keypoints (Q, 17, 3) a camera."""
+    """Count all views of one frame set: poses (P, 17, 3) mm, keypoints (Q, 17, 3) a camera."""
     for camera, people in zip(cameras, keypoints, strict=True):
         statistics.add_view(*project_truth(camera, poses), people)

@@ -35,7 +35,7 @@ MISCALIBRATION = 0.5
 
 @dataclass(frozen=True, eq=False)
 class GeneratedMoment:
-    """One moment in front of a generated rig.
+    """One frame set in front of a generated rig.
 
     Attributes:
         poses: (P, 17, 3) true people, COCO-17, mm.
@@ -53,13 +53,13 @@ class GeneratedMoment:
 def generate_rig(
     view_count: int, level: float, number: int, moments: int = 4
 ) -> tuple[Rig, list[GeneratedMoment]]:
-    """Rig `number` of `view_count` cameras, as its user knows it, and moments before it.
+    """Rig `number` of `view_count` cameras, as its user knows it, and frame sets before it.
 
     Args:
         view_count: cameras.
         level: how poor the 2D detector is, 0 to 1.
         number: which of the rigs with these settings.
-        moments: how many moments to draw.
+        moments: how many frame sets to draw.
     """
     generator = torch.Generator()
     generator.manual_seed(_FIRST_SEED + 10**6 * view_count + 10**3 * round(100 * level) + number)

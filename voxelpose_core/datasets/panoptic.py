@@ -61,7 +61,7 @@ class Panoptic(FrameDataset):
             is. Sequences that are not there are left out with a warning.
         images: whether samples carry images.
         cameras: names of the HD cameras, by default the paper's five.
-        sequences: names in place of the subset's.
+        sequences: names instead of the subset's.
         interval: take every n-th labelled frame; by default the paper's 3 or 12, 1 for "all".
 
     Raises:

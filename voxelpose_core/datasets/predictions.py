@@ -85,7 +85,7 @@ def load_pickle(path: Path | str) -> Any:
 
 
 def read_predictions(path: Path | str, camera_count: int) -> dict[int, list[np.ndarray | None]]:
-    """2D people by frame and camera, from a .json or .pkl file.
+    """2D detections by frame and camera, from a .json or .pkl file.
 
     Both map "{camera index}_{frame}" to a list of {"pred": 17 x [x, y, score]}, pixels, COCO-17.
 

@@ -33,7 +33,7 @@ _RECORDED_SHARE = 0.5
 
 @dataclass(frozen=True)
 class Moments:
-    """B moments as a 2D detector sees them.
+    """B frame sets as a 2D detector sees them.
 
     Attributes:
         views: the calibration as its user knows it, slightly wrong.

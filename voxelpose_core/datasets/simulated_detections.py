@@ -24,7 +24,7 @@ class Noise(Protocol):
     """What a 2D detector makes of the projected people."""
 
     def keypoints(self, sample: Sample, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-        """Per camera 2D people (P, J, 3): x px, y px, score; 0 for a joint that is not detected."""
+        """Per camera 2D detections (P, J, 3): x px, y px, score; 0 for a joint that is not detected."""
 
 
 class HeatmapNoise:
@@ -97,7 +97,7 @@ def simulate_detections(sample: Sample, seed: int) -> tuple[np.ndarray, ...]:
         seed: of everything that is drawn.
 
     Returns:
-        per camera 2D people (P, 17, 3), COCO-17: x px, y px, score, 0 where not detected.
+        per camera 2D detections (P, 17, 3), COCO-17: x px, y px, score, 0 where not detected.
     """
     poses = coco17_from_campus14(sample.poses)
     people = dataclasses.replace(

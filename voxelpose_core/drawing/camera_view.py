@@ -34,7 +34,7 @@ def draw_view(
         image: its BGR image; None: a grey one.
         skeletons: the people, mm, who are projected with the camera's distortion.
         joint_set: the J joints of skeletons and keypoints.
-        keypoints: 2D people (P, J, 3) to show as dots.
+        keypoints: 2D detections (P, J, 3) to show as dots.
         width: of the picture, pixels, at most; images are not enlarged.
 
     Returns:

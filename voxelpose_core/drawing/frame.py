@@ -20,7 +20,7 @@ from voxelpose_core.skeletons import JointSet
 
 
 class FramePainter:
-    """Paints moments of one rig, all pictures of one size.
+    """Paints frame sets of one rig, all pictures of one size.
 
     Args:
         rig: the cameras.
@@ -48,12 +48,12 @@ class FramePainter:
         caption: str = "",
         turn_deg: float = 0.0,
     ) -> np.ndarray:
-        """The picture of one moment.
+        """The picture of one frame set.
 
         Args:
             images: per camera its BGR image, or None where it had no frame. None: keypoints only.
             skeletons: the people, mm.
-            keypoints: per camera the 2D people (P, J, 3) to show as dots, or None.
+            keypoints: per camera the 2D detections (P, J, 3) to show as dots, or None.
             caption: one line for the 3D view.
             turn_deg: turns the 3D view about the vertical; a slow swing shows depth.
 

@@ -66,7 +66,7 @@ def evaluate_detections(
         truths: per frame (G, J, 3), mm; G may be 0.
         visible: per frame (G, J) bool, joints of the truth that count; all by default.
         one_to_one: match each prediction to one person at most before anything is scored, with
-            the least total distance, in place of the nearest person.
+            the least total distance, instead of the nearest person.
 
     Raises:
         InputError: the sequences differ in length.

@@ -23,7 +23,7 @@ class TrackingMetrics:
     """What a tracker did over a sequence.
 
     Attributes:
-        truths: true people, summed over the moments.
+        truths: true people, summed over the frame sets.
         misses: true people without a track.
         false_positives: tracks without a true person.
         switches: true people whose track is another one than the last that they had.
@@ -41,7 +41,7 @@ class TrackingMetrics:
 
 
 class TrackingEvaluation:
-    """Compares tracks with true people, moment after moment.
+    """Compares tracks with true people, frame set after frame set.
 
     Args:
         max_distance_mm: largest mean joint distance of a track from the person that it may be of.
@@ -62,7 +62,7 @@ class TrackingEvaluation:
         track_ids: Sequence[int],
         tracks: np.ndarray,
     ) -> None:
-        """Take one moment.
+        """Take one frame set.
 
         Args:
             truth_ids: G numbers of true people.
@@ -96,7 +96,7 @@ class TrackingEvaluation:
     def _match(
         self, truth_ids: list[int], track_ids: list[int], distances: np.ndarray
     ) -> dict[int, int]:
-        """Track of each true person: the one of the last moment while it is near, else nearest."""
+        """Track of each true person: the one of the last frame set while it is near, else nearest."""
         left = distances.copy()
         matches = {}
         for column, truth in enumerate(truth_ids):
@@ -110,7 +110,7 @@ class TrackingEvaluation:
         return matches
 
     def result(self) -> TrackingMetrics:
-        """The metrics of all moments so far."""
+        """The metrics of all frame sets so far."""
         truths, tracks = sum(self._truths.values()), sum(self._tracks.values())
         errors = self._misses + self._false_positives + self._switches
         agreeing = 2.0 * self._most_agreeing()
@@ -124,7 +124,7 @@ class TrackingEvaluation:
         )
 
     def _most_agreeing(self) -> int:
-        """Moments that agree when every person is paired with at most one track for good."""
+        """Frame sets that agree when every person is paired with at most one track for good."""
         people, tracks = list(self._truths), list(self._tracks)
         counts = np.array([[self._agreeing[p, t] for t in tracks] for p in people])
         counts = counts.reshape(len(people), len(tracks))

@@ -47,7 +47,7 @@ def refine_joints(
 ) -> torch.Tensor:
     """One or more mean-shift steps of every joint on the averaged heatmaps.
 
-    A sum of Gaussians, one a view, is a robust vote: a view that saw something else elsewhere does
+    A sum of Gaussians, one per view, is a robust vote: a view that saw something else elsewhere does
     not pull (Comaniciu and Meer, "Mean Shift", PAMI 2002, with the heatmaps as kernels).
 
     Args:

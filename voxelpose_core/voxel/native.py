@@ -92,7 +92,7 @@ def implementation(device: torch.device | str = "cpu") -> str:
 
 @contextlib.contextmanager
 def use(name: str) -> Iterator[None]:
-    """Within the block, "torch_reference" runs in place of the kernels, or "auto" again."""
+    """Within the block, "torch_reference" runs instead of the kernels, or "auto" again."""
     global _choice
     before, _choice = _choice, name
     try:
