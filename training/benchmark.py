@@ -127,7 +127,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, help="also write the numbers as JSON")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N")
     parser.add_argument("--threads", type=int, help="CPU threads (default: torch's)")
-    parser.add_argument("--seconds", type=float, default=1.5, help="a measurement takes about so long")
+    parser.add_argument("--seconds", type=float, default=1.5, help="approximate duration of each measurement")
     parser.add_argument(
         "--only", nargs="+", metavar="PART",
         choices=["machine", "kernel", "frames", "memory", "scaling", "keypoints", "images"],

@@ -56,7 +56,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--shelf", help="folder of the Shelf data set")
     parser.add_argument("--pose2sim", help="folder with SinglePerson")
     parser.add_argument("--step", type=int, default=5, help="every N-th frame of the video")
-    parser.add_argument("--scenes", type=int, default=96, help="simulated scenes a level")
+    parser.add_argument("--scenes", type=int, default=96, help="simulated scenes per noise level")
     parser.add_argument("--out", help="JSON file to write")
     return parser.parse_args()
 

@@ -48,7 +48,7 @@ def main() -> int:
 def parse_args() -> argparse.Namespace:
     parser = Parser(description=__doc__.split("\n\n")[0])
     parser.add_argument("rig", help="calibration of the rig, in any format that voxelpose reads")
-    parser.add_argument("--space", help="CX,CY,CZ,SX,SY,SZ in mm, in place of the rig's")
+    parser.add_argument("--space", help="CX,CY,CZ,SX,SY,SZ in mm, instead of the rig's")
     parser.add_argument("--ground", type=float, metavar="Z", help="height of the floor, mm")
     parser.add_argument("--strict", action="store_true", help="a rig that looks wrong is an error")
     parser.add_argument(

@@ -43,7 +43,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--model", choices=("rays", "voxels"), default="rays", help="what to train (default: rays)"
     )
-    parser.add_argument("--init", help="weights to start from, in place of random ones")
+    parser.add_argument("--init", help="weights to start from, instead of random ones")
     # The other options depend on the model, so it is read first.
     first = Parser(add_help=False)
     first.add_argument("--model")

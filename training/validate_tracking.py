@@ -37,11 +37,11 @@ _QUIET = Flaws(miss=0, losses_per_s=0, hidden_per_s=0, invalid=0, outliers=0, ph
 
 def main() -> int:
     parser = Parser(description=__doc__.split("\n")[0])
-    parser.add_argument("--people", type=int, default=4, help="who walk in a room of 5 x 5 m")
+    parser.add_argument("--people", type=int, default=4, help="number of people in a room of 5 x 5 m")
     parser.add_argument("--seconds", type=float, default=60.0, help="length of a walk")
-    parser.add_argument("--walks", type=int, default=10, help="walks a rate")
+    parser.add_argument("--walks", type=int, default=10, help="walks per rate")
     parser.add_argument("--skeletons", metavar="FILE", help="track this skeletons.json instead")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write what was found as JSON")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="JSON file to write")
     arguments = parser.parse_args()
     result = track_again(arguments.skeletons) if arguments.skeletons else on_walks(arguments)
     if arguments.out:

@@ -89,12 +89,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--generated", action="store_true", help="measure on generated rigs")
     parser.add_argument(
         "--specialize", type=float, default=0, metavar="MINUTES",
-        help="train so long for each of three generated rigs, and compare",
+        help="train this long for each of three generated rigs, and compare",
     )
-    parser.add_argument("--rigs", type=int, default=6, help="generated rigs a setting")
+    parser.add_argument("--rigs", type=int, default=6, help="generated rigs per setting")
     parser.add_argument("--weights", default="universal")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--step", type=int, default=1, help="measure every N-th frame only")
+    parser.add_argument("--step", type=int, default=1, help="measure only every N-th frame")
     parser.add_argument("--out", help="JSON file to write")
     return parser.parse_args()
 
