@@ -36,6 +36,7 @@ USER_PARAMETERS = (
     "weights",
     "device",
     "detector",
+    "refine_detections",
     "space",
     "ground",
     "slop_ms",

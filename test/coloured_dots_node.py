@@ -33,7 +33,7 @@ class ColouredDots:
 
     joint_set = COCO17
 
-    def __init__(self, threads=0):
+    def __init__(self, threads=0, device="cpu"):
         pass
 
     def detect(self, images):

@@ -63,7 +63,12 @@ def fake(monkeypatch):
     FakeEstimator.made.clear()
     monkeypatch.setattr(voxelpose_core.estimator, "PoseEstimator", FakeEstimator)
     monkeypatch.setattr(
-        "voxelpose_core.detectors.load_detector", lambda name, threads: (name, threads)
+        "voxelpose_core.detectors.load_detector",
+        lambda name, threads, device: (name, threads, device),
+    )
+    monkeypatch.setattr(
+        "voxelpose_core.detectors.refinement.RefinedDetector",
+        lambda detector, threads, device: ("refined", detector, threads, device),
     )
 
 
@@ -138,7 +143,7 @@ def test_videos_to_skeletons_picture_and_video(fake, rig_file, videos, tmp_path,
     joints = np.array(document["frames"][0]["skeletons"][0]["joints"])
     assert joints[:, 2].mean() == pytest.approx(0.9)  # metres
     (estimator,) = FakeEstimator.made
-    assert estimator.weights_path == Path("mine") and estimator.detector == ("movenet", 2)
+    assert estimator.weights_path == Path("mine") and estimator.detector == ("movenet", 2, "cpu")
     capture = cv2.VideoCapture(str(video))
     assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 6
     assert capture.read()[1].shape == cv2.imread(str(picture)).shape
@@ -146,6 +151,16 @@ def test_videos_to_skeletons_picture_and_video(fake, rig_file, videos, tmp_path,
     assert "6 in, 6 estimated" in report and "1 in 6 frames; 1 track ids" in report
     assert "4.2 px mean" in report and "detector 1, poses 2" in report
     assert len(report.splitlines()) < 25
+
+
+def test_detections_are_refined_where_asked(fake, rig_file, videos, keypoints_file, tmp_path, capsys):
+    given = ("estimate", "--rig", rig_file, "--out", tmp_path / "s.json", "--refine-detections")
+    options = ("--threads", 1, "--device", "cpu")
+    assert run(*given, "--videos", *videos, *options) == 0
+    (estimator,) = FakeEstimator.made
+    assert estimator.detector == ("refined", ("movenet", 1, "cpu"), 1, "cpu")
+    assert run(*given, "--keypoints", keypoints_file) == 2
+    assert "--refine-detections: --keypoints has no images" in capsys.readouterr().err
 
 
 def test_image_folders_and_a_choice_of_cameras(fake, rig_file, tmp_path):

@@ -279,7 +279,7 @@ def test_python_of_the_readme_runs(tmp_path, monkeypatch, capsys):
     for camera in rig.cameras:
         width, height = camera.image_size
         cv2.imwrite(str(tmp_path / f"{camera.name}.png"), np.zeros((height, width, 3), np.uint8))
-    monkeypatch.setattr("voxelpose_core.estimator.load_detector", lambda name: Projected(rig))
+    monkeypatch.setattr("voxelpose_core.estimator.load_detector", lambda name, device: Projected(rig))
     monkeypatch.chdir(tmp_path)
     exec(compile(example, "README.md", "exec"), {})
     printed = capsys.readouterr().out

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnxruntime
 import pytest
 
 from voxelpose_core.detectors import Detector, load_detector, register_detector
@@ -14,8 +15,8 @@ from voxelpose_core.detectors.movenet import (
     drop_duplicates,
     letterbox,
     object_keypoint_similarity,
-    verify_sha256,
 )
+from voxelpose_core.detectors.onnx_session import CPU, CUDA, providers, verify_sha256
 from voxelpose_core.errors import InputError
 from voxelpose_core.resources import find_resource
 from voxelpose_core.skeletons import COCO17
@@ -112,8 +113,8 @@ def test_unknown_detector_names_the_known_ones():
 
 def test_a_detector_plugs_in(monkeypatch):
     monkeypatch.setattr("voxelpose_core.detectors._DETECTORS", {})
-    register_detector("mine", lambda threads: f"mine on {threads}")
-    assert load_detector("mine", threads=3) == "mine on 3"
+    register_detector("mine", lambda threads, device: f"mine on {threads} of {device}")
+    assert load_detector("mine", threads=3, device="cuda:1") == "mine on 3 of cuda:1"
 
 
 def test_truncated_weights_are_refused(tmp_path):
@@ -132,6 +133,44 @@ def test_model_card_states_the_checksum():
     assert WEIGHTS_SHA256 in card
     licence = find_resource("weights/movenet_multipose_lightning.LICENSE")
     assert "MIT License" in licence.read_text()
+
+
+@pytest.mark.parametrize(
+    ("device", "available", "expected", "line"),
+    [
+        ("cpu", [CUDA, CPU], [CPU], None),
+        ("auto", [CUDA, CPU], [(CUDA, {"device_id": 0}), CPU], None),
+        ("cuda", [CUDA, CPU], [(CUDA, {"device_id": 0}), CPU], None),
+        ("cuda:1", ["TensorrtExecutionProvider", CUDA, CPU], [(CUDA, {"device_id": 1}), CPU], None),
+        ("auto", [CPU], [CPU], None),
+        ("cuda:1", [CPU], [CPU], "runs on the CPU: this onnxruntime has no CUDAExecutionProvider"),
+    ],
+)
+def test_nets_run_on_cuda_where_asked_and_available(
+    device, available, expected, line, monkeypatch, caplog
+):
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: available)
+    assert providers(device) == expected
+    assert [line in record.getMessage() for record in caplog.records] == [True] * bool(line)
+
+
+def test_cuda_that_cannot_start_leaves_the_cpu_and_one_line(monkeypatch, caplog):
+    """onnxruntime-gpu without the CUDA libraries lists the provider and makes a session without it."""
+    if CUDA in onnxruntime.get_available_providers():
+        pytest.skip("onnxruntime has CUDA here")
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: [CUDA, CPU])
+    with pytest.warns(UserWarning, match="CUDAExecutionProvider"):  # onnxruntime's own
+        detector = MoveNet(threads=1, device="cuda:0")
+    (record,) = caplog.records
+    assert "could not start CUDAExecutionProvider" in record.getMessage()
+    (people,) = detector.detect([np.full((480, 640, 3), 127, np.uint8)])
+    assert people.shape == (0, 17, 3)
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:x", "cpu:0x", ""])
+def test_unknown_devices_are_refused(device):
+    with pytest.raises(InputError, match=f"device '{device}' is unknown: expected auto, cpu or cuda:N"):
+        providers(device)
 
 
 def read_frame(path: Path, index: int) -> np.ndarray:

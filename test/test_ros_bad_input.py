@@ -62,6 +62,7 @@ BAD_STARTS = [
     (NODE, {"weights": "no_such"}, "weights 'no_such'"),
     (NODE, {"device": "abacus", "input": "keypoints"}, "device 'abacus'"),
     (NODE, {"detector": "crystal_ball"}, "detector 'crystal_ball' is unknown"),
+    (NODE, {"refine_detections": "true", "input": "keypoints"}, "refine_detections: there is no 2D detector"),
     (PLAYER, {"rig_file": None}, "parameter 'rig_file' is empty"),
     (PLAYER, {}, "'videos' and 'image_folders': expected one of them"),
     (PLAYER, {"videos": "[a.mp4, b.mp4]"}, "2 videos for 3 cameras"),

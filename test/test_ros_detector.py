@@ -79,6 +79,8 @@ def test_keypoints_come_of_images(ros, tmp_path):
         ([], "parameter 'cameras' is empty, expected the names of the cameras"),
         (["-p", "cameras:=[a]", "-p", "detector:=oracle"], "detector 'oracle' is unknown"),
         (["-p", "cameras:=[a]", "-p", "image_topic:=/image"], "has no '{camera}' in it"),
+        (["-p", "cameras:=[a]", "-p", "device:=abacus"], "device 'abacus' is unknown"),
+        (["-p", "cameras:=[a]", "-p", "refine_detections:=often"], "expected true or false"),
     ],
 )
 def test_a_bad_start_says_why_in_one_line(parameters, message, capfd, monkeypatch):

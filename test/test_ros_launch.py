@@ -111,6 +111,7 @@ def test_the_launch_file_and_the_demo_start_the_same(fake_launch, tmp_path):
         weights="universal",
         device="auto",
         detector="movenet",
+        refine_detections=False,
         publish_tf=False,
     )
     for process in described:

@@ -162,6 +162,11 @@ def _add_estimate(commands: argparse._SubParsersAction) -> None:
         "--detector", default="movenet", help="2D detector for images (default: %(default)s)"
     )
     parser.add_argument(
+        "--refine-detections",
+        action="store_true",
+        help="refine each 2D detection with a second net: more accurate, slower per person",
+    )
+    parser.add_argument(
         "--threads",
         type=_argument(_count),
         default=0,
@@ -377,6 +382,10 @@ def _open_source(arguments: argparse.Namespace, rig: Rig) -> _Images | _Keypoint
             "--fps: videos have their own frame rate, expected it with --images or --keypoints"
         )
     fps = arguments.fps or DEFAULT_FPS
+    if arguments.keypoints and arguments.refine_detections:
+        raise InputError(
+            "--refine-detections: --keypoints has no images to look at, expected --videos or --images"
+        )
     if arguments.keypoints:
         frames = read_keypoints_json(arguments.keypoints, len(rig))
         return _Keypoints(frames, rig, fps)
@@ -393,13 +402,18 @@ def _make_estimator(arguments: argparse.Namespace, rig: Rig) -> PoseEstimator:
     import torch
 
     from voxelpose_core.detectors import load_detector
+    from voxelpose_core.detectors.refinement import RefinedDetector
+    from voxelpose_core.devices import select_device
     from voxelpose_core.estimator import PoseEstimator
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     detector = None
     if not arguments.keypoints:
-        detector = load_detector(arguments.detector, arguments.threads)
+        device = str(select_device(arguments.device))
+        detector = load_detector(arguments.detector, arguments.threads, device)
+        if arguments.refine_detections:
+            detector = RefinedDetector(detector, arguments.threads, device)
     return PoseEstimator(
         rig, arguments.weights, arguments.device, detector=detector, space=arguments.space
     )

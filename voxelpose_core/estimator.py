@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from voxelpose_core.detectors import Detector, detect_upright, load_detector
+from voxelpose_core.detectors.refinement import RefinedDetector
 from voxelpose_core.devices import select_device, select_dtype
 from voxelpose_core.errors import InputError
 from voxelpose_core.estimate import Estimate
@@ -39,14 +40,17 @@ class PoseEstimator:
         weights: a shipped name ("universal") or a file.
         device: "auto", "cpu" or "cuda:N".
         detector: name or instance of the 2D detector for images; None where only keypoints come.
-            Weights with a backbone of their own do without.
+            Weights with a backbone of their own need none.
         space: capture space; by default the rig's, else one proposed from the cameras.
         settings: thresholds and limits.
         precision: of the convolutions: "float32", "bfloat16", or "auto", which is bfloat16 where
             the hardware multiplies it natively.
+        refine_detections: refine each 2D detection with a second net on a crop
+            (`voxelpose_core.detectors.refinement`): more accurate joints for more time per person.
 
     Raises:
-        InputError: for unknown weights, device, detector or precision, or fewer than two cameras.
+        InputError: for unknown weights, device, detector or precision, fewer than two cameras, or
+            refine_detections without a detector that it can refine.
     """
 
     def __init__(
@@ -58,6 +62,7 @@ class PoseEstimator:
         space: Space | None = None,
         settings: EstimatorSettings = EstimatorSettings(),
         precision: str = "auto",
+        refine_detections: bool = False,
     ):
         if len(rig.cameras) < 2:
             raise InputError(f"rig '{rig.name}' has {len(rig.cameras)} camera, expected at least 2")
@@ -74,7 +79,11 @@ class PoseEstimator:
             self.model = for_inference(self.model, dtype)
         self.joint_set = get_joint_set(self.model.config.joint_set_name)
         self._place(rig, space)
-        self.detector = None if self._has_backbone else _make_detector(detector, self.joint_set)
+        if self._has_backbone:
+            detector = None
+        self.detector = _make_detector(detector, self.joint_set, str(self.device))
+        if refine_detections:
+            self.detector = self._refined_detector()
 
     def recalibrated(self, rig: Rig, space: Space | None = None) -> PoseEstimator:
         """An estimator of the same cameras, newly calibrated; it shares model and detector.
@@ -117,7 +126,7 @@ class PoseEstimator:
         return {
             "weights": self.weights_path.name,
             "device": str(self.device),
-            "detector": "backbone" if self._has_backbone else type(self.detector).__name__,
+            "detector": "backbone" if self._has_backbone else _name(self.detector),
             "cameras": len(self.rig.cameras),
             "quarter_turns": list(self.quarter_turns),
             "space_center_mm": [round(float(v), 1) for v in self.space.center],
@@ -182,6 +191,18 @@ class PoseEstimator:
     def _has_backbone(self) -> bool:
         return hasattr(self.model, "backbone")
 
+    def _refined_detector(self) -> Detector:
+        if self._has_backbone:
+            raise InputError(
+                f"refine_detections: weights '{self.weights_path.name}' have a backbone of their own, "
+                "expected weights that take 2D detections"
+            )
+        if self.detector is None:
+            raise InputError(
+                "refine_detections: there is no 2D detector to refine, expected images as input"
+            )
+        return RefinedDetector(self.detector, device=str(self.device))
+
     def _check_count(self, views: Sequence, what: str) -> None:
         if len(views) != len(self.rig.cameras):
             raise InputError(
@@ -219,9 +240,17 @@ class PoseEstimator:
         return tuple(c.name for c, p in zip(self.rig.cameras, present, strict=True) if p)
 
 
-def _make_detector(detector: str | Detector | None, joint_set: JointSet) -> Detector | None:
+def _name(detector: Detector | None) -> str:
+    if isinstance(detector, RefinedDetector):
+        return f"{_name(detector.detector)}, refined"
+    return type(detector).__name__
+
+
+def _make_detector(
+    detector: str | Detector | None, joint_set: JointSet, device: str
+) -> Detector | None:
     if isinstance(detector, str):
-        detector = load_detector(detector)
+        detector = load_detector(detector, device=device)
     if detector is not None and detector.joint_set != joint_set:
         raise InputError(
             f"the detector answers {detector.joint_set.name}, but the weights expect "

@@ -161,6 +161,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--weights", default="universal", help="3D weights: universal, voxelpose or a file")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N")
     parser.add_argument("--detector", default="movenet", help="2D detector")
+    parser.add_argument(
+        "--refine-detections",
+        action="store_true",
+        help="refine each 2D detection with a second net: more accurate, slower per person",
+    )
     parser.add_argument("--frames", type=int, default=0, help="stop after this many (default: all)")
     parser.add_argument(
         "--real-time",
@@ -189,6 +194,7 @@ def run(arguments: argparse.Namespace) -> int:
         weights=arguments.weights,
         device=arguments.device,
         detector=arguments.detector,
+        refine_detections=arguments.refine_detections,
     )
     rclpy.init(args=[])
     listener = Listener(rig)

@@ -16,6 +16,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
 
 from voxelpose_core.detectors import detect_upright, load_detector
+from voxelpose_core.detectors.refinement import RefinedDetector
 from voxelpose_core.errors import InputError
 from voxelpose_ros import clocks, conversions, process, topics
 from voxelpose_ros.msg import Keypoints2DArray
@@ -47,6 +48,10 @@ class DetectorNode(Node):
         image_topic = p.text("image_topic", topics.IMAGE_TOPIC, "Image topic of a camera.")
         keypoints_topic = p.text("keypoints_topic", topics.KEYPOINTS_TOPIC, "Where answers go.")
         detector = p.text("detector", "movenet", "2D detector.")
+        refine = p.flag(
+            "refine_detections", False, "Refine each 2D detection with a second net on a crop."
+        )
+        device = p.text("device", "auto", "cpu, cuda:N, or auto: CUDA where onnxruntime has it.")
         threads = p.integer("threads", 0, "CPU threads of the detector; 0: all.", 0, 1024)
         reliability = p.text(
             "reliability", "best_effort", "Quality of the image topics.", topics.RELIABILITIES
@@ -58,7 +63,9 @@ class DetectorNode(Node):
             name: topics.expand(image_topic, name) + suffix for name in self._cameras
         }
         self._quarter_turns = dict(zip(self._cameras, _turns(p, len(self._cameras)), strict=True))
-        self._detector = load_detector(detector, threads)
+        self._detector = load_detector(detector, threads, device)
+        if refine:
+            self._detector = RefinedDetector(self._detector, threads, device)
         self._publishers_of = {
             name: self.create_publisher(
                 Keypoints2DArray, topics.expand(keypoints_topic, name), 10

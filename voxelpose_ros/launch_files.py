@@ -14,6 +14,7 @@ MODEL: Arguments = {
     "weights": ("universal", "3D weights: universal, voxelpose or a file."),
     "device": ("auto", "Device of the 3D model: auto, cpu or cuda:N."),
     "detector": ("movenet", "2D detector."),
+    "refine_detections": ("false", "Refine each 2D detection with a second net: more accurate, slower."),
     "publish_tf": ("false", "Broadcast a frame body_<id> at each person's mid-hip."),
 }
 CAMERAS: Arguments = {
@@ -40,7 +41,7 @@ DEMO: Arguments = {
     "step_by_step": ("false", "Wait for each frame set's skeletons instead of playing in real time."),
 }
 
-_FLAGS = ("publish_tf", "autostart")
+_FLAGS = ("publish_tf", "autostart", "refine_detections")
 
 
 class Given:

@@ -213,6 +213,7 @@ class VoxelPoseNode(LifecycleNode):
             space=settings.space,
             settings=settings.estimator,
             precision=settings.precision,
+            refine_detections=settings.refine_detections,
         )
         # A CPU compiles nothing, and a start that takes seconds longer gains nothing there.
         if estimator.device.type == "cuda":

@@ -62,18 +62,22 @@ def _turned_back(people: np.ndarray, size: tuple[int, int], turns: int) -> np.nd
     return np.concatenate([pixels, people[..., 2:]], axis=-1)
 
 
-def _movenet(threads: int) -> Detector:
+# Called with CPU threads (0: all) and device ("cpu", "auto" or "cuda:N").
+Factory = Callable[[int, str], Detector]
+
+
+def _movenet(threads: int, device: str) -> Detector:
     from voxelpose_core.detectors.movenet import MoveNet
 
-    return MoveNet(threads=threads)
+    return MoveNet(threads=threads, device=device)
 
 
 # Factories, not classes: a detector's own dependencies are imported when it is asked for.
-_DETECTORS: dict[str, Callable[[int], Detector]] = {"movenet": _movenet}
+_DETECTORS: dict[str, Factory] = {"movenet": _movenet}
 
 
-def register_detector(name: str, factory: Callable[[int], Detector]) -> None:
-    """Make `load_detector(name)` call `factory(threads)`."""
+def register_detector(name: str, factory: Factory) -> None:
+    """Make `load_detector(name)` call `factory(threads, device)`."""
     _DETECTORS[name] = factory
 
 
@@ -82,12 +86,13 @@ def detector_names() -> tuple[str, ...]:
     return tuple(_DETECTORS)
 
 
-def load_detector(name: str, threads: int = 0) -> Detector:
+def load_detector(name: str, threads: int = 0, device: str = "cpu") -> Detector:
     """The detector of that name, ready to detect.
 
     Args:
         name: one of `detector_names()`.
         threads: CPU threads it may use; 0 means all.
+        device: "cpu", "cuda:N", or "auto": CUDA where the detector's library has it.
 
     Raises:
         InputError: for an unknown name (the known ones are named) or a damaged weights file.
@@ -96,4 +101,4 @@ def load_detector(name: str, threads: int = 0) -> Detector:
         raise InputError(
             f"detector '{name}' is unknown: expected one of {', '.join(detector_names())}"
         )
-    return _DETECTORS[name](threads)
+    return _DETECTORS[name](threads, device)

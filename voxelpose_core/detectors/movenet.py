@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple, Sequence
@@ -11,6 +9,12 @@ from typing import NamedTuple, Sequence
 import cv2
 import numpy as np
 
+from voxelpose_core.detectors.onnx_session import (
+    TYPICAL_VIEWS,
+    open_session,
+    thread_count,
+    verify_sha256,
+)
 from voxelpose_core.errors import InputError
 from voxelpose_core.skeletons import COCO17
 
@@ -32,9 +36,6 @@ PIXEL_OFFSET = 0.25
 COCO_SIGMAS = (
     np.array([26, 25, 25, 35, 35, 79, 79, 72, 72, 62, 62, 107, 107, 87, 87, 89, 89]) / 1000
 )
-
-# A rig has about four views: with more threads than that, each view gets several.
-TYPICAL_VIEWS = 4
 
 
 class Letterbox(NamedTuple):
@@ -96,23 +97,8 @@ def drop_duplicates(people: np.ndarray, threshold: float) -> np.ndarray:
     return np.array(kept, np.float32).reshape(-1, 17, 3)
 
 
-def verify_sha256(path: Path, expected: str) -> bytes:
-    """The file's content; InputError where it cannot be read or is not what was shipped."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}), expected weights") from None
-    digest = hashlib.sha256(content).hexdigest()
-    if digest != expected:
-        raise InputError(
-            f"{path}: damaged file of {len(content)} bytes (sha256 {digest[:12]}..., "
-            f"expected {expected[:12]}...): fetch it again"
-        )
-    return content
-
-
 class MoveNet:
-    """MoveNet MultiPose Lightning through onnxruntime, on the CPU.
+    """MoveNet MultiPose Lightning through onnxruntime.
 
     Args:
         weights: the ONNX file; the shipped one by default.
@@ -134,22 +120,13 @@ class MoveNet:
         threads: int = 0,
         person_threshold: float = 0.15,
         duplicate_oks: float = 0.7,
+        device: str = "cpu",
     ):
-        import onnxruntime
-
         from voxelpose_core.resources import find_resource
 
         path = Path(weights) if weights is not None else find_resource(WEIGHTS)
-        content = verify_sha256(path, WEIGHTS_SHA256)
-        threads = threads or os.cpu_count() or 1
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = max(1, threads // TYPICAL_VIEWS)
-        # A thread that waits by spinning takes the core that another view needs.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = onnxruntime.InferenceSession(
-            content, options, providers=["CPUExecutionProvider"]
-        )
-        self._pool = ThreadPoolExecutor(max_workers=min(threads, TYPICAL_VIEWS))
+        self._session = open_session(verify_sha256(path, WEIGHTS_SHA256), threads, device)
+        self._pool = ThreadPoolExecutor(max_workers=min(thread_count(threads), TYPICAL_VIEWS))
         self.person_threshold = person_threshold
         self.duplicate_oks = duplicate_oks
 
