@@ -32,7 +32,8 @@ def main(rig_file: str, sources: list[str]) -> None:
             break
         stamp = time.monotonic()
         images = [c.retrieve()[1] if ok else None for c, ok in zip(captures, grabbed)]
-        skeletons = tracker.update(estimator.estimate_images(images).skeletons, stamp)
+        estimate = estimator.estimate_images(images, previous=tracker.predict(stamp))
+        skeletons = tracker.update(estimate.skeletons, stamp)
         for skeleton in skeletons:
             x, y, z = skeleton.joints.mean(axis=0) / 1000
             print(f"person {skeleton.track_id}: {x:.2f} {y:.2f} {z:.2f} m", flush=True)

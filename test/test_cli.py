@@ -36,13 +36,13 @@ class FakeEstimator:
         self.detector, self.inputs = detector, []
         FakeEstimator.made.append(self)
 
-    def estimate_images(self, images):
+    def estimate_images(self, images, previous):
         for camera, image in zip(self.rig.cameras, images):
             if image is not None:
                 voxelpose_core.inputs.check_image(image, camera)
         return self._answer(images)
 
-    def estimate_keypoints(self, keypoints):
+    def estimate_keypoints(self, keypoints, previous):
         return self._answer(keypoints)
 
     def _answer(self, views):

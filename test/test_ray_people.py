@@ -18,6 +18,7 @@ from voxelpose_core.models.checkpoints import (
 from voxelpose_core.models.ray_confidence import joint_support
 from voxelpose_core.models.ray_pose import RayConfig, RayPose
 from voxelpose_core.models.rays import rays_of_cameras
+from voxelpose_core.tracking import Tracker
 
 WEIGHTS = "universal"
 SPACE = Space((0, 0, 1000), (5000, 5000, 2600))
@@ -124,6 +125,101 @@ def test_thresholds_act():
     for view in keypoints:
         view[..., 2] *= 0.2
     assert estimator_of(rig, keypoint_threshold=0.3).estimate_keypoints(keypoints).skeletons == []
+
+
+def poses_of(estimate):
+    return sorted((s.joints for s in estimate.skeletons), key=lambda joints: joints[0, 0])
+
+
+def test_expected_people_are_looked_for_where_no_pair_proposes_them(monkeypatch):
+    rig, people = rig_of(4), people_at(*PLACES)
+    keypoints = detections_of(rig.cameras, people, 3.0)
+    estimator = estimator_of(rig)
+    monkeypatch.setattr(estimator.people, "_proposals", lambda *rays: np.zeros((0, 3), np.float32))
+    assert estimator.estimate_keypoints(keypoints).skeletons == []
+    beside = people + np.random.default_rng(0).normal(0, 40, people.shape)
+    estimate = estimator.estimate_keypoints(keypoints, beside)
+    assert len(estimate.skeletons) == 3 and errors(estimate, people).max() < 60
+    # It is the rays that say whether somebody is there.
+    empty = people_at((-300, -1500), (1700, 1300), (9000, 0))
+    assert estimator.estimate_keypoints(keypoints, empty).skeletons == []
+
+
+@pytest.mark.parametrize("last_pose", [False, True])
+@pytest.mark.parametrize("wrong", ["a metre off", "of nobody", "exchanged", "lying"])
+def test_wrong_expectations_change_nothing(wrong, last_pose):
+    rig, people = rig_of(4), people_at(*PLACES)
+    keypoints = detections_of(rig.cameras, people, 3.0)
+    expected = {
+        "a metre off": people + [1000.0, 0, 0],
+        "of nobody": people_at((0, -1700), (1900, 1500)),
+        "exchanged": people[:, ::-1] - people[:, :1] + people[[1, 2, 0], :1],
+        "lying": people[..., [2, 1, 0]] + people[:, [11]] - people[:, [11]][..., [2, 1, 0]],
+    }[wrong]
+    estimator = estimator_of(rig, last_pose=last_pose)
+    without = estimator.estimate_keypoints(keypoints)
+    estimate = estimator.estimate_keypoints(keypoints, expected)
+    assert len(estimate.skeletons) == 3 and errors(estimate, people).max() < 50
+    for before, after in zip(poses_of(without), poses_of(estimate)):
+        assert np.linalg.norm(before - after, axis=1).mean() < 20
+
+
+def test_last_poses_steady_the_joints():
+    rig, people = rig_of(3), people_at(*PLACES)
+    random, found = np.random.default_rng(0), {False: [], True: []}
+    for seed in range(6):
+        keypoints = detections_of(rig.cameras, people, 8.0, seed)
+        expected = people + random.normal(0, 15.0, people.shape)
+        for last_pose, poses in found.items():
+            estimator = estimator_of(rig, last_pose=last_pose)
+            poses.append(poses_of(estimator.estimate_keypoints(keypoints, expected)))
+    spread = {key: np.std(poses, axis=0).mean() for key, poses in found.items()}
+    assert spread[True] < 0.95 * spread[False]
+
+
+def test_who_leaves_leaves_nobody_behind():
+    """A tracker expects him for a while; nothing else speaks for him."""
+    rig, people = rig_of(4), people_at(*PLACES)
+    estimator, tracker = estimator_of(rig), Tracker()
+    for step in range(20):
+        there = people if step < 8 else people[:2]
+        keypoints = detections_of(rig.cameras, there, 3.0, step)
+        estimate = estimator.estimate_keypoints(keypoints, tracker.predict(step / 25))
+        assert len(tracker.predict(step / 25)) == (3 if step else 0)
+        assert len(tracker.update(estimate.skeletons, step / 25)) == len(there)
+
+
+@pytest.mark.parametrize("last_pose", [False, True])
+def test_two_people_who_change_places_keep_their_poses_apart(last_pose):
+    rig = rig_of(4)
+    estimator, tracker = estimator_of(rig, last_pose=last_pose), Tracker()
+    for step in range(50):
+        along = -1200 + 2400 * step / 49
+        people = people_at((along, 350), (-along, -350))
+        keypoints = detections_of(rig.cameras, people, 3.0, step)
+        estimate = estimator.estimate_keypoints(keypoints, tracker.predict(step / 25))
+        assert len(estimate.skeletons) == 2 and errors(estimate, people).max() < 80
+        tracked = tracker.update(estimate.skeletons, step / 25)
+        gaps = [np.linalg.norm(s.joints - people, axis=-1).mean(axis=-1) for s in tracked]
+        ids = [int(np.argmin(gap)) for gap in sorted(gaps, key=np.argmin)]
+        numbers = [s.track_id for s in sorted(tracked, key=lambda s: s.joints[:, 1].mean(), reverse=True)]
+        assert ids == [0, 1]
+        first = numbers if step == 0 else first
+        assert numbers == first
+
+
+@pytest.mark.parametrize(
+    "previous, words",
+    [
+        (np.zeros((1, 16, 3)), r"\(1, 16, 3\), expected \(people, 17, 3\)"),
+        (np.full((1, 17, 3), np.nan), "not finite"),
+    ],
+)
+def test_bad_expectations_are_one_line(previous, words):
+    rig = rig_of(2)
+    keypoints = detections_of(rig.cameras, people_at((0, 0)))
+    with pytest.raises(InputError, match=words):
+        estimator_of(rig).estimate_keypoints(keypoints, previous)
 
 
 def test_support_is_the_share_of_views_that_agree():

@@ -84,6 +84,8 @@ def check_message(message, rig):
         joints = positions(skeleton)
         assert joints.shape == (17, 3)
         assert len(skeleton.joint_scores) == len(skeleton.joint_valid) == 17
+        covariances = np.reshape(skeleton.joint_covariances, (17, 3, 3))
+        assert 0 < np.linalg.eigvalsh(covariances).min() and covariances.max() < 0.3**2
         root = [skeleton.root.x, skeleton.root.y, skeleton.root.z]
         np.testing.assert_allclose(root, COCO17.root_of(joints), atol=1e-6)
 
@@ -101,6 +103,7 @@ def test_keypoints_become_skeletons_where_the_people_are(ros, tmp_path):
             device="cpu",
             max_wait_ms=5000,
             track_max_age_s=30,
+            track_smooth=False,
         )
     )
     ros.wait_for_node(node, SKELETONS)
@@ -202,6 +205,7 @@ def test_images_become_skeletons_where_the_person_is(ros, tmp_path, drawn_record
         "device": "cpu",
         "reliability": "reliable",
         "max_wait_ms": 5000,
+        "track_smooth": False,
     }
     arguments = python_command("", **parameters)[3:]
     node = ros.start([sys.executable, str(script), *arguments])

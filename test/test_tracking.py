@@ -246,6 +246,19 @@ def test_a_hidden_joint_with_a_covariance_is_smoothed_and_without_one_left_alone
     np.testing.assert_array_equal(tracked.joints[9], skeleton.joints[9])
 
 
+@pytest.mark.parametrize(
+    "smooth, with_covariances, without", [(None, True, False), (True, True, True), (False, False, False)]
+)
+def test_who_is_smoothed(smooth, with_covariances, without):
+    tracker = Tracker(TrackerSettings(smooth=smooth))
+    for step in range(10):
+        known, plain = uncertain(0, np.full((17, 3), 20.0), step), person(3000, 0, 20, seed=step)
+        tracked = tracker.update([known, plain], step / 25)
+    for before, after, smoothed in zip((known, plain), tracked, (with_covariances, without)):
+        assert np.array_equal(before.joints, after.joints) != smoothed
+        assert (after.joint_covariances is None) == (before.joint_covariances is None)
+
+
 def test_filters_agree_with_each_other_at_any_rate():
     """Two short predictions are one long one."""
     one, two = (MovingPoints(np.zeros((2, 3)), motion()) for _ in range(2))

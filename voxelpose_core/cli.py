@@ -305,7 +305,7 @@ def estimate(arguments: argparse.Namespace) -> int:
         for frame, stamp, images, keypoints in tqdm(
             source, unit="frame", disable=not sys.stderr.isatty()
         ):
-            answer = _estimate_one(estimator, frame, images, keypoints)
+            answer = _estimate_one(estimator, frame, images, keypoints, tracker.predict(stamp))
             floor.add(answer)
             views.add(answer.keypoints, stamp)
             answer.skeletons = tracker.update(answer.skeletons, stamp)
@@ -424,11 +424,12 @@ def _estimate_one(
     frame: int,
     images: list[np.ndarray | None] | None,
     keypoints: list[np.ndarray | None] | None,
+    previous: np.ndarray,
 ) -> Estimate:
     try:
         if images is not None:
-            return estimator.estimate_images(images)
-        return estimator.estimate_keypoints(keypoints)
+            return estimator.estimate_images(images, previous)
+        return estimator.estimate_keypoints(keypoints, previous)
     except InputError as error:
         raise InputError(f"frame {frame}: {error}") from None
 

@@ -18,7 +18,7 @@ from voxelpose_core.estimator_settings import EstimatorSettings
 from voxelpose_core.explanation import usable_joints
 from voxelpose_core.geometry.image_turns import upright_turns
 from voxelpose_core.geometry.rig import Rig, Space, propose_space
-from voxelpose_core.inputs import check_image, check_keypoints
+from voxelpose_core.inputs import check_image, check_keypoints, check_previous
 from voxelpose_core.memory import keep_freed_memory
 from voxelpose_core.models.checkpoints import load_weights
 from voxelpose_core.models.inference import for_inference
@@ -134,15 +134,19 @@ class PoseEstimator:
             **self.people.description(),
         }
 
-    def estimate_images(self, images: Sequence[np.ndarray | None]) -> Estimate:
+    def estimate_images(
+        self, images: Sequence[np.ndarray | None], previous: np.ndarray | None = None
+    ) -> Estimate:
         """Skeletons from one image a camera.
 
         Args:
             images: BGR uint8 (H, W, 3) in the order of the rig; None: that camera has no frame.
+            previous: as for `estimate_keypoints`.
 
         Raises:
             InputError: naming the camera, when an image is not BGR uint8 of its calibrated size.
         """
+        previous = check_previous(previous, len(self.joint_set))
         self._check_count(images, "images")
         for camera, image in zip(self.rig.cameras, images, strict=True):
             if image is not None:
@@ -160,24 +164,30 @@ class PoseEstimator:
         for index, people in zip(present, detected, strict=True):
             keypoints[index] = people
         clock.lap("detector")
-        return self._estimate_keypoints(keypoints, clock)
+        return self._estimate_keypoints(keypoints, clock, previous)
 
-    def estimate_keypoints(self, keypoints: Sequence[np.ndarray | None]) -> Estimate:
+    def estimate_keypoints(
+        self, keypoints: Sequence[np.ndarray | None], previous: np.ndarray | None = None
+    ) -> Estimate:
         """Skeletons from the 2D people of each camera.
 
         Args:
             keypoints: (P, J, 3) x, y in pixels of the camera's image, and score, in the order of
                 the rig; a keypoint with score 0 is missing; None: that camera has no frame.
+            previous: (Q, J, 3), mm, where a tracker expects the joints of its people now
+                (`Tracker.predict`). The ray model looks there, too, where no pair of 2D detections
+                proposes somebody; the voxel nets do not use it.
 
         Raises:
             InputError: naming the camera, when an array has another shape or joint count.
         """
+        previous = check_previous(previous, len(self.joint_set))
         self._check_count(keypoints, "keypoint arrays")
         checked = [
             None if people is None else check_keypoints(people, camera, len(self.joint_set))
             for camera, people in zip(self.rig.cameras, keypoints, strict=True)
         ]
-        return self._estimate_keypoints(checked, StageClock())
+        return self._estimate_keypoints(checked, StageClock(), previous)
 
     def warm_up(self) -> None:
         """Run the networks once on nothing, for the numbers of people that they meet most.
@@ -210,11 +220,16 @@ class PoseEstimator:
                 f"{len(self.rig.cameras)} cameras, expected one a camera (None where it has none)"
             )
 
-    def _estimate_keypoints(self, keypoints: list[np.ndarray | None], clock: StageClock) -> Estimate:
+    def _estimate_keypoints(
+        self,
+        keypoints: list[np.ndarray | None],
+        clock: StageClock,
+        previous: np.ndarray | None,
+    ) -> Estimate:
         present = [people is not None for people in keypoints]
         if sum(present) < self.settings.min_cameras or self._too_few_views(keypoints):
             return Estimate([], keypoints, self._names(present), clock.laps)
-        skeletons, below = self.people.find(keypoints, self.settings, clock)
+        skeletons, below = self.people.find(keypoints, self.settings, clock, previous)
         clock.lap("poses")
         return Estimate(skeletons, keypoints, self._names(present), clock.laps, below)
 

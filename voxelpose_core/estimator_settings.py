@@ -53,6 +53,11 @@ class EstimatorSettings(BaseModel):
         description="Voxel nets: minimum root score in the second look, whose people must also fit "
         "2D detections in two views.",
     )
+    last_pose: bool = Field(
+        False,
+        description="Ray model: estimate the joints of tracked people again beside the pose that the "
+        "tracker expects. Steadier, but fast limbs come late; the tracker's smoothing does better.",
+    )
     max_people: int = Field(10, ge=1, description="Largest number of people per frame set.")
     min_cameras: int = Field(2, ge=2, description="Smallest number of cameras in a frame set.")
     recenter: bool = Field(

@@ -23,6 +23,22 @@ def check_image(image: np.ndarray, camera: Camera) -> None:
         )
 
 
+def check_previous(previous: np.ndarray | None, joints: int) -> np.ndarray | None:
+    """Poses (Q, J, 3), mm, of the people whom a tracker expects; None where there are none.
+
+    Raises:
+        InputError: when the array has another shape, or a joint is not finite.
+    """
+    if previous is None or len(previous) == 0:
+        return None
+    previous = np.asarray(previous, np.float32)
+    if previous.ndim != 3 or previous.shape[1:] != (joints, 3):
+        raise InputError(f"previous poses are {previous.shape}, expected (people, {joints}, 3)")
+    if not np.isfinite(previous).all():
+        raise InputError("a previous pose has a joint that is not finite, expected millimetres")
+    return previous
+
+
 def check_keypoints(people: np.ndarray, camera: Camera, joints: int) -> np.ndarray:
     """float32 (P, J, 3) with non-finite and out-of-range values taken for missing."""
     people = np.asarray(people, dtype=np.float32)

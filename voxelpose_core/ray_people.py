@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 
 from voxelpose_core.estimate import Skeleton
 from voxelpose_core.estimator_settings import EstimatorSettings
@@ -14,14 +15,17 @@ from voxelpose_core.geometry.space import Space
 from voxelpose_core.models.ray_confidence import suppress
 from voxelpose_core.models.ray_frame import People
 from voxelpose_core.models.ray_pose import RayPose
-from voxelpose_core.models.rays import detection_pairs, ray_arrays
+from voxelpose_core.models.rays import SUPPRESSION, detection_pairs, ray_arrays
 from voxelpose_core.ray_runtime import RayRuntime, ray_runtime
 from voxelpose_core.selection import floor_of, split_at_floor
+from voxelpose_core.skeletons import get_joint_set
 from voxelpose_core.stage_clock import StageClock
 from voxelpose_core.voxel.views import PRESENT, Views
 
 # People are looked for so far outside the capture space, mm: the place of a proposal is rough.
 _MARGIN = 500.0
+# An expected pose is that of somebody whose joints are nearer in the mean, mm.
+_NEAR_PREVIOUS = 300.0
 # Numbers of detections per view, and of candidates, that are run before the first frame set comes.
 _WARM_UP = ((1, 1), (3, 8), (6, 16))
 
@@ -41,7 +45,8 @@ class RayPeople:
     ):
         self.model = model
         self.runtime = runtime or ray_runtime(model)
-        self._joint_count = len(model._mirror)
+        self._joint_set = get_joint_set(model.config.joint_set_name)
+        self._joint_count = len(self._joint_set)
         self._cameras = rig.cameras
         self._floor = floor_of(rig, space)
         self._room = Space(space.center, space.size + 2 * _MARGIN)
@@ -71,6 +76,7 @@ class RayPeople:
         keypoints: Sequence[np.ndarray | None],
         settings: EstimatorSettings,
         clock: StageClock,
+        previous: np.ndarray | None = None,
     ) -> tuple[list[Skeleton], list[Skeleton]]:
         """People of one frame set, the most confident first, and those whom the floor rule drops.
 
@@ -78,6 +84,7 @@ class RayPeople:
             keypoints: per camera (P, J, 3) x px, y px, score; None for a camera without a frame.
             settings: thresholds; `second_look`, `recenter` and `refine` have no meaning here.
             clock: told when a stage is over.
+            previous: (Q, J, 3), mm, where a tracker expects its people; None: it expects nobody.
         """
         threshold = settings.proposal_threshold
         if threshold is None:
@@ -86,13 +93,18 @@ class RayPeople:
         rays = ray_arrays(self._cameras, keypoints, settings.keypoint_threshold, self._joint_count)
         clock.lap("rays")
         centers = self._proposals(cameras, *rays)
+        if previous is not None:
+            centers = np.concatenate([centers, self._expected(previous, centers)])
         clock.lap("proposals")
         if len(centers) == 0:
             clock.lap("poses")
             return [], []
         people = self.runtime.solve(cameras, *rays, centers, *self._last_poses(centers))
         stays = suppress(people.joints, people.confidence, threshold, settings.duplicate_distance)
-        people = People(*(values[stays].astype(np.float64) for values in people))
+        people = People(*(values[stays] for values in people))
+        if previous is not None and settings.last_pose:
+            people = self._with_last_poses(people, previous, cameras, rays)
+        people = People(*(values.astype(np.float64) for values in people))
         clock.lap("poses")
         skeletons = sorted(self._skeletons(people, settings), key=lambda s: -s.score)
         above, below = split_at_floor(skeletons, self._floor - settings.floor_tolerance)
@@ -109,6 +121,38 @@ class RayPeople:
         pairs = detection_pairs(*scores.shape[:2])
         centers, votes = self.runtime.propose(cameras, directions, scores, pairs)
         return centers[self._room.contains(centers) & (votes > 0)]
+
+    def _expected(self, previous: np.ndarray, centers: np.ndarray) -> np.ndarray:
+        """Mid-hips (M, 3), mm, of expected people whom no proposal (K, 3) is near.
+
+        They are proposals as others are: nobody is found there whom the rays do not show.
+        """
+        roots = self._joint_set.root_of(previous)
+        gaps = np.linalg.norm(roots[:, None] - centers[None], axis=-1)
+        alone = gaps.min(axis=1, initial=np.inf) > SUPPRESSION
+        return roots[alone & self._room.contains(roots)]
+
+    def _with_last_poses(
+        self, people: People, previous: np.ndarray, cameras: np.ndarray, rays: Sequence[np.ndarray]
+    ) -> People:
+        """The same people, their joints estimated again beside their expected poses (Q, J, 3).
+
+        Who is there was decided without: in training only people had a last pose, never places where
+        nobody is, so that the net's confidence takes it as a proof.
+        """
+        gaps = np.linalg.norm(people.joints[:, None] - previous[None], axis=-1).mean(axis=-1)
+        own, expected = linear_sum_assignment(gaps)
+        near = gaps[own, expected] < _NEAR_PREVIOUS
+        own, expected = own[near], expected[near]
+        if len(own) == 0:
+            return people
+        centers = self._joint_set.root_of(people.joints[own])
+        again = self.runtime.solve(
+            cameras, *rays, centers, previous[expected], np.ones(len(own), bool)
+        )
+        joints, covariances, _, support = (values.copy() for values in people)
+        joints[own], covariances[own], support[own] = again.joints, again.covariances, again.support
+        return People(joints, covariances, people.confidence, support)
 
     def _last_poses(self, centers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Poses (M, J, 3) of the last frame, mm, and which candidates have one: none."""

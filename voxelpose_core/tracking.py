@@ -66,7 +66,11 @@ class TrackerSettings(BaseModel):
     confirm_after: int = Field(
         3, ge=1, description="Consecutive frame sets after which a new track gets its id."
     )
-    smooth: bool = Field(False, description="Publish smoothed joints instead of the estimated ones.")
+    smooth: bool | None = Field(
+        None,
+        description="Publish smoothed joints instead of the estimated ones; auto: of people whose "
+        "joints have covariances (ray model), which makes them steadier and more accurate.",
+    )
     joint_noise_mm: float = Field(
         60.0,
         gt=0,
@@ -178,10 +182,10 @@ class Tracker:
 
     def _answer(self, skeleton: Skeleton, track: _Track) -> Skeleton:
         motion = track.joint_motion
-        smoothed = {}
-        if self.settings.smooth and skeleton.joint_covariances is not None:
+        smooth, smoothed = self.settings.smooth, {}
+        if smooth is not False and skeleton.joint_covariances is not None:
             smoothed = {"joints": motion.position, "joint_covariances": motion.covariance}
-        elif self.settings.smooth:
+        elif smooth:
             valid = np.asarray(skeleton.joint_valid, bool)
             smoothed = {"joints": np.where(valid[:, None], motion.position, skeleton.joints)}
         return dataclasses.replace(

@@ -106,6 +106,7 @@ class VoxelPeople:
         keypoints: list[np.ndarray | None],
         settings: EstimatorSettings,
         clock: StageClock,
+        previous: np.ndarray | None = None,
     ) -> tuple[list[Skeleton], list[Skeleton]]:
         """People in the 2D detections of one frame set, and those whom the floor rule drops.
 
@@ -113,6 +114,7 @@ class VoxelPeople:
             keypoints: per camera (P, J, 3) x px, y px, score; None for a camera without a frame.
             settings: thresholds and limits.
             clock: told when a stage is over.
+            previous: has no meaning here.
         """
         present = [people is not None for people in keypoints]
         skeletons, below = self._find_people(keypoints, present, _Look.first(settings), settings, clock)

@@ -242,13 +242,15 @@ def _tracker_settings(p: Parameters) -> TrackerSettings:
         field = fields[name]
         return p.integer(f"track_{name}", field.default, field.description, low, high, live=True)
 
-    smooth = fields["smooth"]
+    smooth = p.text(
+        "track_smooth", "auto", fields["smooth"].description, ("auto", "true", "false"), live=True
+    )
     return TrackerSettings(
         gate_mm=number("gate_mm", 1.0, 10000.0),
         max_age_s=number("max_age_s", 0.01, 3600.0),
         max_missed=integer("max_missed", 0, 10000),
         confirm_after=integer("confirm_after", 1, 100),
-        smooth=p.flag("track_smooth", smooth.default, smooth.description, live=True),
+        smooth=None if smooth == "auto" else smooth == "true",
         joint_noise_mm=number("joint_noise_mm", 1.0, 1000.0),
     )
 
@@ -282,6 +284,7 @@ def _estimator_settings(p: Parameters, min_cameras: int) -> EstimatorSettings:
         second_look_threshold=number("second_look_threshold", 0.0, 1.0),
         duplicate_distance=number("duplicate_distance", 0.0, 5000.0),
         floor_tolerance=number("floor_tolerance", 0.0, 10000.0),
+        last_pose=flag("last_pose"),
         max_people=p.integer("max_people", people.default, people.description, 1, 100, live=True),
         min_cameras=min_cameras,
         recenter=flag("recenter"),

@@ -154,9 +154,10 @@ class EstimationWorker:
                 f"min_cameras is {settings.min_cameras}"
             )
         decoded = time.perf_counter()
-        estimate = self._estimate(estimator, inputs)
+        stamp_s = moment.stamp_ns / 1e9
+        estimate = self._estimate(estimator, inputs, self._tracker.predict(stamp_s))
         tracked = time.perf_counter()
-        estimate.skeletons = self._tracker.update(estimate.skeletons, moment.stamp_ns / 1e9)
+        estimate.skeletons = self._tracker.update(estimate.skeletons, stamp_s)
         estimated = time.perf_counter()
         images = None if settings.input == "keypoints" else inputs
         self._watch.put(estimator.rig, estimator.joint_set, estimate, moment.stamp_ns / 1e9)
@@ -248,11 +249,14 @@ class EstimationWorker:
         return calibrated_size_image(image, camera)
 
     def _estimate(
-        self, estimator: PoseEstimator, inputs: Sequence[np.ndarray | None]
+        self,
+        estimator: PoseEstimator,
+        inputs: Sequence[np.ndarray | None],
+        previous: np.ndarray,
     ) -> Estimate:
         if self.settings.input == "keypoints":
-            return estimator.estimate_keypoints(inputs)
-        return estimator.estimate_images(inputs)
+            return estimator.estimate_keypoints(inputs, previous)
+        return estimator.estimate_images(inputs, previous)
 
 
 def _views_with_people(estimate: Estimate, threshold: float) -> int:
