@@ -356,6 +356,19 @@ def test_environment_variables_are_those_of_the_code():
     assert read - documented <= {"VOXELPOSE_SHARED", "VOXELPOSE_FUZZ_MESSAGES"}
 
 
+def test_figures_of_the_readme_stand_in_the_measurements():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = readme.partition("\n## What it reaches\n")[2].partition("\n## ")[0]
+    cells = [cell for row in re.findall(r"^\|.*?\|(.+)\|$", section, re.M) for cell in row.split("|")]
+    figures = [figure for cell in cells for figure in re.findall(r"\d+(?:\.\d+)?", cell)]
+    measured = (ROOT / "docs/measurements.md").read_text(encoding="utf-8")
+    numbers = [float(number) for number in re.findall(r"(?<![\d.])\d+(?:\.\d+)?", measured)]
+    assert len(figures) > 10
+    for figure in figures:
+        half_digit = 0.5 * 10.0 ** -len(figure.partition(".")[2])
+        assert any(abs(number - float(figure)) <= half_digit + 1e-9 for number in numbers), figure
+
+
 def test_citation_has_the_version_of_the_manifest():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     manifest = (ROOT / "package.xml").read_text(encoding="utf-8")
