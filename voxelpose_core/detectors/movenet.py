@@ -38,6 +38,18 @@ COCO_SIGMAS = (
 )
 
 
+def resized_to_rgb(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """BGR image (H, W, 3) -> RGB image of that (width, height).
+
+    Halved while it is twice as large, then bilinear: a third of the time of OpenCV's area interpolation,
+    which is slow for other factors, and poses that agree as well with the views.
+    """
+    while image.shape[1] >= 2 * size[0] and image.shape[0] >= 2 * size[1]:
+        half = (image.shape[1] // 2, image.shape[0] // 2)
+        image = cv2.resize(image, half, interpolation=cv2.INTER_AREA)
+    return cv2.cvtColor(cv2.resize(image, size), cv2.COLOR_BGR2RGB)
+
+
 class Letterbox(NamedTuple):
     """Where an image lies in the network's input: resized to `inner`, its corner at `corner`."""
 
@@ -48,13 +60,9 @@ class Letterbox(NamedTuple):
 
     def apply(self, image: np.ndarray) -> np.ndarray:
         """BGR image (H, W, 3) -> network input (1, h, w, 3), int32 RGB, black border."""
-        shrinks = self.inner[0] < self.image_size[0]
-        resized = cv2.resize(
-            image, self.inner, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        )
         canvas = np.zeros((1, self.outer[1], self.outer[0], 3), np.int32)
         (x, y), (width, height) = self.corner, self.inner
-        canvas[0, y : y + height, x : x + width] = resized[..., ::-1]
+        canvas[0, y : y + height, x : x + width] = resized_to_rgb(image, self.inner)
         return canvas
 
     def undo(self, points: np.ndarray) -> np.ndarray:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
-from voxelpose_core.detectors.movenet import PIXEL_OFFSET
+from voxelpose_core.detectors.movenet import PIXEL_OFFSET, resized_to_rgb
 from voxelpose_core.detectors.onnx_session import open_session, verify_sha256
 
 WEIGHTS = "weights/movenet_singlepose_thunder.onnx"
@@ -36,10 +35,7 @@ class Square(NamedTuple):
             x, y = left - self.column, top - self.row
             whole[y : y + crop.shape[0], x : x + crop.shape[1]] = crop
             crop = whole
-        shrinks = self.side > INPUT_SIDE
-        size = (INPUT_SIDE, INPUT_SIDE)
-        resized = cv2.resize(crop, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-        return resized[None, ..., ::-1].astype(np.int32)
+        return resized_to_rgb(crop, (INPUT_SIDE, INPUT_SIDE))[None].astype(np.int32)
 
     def undo(self, points: np.ndarray) -> np.ndarray:
         """Network pixels (..., 2) -> image pixels (..., 2), both at pixel centres."""
