@@ -16,6 +16,7 @@ from voxelpose_core.models.ray_solver import (
     facing,
     full_matrix,
     invert_symmetric,
+    rays_turned,
     turned,
 )
 from voxelpose_core.models.rays import Rays, propose, rays_of_cameras
@@ -74,6 +75,9 @@ def test_frames_face_along_x():
     assert left[:, 0].abs().max() < 1e-9 and left[:, 1].min() > 0
     torch.testing.assert_close(seen[..., 2], poses[..., 2])
     torch.testing.assert_close(turned(seen, frames, back=True), poses)
+    rays = torch.stack([poses, 2 * poses], dim=1)
+    components = torch.cat(rays_turned(rays.movedim(-1, 0), frames)).movedim(0, -1)
+    torch.testing.assert_close(components, torch.stack([seen, 2 * seen], dim=1))
 
 
 def test_the_solve_is_a_least_squares_problem():
@@ -83,7 +87,7 @@ def test_the_solve_is_a_least_squares_problem():
     origins = random.normal(size=(1, rays, 3)) * 10
     directions = random.normal(size=(1, rays, joints, 3))
     directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
-    weights = random.uniform(0.1, 5.0, size=(1, rays, joints, 2))
+    weights = random.uniform(0.1, 5.0, size=(2, 1, rays, joints))
     mean, precision = random.normal(size=(1, joints, 3)), random.uniform(0.1, 2.0, size=(1, joints))
     mirror = torch.tensor(COCO17.mirror)
     zeros = torch.zeros(1, rays, dtype=torch.long)
@@ -99,7 +103,7 @@ def test_the_solve_is_a_least_squares_problem():
         for kind, source in ((0, joint), (1, COCO17.mirror[joint])):
             for ray in range(rays):
                 d = directions[0, ray, source]
-                across = np.sqrt(weights[0, ray, source, kind]) * (np.eye(3) - np.outer(d, d))
+                across = np.sqrt(weights[kind, 0, ray, source]) * (np.eye(3) - np.outer(d, d))
                 rows.append(across)
                 right.append(across @ origins[0, ray])
         expected, *_ = np.linalg.lstsq(np.concatenate(rows), np.concatenate(right), rcond=None)
@@ -116,9 +120,9 @@ def test_nearest_points_of_rays():
     pose = (torch.from_numpy(people).float() - center[:, None]) / UNIT
     gaps = chosen.nearest_points(pose + torch.tensor([0.1, 0.0, 0.0]))
     # Perpendicular to the ray, and from the moved joint back to a ray through the true one.
-    assert ((gaps * chosen.directions).sum(dim=-1).abs() < 1e-4).all()
-    assert (gaps.norm(dim=-1) <= 0.1 + 1e-4).all()
-    assert chosen.nearest_points(pose)[chosen.present > 0].norm(dim=-1).max() < 1e-3
+    assert ((gaps * chosen.directions).sum(dim=0).abs() < 1e-4).all()
+    assert (gaps.norm(dim=0) <= 0.1 + 1e-4).all()
+    assert chosen.nearest_points(pose).norm(dim=0)[chosen.present > 0].max() < 1e-3
 
 
 @pytest.mark.parametrize("views", [2, 3, 5, 8])
@@ -147,7 +151,7 @@ def test_detections_of_the_other_side_are_used_when_weights_say_so():
     weights = 100.0 * chosen.present
     own = torch.where((chosen.view == 1)[..., None], 0.0, weights)
     other = torch.where((chosen.view == 1)[..., None], weights, 0.0)
-    stacked = torch.stack([own, other], dim=-1)
+    stacked = torch.stack([own, other])
     solved, _ = chosen.solve(stacked, torch.zeros(1, 17, 3), torch.full((1, 17), 1e-4))
     joints = solved[0].numpy() * UNIT + roots(people)[0]
     # The two views on their own and with the mirrored one: the same places.

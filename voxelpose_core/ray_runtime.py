@@ -26,6 +26,8 @@ PROPOSALS, FRAME = "ray_proposals.onnx", "ray_frame.onnx"
 CONFIG_KEY = "config"
 # More threads gain nothing: the matrices are small.
 _THREADS = 2
+# These of onnxruntime's optimizers would undo that vectors have their components first.
+_UNDOING = ["TransposeOptimizer", "TransposeOptimizer_CPUExecutionProvider"]
 
 
 class RayRuntime(Protocol):
@@ -137,7 +139,12 @@ def _session(path: Path, weights: dict[str, Any], config: RayConfig, threads: in
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}), expected a graph") from None
     try:
-        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(
+            content,
+            options,
+            providers=["CPUExecutionProvider"],
+            disabled_optimizers=_UNDOING,
+        )
     # onnxruntime has a dozen exception classes, without a common base of its own.
     except Exception as error:
         reason = str(error).splitlines()[0]

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from voxelpose_core.models.rays import Rays
+from voxelpose_core.models.rays import Rays, components_first, lengths
 from voxelpose_core.voxel.views import Views, project
 
 if TYPE_CHECKING:
@@ -60,12 +60,14 @@ def fits(rays: Rays, joints: torch.Tensor, scene: torch.Tensor) -> torch.Tensor:
         (M, V, D, J) exp(-distance / 80 mm), 0 for a joint that was not detected.
     """
     rays = rays.of_scenes(scene)
-    offset = rays.origins[:, :, None, None] - joints[:, None, None]
-    along = (rays.directions * offset).sum(dim=-1, keepdim=True)
-    distance = (offset - rays.directions * along).norm(dim=-1)
+    directions = components_first(rays.directions)
+    start = components_first(rays.origins)[..., None, None]
+    offset = start - components_first(joints)[:, :, None, None]
+    along = (directions * offset).sum(dim=0)
+    distance = lengths(offset - directions * along)
     # A joint behind the camera is not what the camera shows.
-    ahead = along[..., 0] < 0
-    return torch.exp(-distance / FIT_SCALE) * (rays.scores > 0) * ahead
+    ahead = along < 0
+    return torch.exp(distance * (-1 / FIT_SCALE)) * (rays.scores > 0) * ahead
 
 
 def pose_gaps(joints: torch.Tensor, others: torch.Tensor) -> torch.Tensor:

@@ -39,10 +39,18 @@ from voxelpose_core.models.ray_solver import (
     facing,
     full_matrix,
     invert_symmetric,
+    rays_turned,
     triangulate_plainly,
     turned,
 )
-from voxelpose_core.models.rays import JOINT_HEIGHTS, JOINT_WEIGHTS, Rays
+from voxelpose_core.models.rays import (
+    JOINT_HEIGHTS,
+    JOINT_WEIGHTS,
+    Rays,
+    components_first,
+    components_last,
+    lengths,
+)
 from voxelpose_core.skeletons import get_joint_set
 
 # Detections whose rays pass a candidate by more are not looked at, mm; and how much less a view's second
@@ -180,9 +188,11 @@ class RayPose(nn.Module):
         own = rays.of_scenes(scene)
         origins = (own.origins - centers[:, None]) / UNIT
         # Distances of all rays from where the joints of somebody upright would be.
-        offset = origins[:, :, None, None] - self._upright
-        along = (offset * own.directions).sum(dim=-1, keepdim=True)
-        away = (offset - own.directions * along).norm(dim=-1)
+        directions = components_first(own.directions)
+        upright = self._upright.T[:, None, None, None]
+        offset = components_first(origins)[..., None, None] - upright
+        along = (offset * directions).sum(dim=0)
+        away = lengths(offset - directions * along)
         weights = self._root_weights * (own.scores > 0)
         total = weights.sum(dim=-1)
         distance = (away * weights).sum(dim=-1) / total.clamp(min=1e-6)
@@ -230,8 +240,8 @@ class RayPose(nn.Module):
 
     def _log_scale(self, token, system, pose, chosen: ChosenRays) -> torch.Tensor:
         token, system = token.detach(), system.detach()
-        gaps = (chosen.nearest_points(pose.detach())).square().sum(dim=-1) * chosen.present
-        fit = torch.exp(-gaps.sqrt() * (UNIT / _NEAR)) * chosen.present
+        gaps = lengths(chosen.nearest_points(pose.detach()))
+        fit = torch.exp(gaps * (-UNIT / _NEAR)) * chosen.present
         trace = system[..., :3].sum(dim=-1)
         least = 3 / invert_symmetric(system)[..., :3].sum(dim=-1).clamp(min=1e-6)
         facts = torch.cat(
@@ -263,21 +273,13 @@ class _Stage(nn.Module):
         """Tokens (M, 2 + T, width), pose (M, J, 3) -> tokens, the next pose, and its system (M, J, 6)."""
         joints = pose.shape[1]
         yaw = facing(pose)
-        features, gap = self._features(pose, chosen, yaw)
+        features, near, gap = self._features(pose, chosen, yaw)
         added = self.embed(features.flatten(2))
-        present = self.embed_pose(self._pose_features(pose, chosen, features, yaw))
+        present = self.embed_pose(self._pose_features(pose, chosen, near, yaw))
         tokens = tokens + torch.cat([present[:, None], torch.zeros_like(added[:, :1]), added], dim=1)
-        for layer in self.layers:
-            tokens = layer(tokens, *mask)
+        tokens = self._transformed(tokens, mask)
         normed = self.norm(tokens)
-        hidden = self.weigh_ray[0](features) + self.ray_kind
-        own = self.weigh_ray[2](torch.relu(hidden))
-        logits = self.weigh(normed[:, 2:]).unflatten(-1, (joints, 2)) + own
-        # Before training a ray counts by how near it passes, and not for its joint's partner.
-        start = (gap * (UNIT / TRUST)).clamp(max=6.0)
-        start = torch.cat([-start, torch.full_like(start, -5.0)], dim=-1)
-        weights = torch.exp((logits + start).clamp(-10, 5)) * chosen.present[..., None]
-        weights = weights * (UNIT / RAY_DEVIATION) ** 2
+        weights = self._ray_weights(normed[:, 2:], features, chosen, gap)
         prior = self.prior(normed[:, 0]).unflatten(-1, (joints, 4))
         mean = pose + turned(prior[..., :3], yaw, back=True)
         precision = torch.exp(prior[..., 3].clamp(-5, 7)) * (UNIT / PRIOR_DEVIATION) ** 2
@@ -287,29 +289,47 @@ class _Stage(nn.Module):
         new, system = chosen.solve(weights, mean, both)
         return tokens, new, system
 
-    def _features(self, pose, chosen: ChosenRays, yaw) -> tuple[torch.Tensor, torch.Tensor]:
-        """(M, T, J, 10) of each ray at the present pose, and its distance (M, T, J, 1)."""
+    def _transformed(self, tokens, mask) -> torch.Tensor:
+        """(M, 2 + T, width) after the layers, which work on a plain list of tokens."""
+        flat = tokens.flatten(0, 1)
+        for layer in self.layers:
+            flat = layer(flat, *mask)
+        return flat.reshape_as(tokens)
+
+    def _ray_weights(self, tokens, features, chosen: ChosenRays, gap) -> torch.Tensor:
+        """(2, M, T, J) of each ray for its joint and for the joint's partner."""
+        first, _, second = self.weigh_ray
+        hidden = nn.functional.linear(features, first.weight) + (self.ray_kind + first.bias)
+        own = second(torch.relu(hidden).flatten(0, 2))
+        logits = (self.weigh(tokens).reshape(own.shape) + own).T.reshape(2, *gap.shape)
+        # Before training a ray counts by how near it passes, and not for its joint's partner.
+        start = (gap * (UNIT / TRUST)).clamp(max=6.0)
+        start = torch.stack([-start, torch.full_like(start, -5.0)])
+        weights = torch.exp((logits + start).clamp(-10, 5)) * chosen.present
+        return weights * (UNIT / RAY_DEVIATION) ** 2
+
+    def _features(self, pose, chosen: ChosenRays, yaw) -> tuple[torch.Tensor, ...]:
+        """Of each ray at the present pose its features (M, T, J, 10), nearness and distance (M, T, J)."""
         gap = chosen.nearest_points(pose)
-        length = gap.norm(dim=-1, keepdim=True)
-        near = torch.exp(-length * (UNIT / _NEAR))
-        other = chosen.nearest_points(pose[:, chosen.mirror]).norm(dim=-1, keepdim=True)
+        length = lengths(gap)
+        other = lengths(chosen.nearest_points(pose.index_select(1, chosen.mirror)))
+        near = torch.exp(length * (-UNIT / _NEAR)) * chosen.present
         features = torch.cat(
             [
-                turned(gap, yaw) / (1 + length / 3),
-                turned(chosen.directions, yaw),
-                chosen.scores[..., None],
-                torch.ones_like(near),
-                near,
-                torch.exp(-other * (UNIT / _NEAR)),
-            ],
-            dim=-1,
+                *rays_turned(gap / (1 + length * (1 / 3)) * chosen.present, yaw),
+                *rays_turned(chosen.directions * chosen.present, yaw),
+                chosen.scores[None],
+                chosen.present[None],
+                near[None],
+                (torch.exp(other * (-UNIT / _NEAR)) * chosen.present)[None],
+            ]
         )
-        return features * chosen.present[..., None], length
+        return components_last(features).contiguous(), near, length
 
-    def _pose_features(self, pose, chosen: ChosenRays, features, yaw) -> torch.Tensor:
+    def _pose_features(self, pose, chosen: ChosenRays, near, yaw) -> torch.Tensor:
         """(M, 5 J): the pose around its centre, and how many rays meet each joint and how well."""
         centered = pose - pose.mean(dim=1, keepdim=True)
-        support = torch.stack([chosen.present.sum(dim=1), features[..., 8].sum(dim=1)], dim=-1)
+        support = torch.stack([chosen.present.sum(dim=1), near.sum(dim=1)], dim=-1)
         return torch.cat([turned(centered, yaw), 0.3 * support], dim=-1).flatten(1)
 
 
@@ -332,14 +352,15 @@ class _Layer(nn.Module):
         )
 
     def forward(self, tokens, absent, same):
-        """(M, S, width) -> the same; absent (M, 1, 1, S) is added to attention, same (M, S, S)."""
-        parts = self.attend(self.norm(tokens)).unflatten(-1, (3, self.heads, -1))
+        """(M S, width) -> the same; absent (M, 1, 1, S) is added to attention, same (M, S, S)."""
+        width = tokens.shape[-1]
+        parts = self.attend(self.norm(tokens))
+        parts = parts.reshape(-1, same.shape[-1], 3, self.heads, width // self.heads)
         queries, keys, values = parts.permute(2, 0, 3, 1, 4).unbind(0)
-        scale = queries.shape[-1] ** -0.5
-        logits = (queries * scale) @ keys.transpose(-1, -2)
+        logits = (queries * queries.shape[-1] ** -0.5) @ keys.transpose(-1, -2)
         logits = logits + absent + self.same_view * same[:, None]
         mixed = logits.softmax(dim=-1) @ values
-        tokens = tokens + self.merge(mixed.transpose(1, 2).flatten(2))
+        tokens = tokens + self.merge(mixed.transpose(1, 2).reshape(-1, width))
         return tokens + self.inner(tokens)
 
 

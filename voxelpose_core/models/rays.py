@@ -92,6 +92,21 @@ class Proposals:
     votes: torch.Tensor
 
 
+def components_first(vectors: torch.Tensor) -> torch.Tensor:
+    """Vectors (..., 3) as (3, ...): operations on long rows cost a tenth of those on threes."""
+    return vectors.permute(vectors.dim() - 1, *range(vectors.dim() - 1)).contiguous()
+
+
+def components_last(vectors: torch.Tensor) -> torch.Tensor:
+    """Vectors (3, ...) as (..., 3)."""
+    return vectors.permute(*range(1, vectors.dim()), 0)
+
+
+def lengths(vectors: torch.Tensor) -> torch.Tensor:
+    """Lengths (...) of vectors (3, ...); PyTorch's norm is several times slower along the first axis."""
+    return (vectors * vectors).sum(dim=0).clamp(min=1e-12).sqrt()
+
+
 def rays_of_cameras(
     cameras: Sequence[Camera],
     keypoints: Sequence[np.ndarray | None],
@@ -235,8 +250,12 @@ def propose(rays: Rays, limit: int, pairs: torch.Tensor | None = None) -> Propos
     # A slice, because it ends where there is no more.
     votes, strongest = (part[:, :_MOST_PAIRS] for part in votes.sort(dim=1, descending=True))
     places = places.gather(1, strongest[..., None].expand(-1, -1, 3))
-    squared = torch.cdist(places, places, compute_mode="donot_use_mm_for_euclid_dist").square()
-    kernel = torch.exp(-0.5 * squared / _SHIFT_WIDTH**2) * votes[:, None]
+    x = components_first(places)
+    between = x[..., None] - x[:, :, None]
+    squared = (between * between).sum(dim=0)
+    # The limit keeps numbers out of the range below 1e-38, where processors compute slowly.
+    exponent = (squared * (-0.5 / _SHIFT_WIDTH**2)).clamp(min=-60.0)
+    kernel = torch.exp(exponent) * votes[:, None]
     density = kernel.sum(dim=-1)
     shifted = (kernel @ places) / density[..., None].clamp(min=1e-9)
     density = density * (votes > 0)
@@ -249,14 +268,15 @@ def pair_votes(rays: Rays, pairs: torch.Tensor | None = None) -> tuple[torch.Ten
         pairs = _pairs_on(*rays.scores.shape[1:3], rays.scores.device)
     one, other, view_one, view_other = pairs.unbind(1)
     joints = list(PAIR_JOINTS)
-    directions = rays.directions[..., joints, :].flatten(1, 2)
+    directions = components_first(rays.directions[..., joints, :].flatten(1, 2))
     scores = rays.scores[..., joints].flatten(1, 2)
     places, gaps = closest_approach(
         rays.origins[:, view_one, None],
-        directions[:, one],
+        components_last(directions[:, :, one]),
         rays.origins[:, view_other, None],
-        directions[:, other],
+        components_last(directions[:, :, other]),
     )
+    places = components_first(places)
     common = ((scores[:, one] > 0) & (scores[:, other] > 0)).to(gaps.dtype)
     count = common.sum(dim=-1)
     gaps = gaps.clamp(max=_GAP_LIMIT)
@@ -265,9 +285,9 @@ def pair_votes(rays: Rays, pairs: torch.Tensor | None = None) -> tuple[torch.Ten
     # A joint whose rays miss each other tells little of the place.
     weights = gaps.new_tensor(JOINT_WEIGHTS)[joints] * common * torch.exp(-gaps / _GAP_SCALE)
     weights = weights / weights.sum(dim=-1, keepdim=True).clamp(min=1e-9)
-    middle = (places * weights[..., None]).sum(dim=-2)
-    lowered = middle[..., 2] - (heights * weights).sum(dim=-1)
-    place = torch.cat([middle[..., :2], lowered[..., None]], dim=-1)
+    middle = (places * weights).sum(dim=-1)
+    lowered = middle[2] - (heights * weights).sum(dim=-1)
+    place = torch.stack([middle[0], middle[1], lowered], dim=-1)
     agreement = (torch.exp(-gaps / _GAP_SCALE) * common).sum(dim=-1) / (count + 1)
     votes = agreement * ((count >= 2) & (mean_gap < PAIR_GAP))
     return place, votes
@@ -280,18 +300,24 @@ def closest_approach(
 
     Rays (..., 3) have length 1. Lines that come together behind a start have an infinite gap (1e6).
     """
+    lines = (start, ray, other_start, other_ray)
+    rank = max(line.dim() for line in lines)
+    start, ray, other_start, other_ray = (
+        components_first(line[(None,) * (rank - line.dim())]) for line in lines
+    )
     between = start - other_start
-    cosine = (ray * other_ray).sum(dim=-1)
-    along, other_along = (ray * between).sum(dim=-1), (other_ray * between).sum(dim=-1)
+    cosine = (ray * other_ray).sum(dim=0)
+    along, other_along = (ray * between).sum(dim=0), (other_ray * between).sum(dim=0)
     sine2 = (1 - cosine * cosine).clamp(min=1e-5)
     depth = (cosine * other_along - along) / sine2
     other_depth = (other_along - cosine * along) / sine2
     in_front = (depth > 0) & (other_depth > 0)
     depth, other_depth = depth.clamp(0, 1e5), other_depth.clamp(0, 1e5)
-    point = start + depth[..., None] * ray
-    other_point = other_start + other_depth[..., None] * other_ray
-    gap = (point - other_point).norm(dim=-1)
-    return (point + other_point) / 2, torch.where(in_front, gap, torch.full_like(gap, _FAR))
+    point = start + depth * ray
+    other_point = other_start + other_depth * other_ray
+    gap = lengths(point - other_point)
+    middle = components_last((point + other_point) * 0.5)
+    return middle, torch.where(in_front, gap, torch.full_like(gap, _FAR))
 
 
 @lru_cache(maxsize=64)
