@@ -21,10 +21,10 @@ import numpy as np
 import torch
 from body_limits import LIMBS, LONGEST, fill_joints, plausible_joints
 
+from voxelpose_core.association import image_gaps
 from voxelpose_core.errors import InputError
 from voxelpose_core.estimate import Estimate, Skeleton
 from voxelpose_core.estimator_settings import EstimatorSettings
-from voxelpose_core.explanation import image_gaps
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.rig import Rig, propose_space
 from voxelpose_core.geometry.space import Space

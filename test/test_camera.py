@@ -102,6 +102,8 @@ def test_unproject_inverts_project(lens):
     assert len(points) > 50
     pixels, depth = camera.project(points)
     assert np.abs(camera.unproject(pixels, depth) - points).max() < 0.05
+    directions = (points - camera.C) / np.linalg.norm(points - camera.C, axis=1, keepdims=True)
+    assert np.abs(camera.ray_directions(pixels[None]) - directions).max() < 1e-6
     local = camera.to_camera(points)
     assert np.abs(camera.undistort(pixels) - local[:, :2] / local[:, 2:]).max() < 1e-9
 

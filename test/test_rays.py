@@ -8,6 +8,7 @@ import torch
 
 from voxelpose_core.datasets.people import sample_people
 from voxelpose_core.datasets.random_rigs import look_at
+from voxelpose_core.geometry import rays as rays_in_numpy
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.models.rays import (
     SUPPRESSION,
@@ -129,6 +130,31 @@ def test_closest_approach_of_two_lines():
     # They meet behind the second start.
     _, gap = closest_approach(one, torch.tensor([0.0, 1.0, 0.0]), other, torch.tensor([0.6, -0.8, 0.0]))
     assert gap > 1e5
+
+
+def test_numpy_and_torch_agree_where_rays_come_closest():
+    generator = np.random.default_rng(2)
+    origins = generator.uniform(-3000, 3000, (2, 3))
+    rays = generator.normal(size=(2, 200, 3))
+    rays /= np.linalg.norm(rays, axis=-1, keepdims=True)
+    places, gaps = rays_in_numpy.closest_approach(origins[0], rays[0], origins[1], rays[1])
+    tensors = (torch.from_numpy(part) for part in (origins[0], rays[0], origins[1], rays[1]))
+    other_places, other_gaps = closest_approach(*tensors)
+    meet = np.isfinite(gaps)
+    assert 20 < meet.sum() < 180
+    assert ((other_gaps < 1e5).numpy() == meet).all()
+    np.testing.assert_allclose(places[meet], other_places[meet], atol=1e-6)
+    np.testing.assert_allclose(gaps[meet], other_gaps[meet], atol=1e-6)
+
+
+def test_parallel_rays_meet_nowhere():
+    ray = np.array([0.0, 1.0, 0.0])
+    turned = np.array([np.sin(1e-3), np.cos(1e-3), 0.0])
+    start, other = np.zeros(3), np.array([100.0, 0.0, 0.0])
+    assert rays_in_numpy.closest_approach(start, ray, other, ray)[1] == np.inf
+    place, gap = rays_in_numpy.closest_approach(start, turned, other, ray)
+    assert gap < 1e-3 and place[1] == pytest.approx(1e5, rel=1e-3)
+    assert rays_in_numpy.closest_approach(start, turned, other, ray, 0.01)[1] == np.inf
 
 
 @pytest.mark.parametrize("lens", ["radial", "fisheye"])

@@ -3,7 +3,7 @@
 import numpy as np
 
 from voxelpose_core.geometry.camera import Camera
-from voxelpose_core.triangulation import associate, triangulate
+from voxelpose_core.triangulation import triangulate
 
 
 def looking_at(name, center, target=(0.0, 0.0, 1000.0)):
@@ -68,27 +68,3 @@ def test_noise_averages_over_views():
     two = np.linalg.norm(triangulate(cameras[:2], keypoints[:2]) - joints, axis=1).mean()
     five = np.linalg.norm(triangulate(cameras, keypoints) - joints, axis=1).mean()
     assert five < two < 40
-
-
-def test_association_takes_the_person_and_not_the_neighbour():
-    joints, other = person(), person(x=900, y=300, seed=1)
-    people = [np.stack([seen(other, camera), seen(joints, camera)]) for camera in CAMERAS]
-    people[1] = people[1][:1]  # only the neighbour is detected here
-    people[2] = None
-    chosen = associate(CAMERAS, people, joints)
-    assert np.array_equal(chosen[0], people[0][1])
-    assert not chosen[1].any() and not chosen[2].any()
-
-
-def test_association_knows_only_some_joints():
-    joints = person()
-    partial = joints.copy()
-    partial[:5] = np.nan
-    people = [seen(joints, camera)[None] for camera in CAMERAS]
-    assert np.array_equal(associate(CAMERAS, people, partial)[0], people[0][0])
-    assert not associate(CAMERAS, people, np.full((17, 3), np.nan)).any()
-    people[0][0, 8:, 2] = 0
-    people[0][0, :3, 2] = 0
-    assert associate(CAMERAS, people, partial)[0].any()
-    people[0][0, 5:, 2] = 0
-    assert not associate(CAMERAS, people, partial)[0].any()

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from voxelpose_core.association import usable_joints
 from voxelpose_core.detectors import Detector, detect_upright, load_detector
 from voxelpose_core.detectors.refinement import RefinedDetector
 from voxelpose_core.devices import select_device, select_dtype
 from voxelpose_core.errors import InputError
 from voxelpose_core.estimate import Estimate
 from voxelpose_core.estimator_settings import EstimatorSettings
-from voxelpose_core.explanation import usable_joints
 from voxelpose_core.geometry.image_turns import upright_turns
 from voxelpose_core.geometry.rig import Rig, Space, propose_space
 from voxelpose_core.inputs import check_image, check_keypoints, check_previous

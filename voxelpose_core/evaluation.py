@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from voxelpose_core.association import detections_of
 from voxelpose_core.datasets.actors import ActorsDataset
 from voxelpose_core.datasets.base import FrameDataset, Sample
 from voxelpose_core.errors import InputError
@@ -19,7 +20,7 @@ from voxelpose_core.skeletons import (
     JointSet,
     panoptic15_from_coco17,
 )
-from voxelpose_core.triangulation import associate, triangulate
+from voxelpose_core.triangulation import triangulate
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,7 @@ def triangulate_actors(sample: Sample, dataset: ActorsDataset) -> np.ndarray:
         known = np.full((len(COCO17), 3), np.nan)
         for name in set(COCO17.joint_names) & set(CAMPUS14.joint_names):
             known[COCO17.index(name)] = actor[CAMPUS14.index(name)]
-        keypoints = associate(sample.rig.cameras, sample.keypoints, known)
+        keypoints = detections_of(sample.rig.cameras, sample.keypoints, known)
         poses[index] = triangulate(sample.rig.cameras, keypoints)
     return campus14_from_coco17(poses, dataset.name)
 

@@ -10,9 +10,10 @@ import itertools
 from collections import deque
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
+from voxelpose_core.association import masked_median, pair_one_to_one
 from voxelpose_core.estimate import Estimate
+from voxelpose_core.geometry.rays import closest_approach
 from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.skeletons import JointSet
 
@@ -24,6 +25,8 @@ _TOLERANCE_MM = 200.0
 _STEP_MM = 50.0
 _MIN_SCORE = 0.3
 _MIN_JOINTS = 8
+# Rays closer to parallel, rad, put a joint at an uncertain height.
+_LEAST_ANGLE = 0.01
 # Rays of one person's joints pass each other at less than this, in the median over the joints.
 _MAX_GAP_MM = 60.0
 # Trunk (mid-shoulder to mid-hip) and legs (mid-hip to ankles) of people, mm: rays of two people can
@@ -99,11 +102,8 @@ class FloorWatch:
         ):
             if people is not None and len(people):
                 people = np.asarray(people, np.float64)
-                directions = camera.undistort(people[..., :2].reshape(-1, 2))
-                directions = np.column_stack([directions, np.ones(len(directions))]) @ camera.R
-                directions /= np.linalg.norm(directions, axis=1, keepdims=True)
                 seen = (people[..., 2] >= _MIN_SCORE) & np.isfinite(people).all(axis=-1)
-                rays[index] = camera.C, directions.reshape(*people.shape[:2], 3), seen
+                rays[index] = camera.C, camera.ray_directions(people[..., :2]), seen
         heights: list[float] = []
         for first, second in self._pairs:
             if first in rays and second in rays:
@@ -111,15 +111,18 @@ class FloorWatch:
         return heights
 
     def _common_people(self, first: tuple, second: tuple) -> list[float]:
-        joints, gaps = _closest_points(first, second)
-        common = np.isfinite(gaps)
+        """Heights of feet from two views, each given as centre (3,), directions (P, J, 3), seen (P, J)."""
+        (center, directions, seen), (other_center, other_directions, other_seen) = first, second
+        joints, gaps = closest_approach(
+            center, directions[:, None], other_center, other_directions, _LEAST_ANGLE
+        )
+        common = seen[:, None] & other_seen & np.isfinite(gaps)
         enough = common.sum(axis=-1) >= _MIN_JOINTS
         if not enough.any():
             return []
-        costs = np.full(enough.shape, 1e9)
-        costs[enough] = np.nanmedian(np.where(common, gaps, np.nan)[enough], axis=-1)
+        costs = np.where(enough, masked_median(gaps, common), np.inf)
         heights = []
-        for row, column in zip(*linear_sum_assignment(costs)):
+        for row, column in pair_one_to_one(costs, 1e9):
             if costs[row, column] <= _MAX_GAP_MM:
                 points = np.where(common[row, column, :, None], joints[row, column], np.nan)
                 heights += self._feet(points)
@@ -135,28 +138,3 @@ class FloorWatch:
         trunk, legs = np.linalg.norm(shoulders - hips), hips[2] - lowest
         fits = _TRUNK_MM[0] <= trunk <= _TRUNK_MM[1] and _LEGS_MM[0] <= legs <= _LEGS_MM[1]
         return [float(lowest)] if fits else []
-
-
-def _closest_points(first: tuple, second: tuple) -> tuple[np.ndarray, np.ndarray]:
-    """Where the rays of the joints of people in two views come closest.
-
-    Args:
-        first: centre (3,), directions (P, J, 3), seen (P, J); `second` likewise for Q people.
-
-    Returns:
-        (P, Q, J, 3) midpoints, mm, and (P, Q, J) distances of the rays there, mm; infinite where a
-        joint is not seen in both views, or the rays are parallel or meet behind a camera.
-    """
-    (a, u, seen_u), (b, v, seen_v) = first, second
-    u, v = u[:, None], v[None]
-    base = b - a
-    cosine = (u * v).sum(axis=-1)
-    sine2 = 1.0 - cosine**2
-    along_u, along_v = u @ base, v @ base
-    with np.errstate(divide="ignore", invalid="ignore"):
-        s = (along_u - cosine * along_v) / sine2
-        t = (cosine * along_u - along_v) / sine2
-        p, q = a + s[..., None] * u, b + t[..., None] * v
-        gaps = np.linalg.norm(p - q, axis=-1)
-        good = seen_u[:, None] & seen_v[None] & (sine2 > 1e-4) & (s > 0) & (t > 0)
-        return (p + q) / 2, np.where(good, gaps, np.inf)

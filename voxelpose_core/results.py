@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Sequence
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
+from voxelpose_core.association import REPROJECTION, image_sizes, pair_one_to_one, pixel_distances
 from voxelpose_core.errors import InputError
 from voxelpose_core.estimate import Estimate, Skeleton
 from voxelpose_core.geometry.camera import Camera
@@ -20,9 +20,8 @@ from voxelpose_core.skeletons import JointSet, get_joint_set
 
 MM_PER_M = 1000.0
 MIN_KEYPOINT_SCORE = 0.2
-MIN_COMMON_JOINTS = 4
-# A detection farther from a skeleton than this share of its size in the image is of someone else.
-MAX_SHARE_OF_SIZE = 0.5
+# Pixels that no pair of a skeleton and a 2D detection is apart.
+_NO_PAIR_PX = 1e9
 
 
 @dataclass
@@ -174,32 +173,22 @@ class ReprojectionError:
     def _add_view(
         self, camera: Camera, skeletons: Sequence[Skeleton], people: np.ndarray
     ) -> None:
-        visible, gaps = [], []
-        for skeleton in skeletons:
-            seen = skeleton.joint_valid & camera.sees(skeleton.joints)
-            if seen.sum() < MIN_COMMON_JOINTS:
-                continue
-            pixels, _ = camera.project(skeleton.joints)
-            visible.append(np.ptp(pixels[seen], axis=0).max())
-            gaps.append([_joint_distances(pixels, seen, person) for person in people])
-        self.in_view += len(visible)
-        costs = np.array([[_mean_or(g, 1e9) for g in row] for row in gaps])
-        if not costs.size:
+        if not skeletons:
             return
-        for row, column in zip(*linear_sum_assignment(costs)):
-            if costs[row, column] <= MAX_SHARE_OF_SIZE * visible[row]:
+        joints = np.array([skeleton.joints for skeleton in skeletons])
+        seen = np.array([s.joint_valid & camera.sees(s.joints) for s in skeletons])
+        in_view = seen.sum(axis=1) >= REPROJECTION.min_common_joints
+        joints, seen = joints[in_view], seen[in_view]
+        self.in_view += len(joints)
+        pixels = camera.project(joints.reshape(-1, 3))[0].reshape(*joints.shape[:2], 2)
+        costs = pixel_distances(pixels, seen, people, REPROJECTION, MIN_KEYPOINT_SCORE)
+        limits = REPROJECTION.max_share * image_sizes(pixels, seen)
+        for row, column in pair_one_to_one(costs, _NO_PAIR_PX):
+            if costs[row, column] <= limits[row]:
                 self.paired += 1
-                self.distances.extend(gaps[row][column].tolist())
-
-
-def _joint_distances(pixels: np.ndarray, seen: np.ndarray, person: np.ndarray) -> np.ndarray:
-    """Distances (px) over the joints that a projected skeleton (J, 2) and a 2D detection share."""
-    common = seen & (person[:, 2] >= MIN_KEYPOINT_SCORE)
-    return np.linalg.norm(pixels[common] - person[common, :2], axis=1)
-
-
-def _mean_or(distances: np.ndarray, otherwise: float) -> float:
-    return float(distances.mean()) if len(distances) >= MIN_COMMON_JOINTS else otherwise
+                common = seen[row] & (people[column, :, 2] >= MIN_KEYPOINT_SCORE)
+                distances = pixels[row, common] - people[column, common, :2]
+                self.distances.extend(np.linalg.norm(distances, axis=1).tolist())
 
 
 @dataclass

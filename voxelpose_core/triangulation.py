@@ -14,7 +14,6 @@ from voxelpose_core.geometry.camera import Camera
 
 # Unit of the linear system: keeps its rotation and translation columns of like size.
 _SCALE_MM = 1000.0
-_MIN_SHARED_JOINTS = 3
 
 
 def triangulate(cameras: Sequence[Camera], keypoints: np.ndarray) -> np.ndarray:
@@ -51,52 +50,8 @@ def triangulate(cameras: Sequence[Camera], keypoints: np.ndarray) -> np.ndarray:
     return np.where(good[:, None], joints, np.nan)
 
 
-def associate(
-    cameras: Sequence[Camera],
-    keypoints: Sequence[np.ndarray | None],
-    joints: np.ndarray,
-    max_share: float = 0.2,
-) -> np.ndarray:
-    """The detection of a known person in each view: the ideal association.
-
-    In every view the person with the least mean pixel distance from the projected joints is taken,
-    if that distance is at most `max_share` of the longer side of the projected person's box.
-
-    Args:
-        cameras: V cameras.
-        keypoints: per view (P, J, 3) x px, y px, score (0: not detected), or None.
-        joints: (J, 3) the person, mm; NaN joints are left out.
-        max_share: limit as a share of the person's size in the image.
-
-    Returns:
-        (V, J, 3), all zero in views where nobody is taken.
-    """
-    chosen = np.zeros((len(cameras), len(joints), 3))
-    known = np.isfinite(joints).all(axis=1)
-    if not known.any():
-        return chosen
-    for view, (camera, people) in enumerate(zip(cameras, keypoints, strict=True)):
-        pixels, depth = camera.project(joints[known])
-        if people is None or len(people) == 0 or (depth <= 0).any():
-            continue
-        distances = _mean_pixel_distances(np.asarray(people, dtype=np.float64)[:, known], pixels)
-        best = int(distances.argmin())
-        if distances[best] <= max_share * np.ptp(pixels, axis=0).max():
-            chosen[view] = people[best]
-    return chosen
-
-
 def _equations(camera: Camera, keypoints: np.ndarray, origin: np.ndarray) -> np.ndarray:
     """(J, 2, 4) rows of the linear system of one view, in units of metres around the origin."""
     rays = camera.undistort(keypoints[:, :2])
     pose = np.column_stack([camera.R, camera.R @ (origin - camera.C) / _SCALE_MM])
     return rays[:, :, None] * pose[2] - pose[:2]
-
-
-def _mean_pixel_distances(people: np.ndarray, pixels: np.ndarray) -> np.ndarray:
-    """(P,) mean distance of the detected joints; infinite where too few are detected."""
-    detected = people[..., 2] > 0
-    distance = np.linalg.norm(people[..., :2] - pixels, axis=2)
-    number = detected.sum(axis=1)
-    mean = np.where(detected, distance, 0).sum(axis=1) / np.maximum(number, 1)
-    return np.where(number >= _MIN_SHARED_JOINTS, mean, np.inf)

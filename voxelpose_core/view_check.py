@@ -201,10 +201,8 @@ class _View:
 
     def __init__(self, camera: Camera, turns: int, people: np.ndarray):
         pixels = turn_points(people[..., :2].reshape(-1, 2), camera.image_size, turns)
-        rays = np.column_stack([camera.undistort(pixels), np.ones(len(pixels))]) @ camera.R
-        rays /= np.linalg.norm(rays, axis=1, keepdims=True)
         self.camera = camera
-        self.rays = rays.reshape(people.shape)
+        self.rays = camera.ray_directions(pixels).reshape(people.shape)
         self.valid = people[..., 2] >= _MIN_SCORE
         valid = self.valid[..., None]
         extent = np.where(valid, self.rays, -2.0).max(axis=2) - np.where(valid, self.rays, 2.0).min(axis=2)

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from voxelpose_core.estimate import Skeleton
-from voxelpose_core.estimator_settings import EstimatorSettings
-from voxelpose_core.explanation import (
+from voxelpose_core.association import (
     explained_views,
     may_be_inside,
     owned_views,
     unexplained_people,
 )
+from voxelpose_core.estimate import Skeleton
+from voxelpose_core.estimator_settings import EstimatorSettings
 from voxelpose_core.geometry.image_turns import turn_image, turned_size, upright_turns
 from voxelpose_core.geometry.rig import Rig, Space
 from voxelpose_core.heatmaps import render_keypoints

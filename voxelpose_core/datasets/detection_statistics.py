@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
+from voxelpose_core.association import DETECTION, image_sizes, pair_one_to_one, pixel_distances
 from voxelpose_core.skeletons import COCO17
 
 # The joints that every source of truth at hand labels alike, left and right together.
 PARTS = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
 _PAIRS = np.array([[COCO17.index(f"left_{p}"), COCO17.index(f"right_{p}")] for p in PARTS])
 _LIMBS = _PAIRS.ravel()
-# A detection farther than this from a person, as a share of the person's box side, is not theirs.
-_GATE = 0.3
+# Shares of the box side from here on are all alike: no detection is that far from its person.
+_NO_PAIR = 1e3
 # People with fewer joints in the image are not counted: whether they can be detected is open.
 _MIN_JOINTS_IN_VIEW = 6
 # Errors from here on are another limb or another person, not jitter. Share of the box side.
@@ -46,10 +46,12 @@ class DetectionStatistics:
         self.views += 1
         countable = seen[:, _LIMBS].sum(axis=1) >= _MIN_JOINTS_IN_VIEW
         detections = np.zeros((0, 17, 3)) if detections is None else np.asarray(detections)
-        side = np.array([_box_side(points[s]) for points, s in zip(truth, seen, strict=True)])
-        share = _distances(truth, seen, detections) / np.maximum(side, 1.0)[:, None]
-        rows, columns = linear_sum_assignment(np.minimum(share, 1e3)) if share.size else ([], [])
-        matched = {int(r): int(c) for r, c in zip(rows, columns, strict=True) if share[r, c] < _GATE}
+        side = image_sizes(truth, seen)
+        decisive = seen & np.isin(np.arange(seen.shape[1]), _LIMBS)
+        share = pixel_distances(truth, decisive, detections, DETECTION)
+        share = share / np.maximum(side, 1.0)[:, None]
+        pairs = pair_one_to_one(share, _NO_PAIR)
+        matched = {row: column for row, column in pairs if share[row, column] < DETECTION.max_share}
         self.other_detections += len(detections) - len(matched)
         self.people += int(countable.sum())
         self.missed_people += sum(1 for p in np.flatnonzero(countable) if int(p) not in matched)
@@ -88,22 +90,6 @@ class DetectionStatistics:
             "miss_correlation": _miss_correlation(in_view, detected),
             "parts": by_part,
         }
-
-
-def _box_side(points: np.ndarray) -> float:
-    return float(np.ptp(points, axis=0).max()) if len(points) else 0.0
-
-
-def _distances(truth, seen, detections) -> np.ndarray:
-    """(P, Q) median pixel distance over the limb joints that both have; infinite without three."""
-    result = np.full((len(truth), len(detections)), np.inf)
-    for p in range(len(truth)):
-        for q in range(len(detections)):
-            both = seen[p, _LIMBS] & (detections[q, _LIMBS, 2] > 0)
-            if both.sum() >= 3:
-                gap = detections[q, _LIMBS, :2] - truth[p, _LIMBS]
-                result[p, q] = np.median(np.linalg.norm(gap, axis=1)[both])
-    return result
 
 
 def _swapped(truth, detected, found) -> np.ndarray:

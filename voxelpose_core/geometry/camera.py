@@ -258,6 +258,13 @@ class Camera:
         local = np.column_stack([rays, np.ones(len(rays))]) * depth[:, None]
         return local @ self.R + self.C
 
+    def ray_directions(self, pixels: np.ndarray) -> np.ndarray:
+        """(..., 3) unit directions in the world of the rays through pixels (..., 2), from C on."""
+        points = self.undistort(pixels.reshape(-1, 2))
+        rays = np.column_stack([points, np.ones(len(points))]) @ self.R
+        rays /= np.linalg.norm(rays, axis=1, keepdims=True)
+        return rays.reshape(*pixels.shape[:-1], 3)
+
 
 def _undistort_pinhole(pixels: np.ndarray, K: np.ndarray, distortion: np.ndarray) -> np.ndarray:
     """Pixels (N, 1, 2) -> normalized image coordinates (N, 1, 2), by OpenCV 4 or 5.

@@ -144,9 +144,7 @@ def ray_arrays(
         if people is None or len(people) == 0:
             continue
         used = people[..., 2] >= max(least_score, 1e-6)
-        points = camera.undistort(people[used][:, :2])
-        rays = np.column_stack([points, np.ones(len(points))]) @ camera.R
-        directions[view, : len(people)][used] = rays / np.linalg.norm(rays, axis=1, keepdims=True)
+        directions[view, : len(people)][used] = camera.ray_directions(people[used][:, :2])
         scores[view, : len(people)] = np.where(used, people[..., 2], 0.0)
     return directions, scores
 

@@ -1,13 +1,20 @@
-"""Which 2D people skeletons explain, on cameras and people whose images are known."""
+"""Which 2D detection is a skeleton's image, on cameras and people whose images are known."""
 
 import numpy as np
 import pytest
 
-from voxelpose_core.explanation import (
+from voxelpose_core.association import (
+    REPROJECTION,
+    TRUTH,
+    detections_of,
     explained_views,
     image_gaps,
+    image_sizes,
+    masked_median,
     may_be_inside,
     owned_views,
+    pair_one_to_one,
+    pixel_distances,
     unexplained_people,
 )
 from voxelpose_core.geometry.camera import Camera
@@ -92,6 +99,67 @@ def test_a_skeleton_between_two_people_owns_neither():
     assert owned_views(views, everybody[:2], keypoints, 0.1).tolist() == [2, 2]
     assert owned_views(views, everybody, [keypoints[0], None], 0.1).tolist() == [0, 1, 1]
     assert owned_views(views, everybody[:0], keypoints, 0.1).shape == (0,)
+
+
+def test_the_mean_counts_a_wrong_joint_and_the_median_does_not():
+    view, joints = camera(), person()
+    people = image_of(view, joints)[None]
+    people[0, 5, 0] += 1700.0
+    pixels, visible = view.project(joints)[0][None], np.ones((1, 17), bool)
+    assert pixel_distances(pixels, visible, people, REPROJECTION)[0, 0] == pytest.approx(100.0)
+    assert image_gaps(view, joints[None], people, 0.1)[0, 0] == pytest.approx(0.0, abs=1e-9)
+
+
+@pytest.mark.parametrize("count", range(6))
+def test_a_median_is_that_of_the_joints_that_count(count):
+    values = np.array([[5.0, -1.0, 3.0, 8.0, 2.0]])
+    mask = np.arange(5)[None] < count
+    expected = np.median(values[mask]) if count else np.inf
+    assert masked_median(values, mask) == expected
+
+
+def test_the_size_is_that_of_the_joints_that_count():
+    pixels = np.array([[[0.0, 0.0], [30.0, 40.0], [500.0, 900.0]]] * 2)
+    assert image_sizes(pixels, np.array([[1, 1, 0], [0, 0, 0]], bool)).tolist() == [40.0, 0.0]
+
+
+def test_pairs_have_the_least_sum_and_an_unlikely_pair_does_not_count():
+    assert list(pair_one_to_one(np.array([[1.0, 2.0], [2.0, 9.0]]), 100.0)) == [(0, 1), (1, 0)]
+    # Cut at 4, the second pair of the sum above is no dearer than 0-0 with no pair for 1.
+    assert list(pair_one_to_one(np.array([[1.0, 4.0], [9.0, np.inf]]), 4.0)) == [(0, 0), (1, 1)]
+    assert list(pair_one_to_one(np.zeros((0, 3)), 1.0)) == []
+
+
+VIEWS = [camera("a"), camera("b", x=800.0), camera("c", x=-800.0)]
+
+
+def test_the_detections_of_a_person_and_not_of_the_neighbour():
+    joints, other = person(), person(900.0)
+    people = [np.stack([image_of(view, other), image_of(view, joints)]) for view in VIEWS]
+    people[1] = people[1][:1]  # only the neighbour is detected here
+    people[2] = None
+    chosen = detections_of(VIEWS, people, joints)
+    assert np.array_equal(chosen[0], people[0][1])
+    assert not chosen[1].any() and not chosen[2].any()
+
+
+def test_the_detections_of_a_person_of_whom_only_some_joints_are_known():
+    joints = person()
+    partial = joints.copy()
+    partial[:5] = np.nan
+    people = [image_of(view, joints)[None] for view in VIEWS]
+    assert np.array_equal(detections_of(VIEWS, people, partial)[0], people[0][0])
+    assert not detections_of(VIEWS, people, np.full((17, 3), np.nan)).any()
+    people[0][0, 5 + TRUTH.min_common_joints :, 2] = 0
+    assert detections_of(VIEWS, people, partial)[0].any()
+    people[0][0, 5, 2] = 0
+    assert not detections_of(VIEWS, people, partial)[0].any()
+
+
+def test_a_person_behind_a_camera_has_no_detection_there():
+    joints = person()
+    people = [image_of(view, joints)[None] for view in VIEWS]
+    assert not detections_of(VIEWS, people, joints - [0, 9000.0, 0]).any()
 
 
 SPACE = Space((0, 0, 1000), (4000, 4000, 2000))
