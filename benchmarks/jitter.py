@@ -38,10 +38,10 @@ from tqdm import tqdm
 from voxelpose_core.command import Parser, run_command
 from voxelpose_core.datasets.generated_rigs import LEVELS
 from voxelpose_core.datasets.generated_walks import GeneratedWalk, generate_walk
-from voxelpose_core.estimate import Skeleton
 from voxelpose_core.estimator import PoseEstimator
 from voxelpose_core.estimator_settings import EstimatorSettings
 from voxelpose_core.metrics.mpjpe import pose_distances
+from voxelpose_core.pose_types import Skeleton
 from voxelpose_core.skeletons import COCO17
 from voxelpose_core.tracking import Tracker, TrackerSettings
 

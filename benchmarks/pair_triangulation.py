@@ -23,13 +23,13 @@ from body_limits import LIMBS, LONGEST, fill_joints, plausible_joints
 
 from voxelpose_core.association import image_gaps
 from voxelpose_core.errors import InputError
-from voxelpose_core.estimate import Estimate, Skeleton
 from voxelpose_core.estimator_settings import EstimatorSettings
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.rig import Rig, propose_space
 from voxelpose_core.geometry.space import Space
-from voxelpose_core.inputs import check_keypoints
+from voxelpose_core.input_checks import check_keypoints
 from voxelpose_core.models.rays import closest_approach, rays_of_cameras
+from voxelpose_core.pose_types import Estimate, Skeleton
 from voxelpose_core.selection import floor_of, split_at_floor, without_doubles
 from voxelpose_core.skeletons import COCO17
 from voxelpose_core.stage_clock import StageClock

@@ -6,11 +6,11 @@ import threading
 import numpy as np
 import pytest
 
-from voxelpose_core.estimate import Estimate
+from voxelpose_core.generated_motion import random_walks
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.rig import Rig
+from voxelpose_core.pose_types import Estimate
 from voxelpose_core.skeletons import COCO17
-from voxelpose_core.walks import random_walks
 from voxelpose_ros.calibration_watch import CalibrationWatch
 
 

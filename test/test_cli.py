@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 import voxelpose_core.estimator
-import voxelpose_core.inputs
+import voxelpose_core.input_checks
 from voxelpose_core import cli
-from voxelpose_core.estimate import Estimate, Skeleton
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.rig import Rig, load_rig, save_rig
 from voxelpose_core.geometry.space import Space
+from voxelpose_core.pose_types import Estimate, Skeleton
 from voxelpose_core.results import RunReport
 from voxelpose_core.skeletons import COCO17
 
@@ -39,7 +39,7 @@ class FakeEstimator:
     def estimate_images(self, images, previous):
         for camera, image in zip(self.rig.cameras, images):
             if image is not None:
-                voxelpose_core.inputs.check_image(image, camera)
+                voxelpose_core.input_checks.check_image(image, camera)
         return self._answer(images)
 
     def estimate_keypoints(self, keypoints, previous):

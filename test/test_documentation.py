@@ -16,10 +16,10 @@ import pytest
 import yaml
 
 from voxelpose_core import cli
+from voxelpose_core.generated_motion import walking_pose
 from voxelpose_core.geometry.rig import load_rig, save_rig
 from voxelpose_core.resources import find_resource
 from voxelpose_core.skeletons import COCO17
-from voxelpose_core.walks import walking_pose
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = sorted((ROOT / "docs").glob("*.md"))

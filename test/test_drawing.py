@@ -11,10 +11,10 @@ from voxelpose_core.drawing.layout import plan_layout
 from voxelpose_core.drawing.scene_view import best_azimuth
 from voxelpose_core.drawing.text import write_text
 from voxelpose_core.errors import InputError
-from voxelpose_core.estimate import Skeleton
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.geometry.space import Space
+from voxelpose_core.pose_types import Skeleton
 from voxelpose_core.skeletons import CAMPUS14, COCO17, PANOPTIC15
 
 LANDSCAPE, PORTRAIT = (1920, 1080), (1088, 1920)

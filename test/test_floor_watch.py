@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from voxelpose_core import cli
-from voxelpose_core.estimate import Estimate, Skeleton
 from voxelpose_core.floor_watch import FloorWatch
 from voxelpose_core.geometry.rig import load_rig
+from voxelpose_core.pose_types import Estimate, Skeleton
 from voxelpose_core.resources import find_resource
 from voxelpose_core.skeletons import CAMPUS14, COCO17, PANOPTIC15
 

@@ -9,9 +9,9 @@ from test_datasets import write_actors, write_campus
 from voxelpose_core.datasets.campus import Campus
 from voxelpose_core.datasets.generated_rigs import LEVELS, generate_rig
 from voxelpose_core.datasets.simulated_detections import coco17_from_campus14
-from voxelpose_core.estimate import Estimate, Skeleton
 from voxelpose_core.keypoint_evaluation import actors_metrics, actors_pcp, predict, rig_metrics
 from voxelpose_core.metrics.pcp import campus14_from_coco17
+from voxelpose_core.pose_types import Estimate, Skeleton
 
 
 class Answers:

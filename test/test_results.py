@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from voxelpose_core.errors import InputError
-from voxelpose_core.estimate import Estimate, Skeleton
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.rig import Rig
+from voxelpose_core.pose_types import Estimate, Skeleton
 from voxelpose_core.results import (
     Moment,
     ReprojectionError,

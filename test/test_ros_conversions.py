@@ -18,9 +18,9 @@ from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
 from std_msgs.msg import Header  # noqa: E402
 
 from voxelpose_core.errors import InputError  # noqa: E402
-from voxelpose_core.estimate import Skeleton  # noqa: E402
 from voxelpose_core.geometry.camera import Camera  # noqa: E402
 from voxelpose_core.image_headers import declared_size  # noqa: E402
+from voxelpose_core.pose_types import Skeleton  # noqa: E402
 from voxelpose_core.skeletons import COCO17, PANOPTIC15, get_joint_set  # noqa: E402
 from voxelpose_ros import conversions, topics  # noqa: E402
 from voxelpose_ros.calibration import TopicCalibration  # noqa: E402

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from voxelpose_core.generated_motion import Flaws, flawed, random_walks, walking_pose
 from voxelpose_core.metrics import TrackingEvaluation
 from voxelpose_core.skeletons import COCO17
 from voxelpose_core.tracking import NO_ID, MovingPoints, Tracker, TrackerSettings
-from voxelpose_core.walks import Flaws, flawed, random_walks, walking_pose
 
 BODY = np.random.default_rng(1).uniform([-250, -250, 0], [250, 250, 1700], (17, 3))
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from voxelpose_core.datasets import open_dataset
+from voxelpose_core.generated_motion import random_walks
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.image_turns import turn_points
 from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.view_check import ViewCheck
-from voxelpose_core.walks import random_walks
 
 NOISE_PX = 4.0
 

@@ -29,6 +29,7 @@ import numpy as np
 import torch
 from plain_voxelpose import plain_frame, plain_volume
 
+from voxelpose_core.allocator import keep_freed_memory
 from voxelpose_core.command import Parser, run_command
 from voxelpose_core.config import Config
 from voxelpose_core.datasets.people import sample_people
@@ -37,7 +38,6 @@ from voxelpose_core.estimator import EstimatorSettings, PoseEstimator
 from voxelpose_core.geometry.rig import Rig, load_rig
 from voxelpose_core.geometry.space import Space
 from voxelpose_core.heatmaps import render_keypoints
-from voxelpose_core.memory import keep_freed_memory
 from voxelpose_core.models.checkpoints import load_weights, save_weights
 from voxelpose_core.models.voxelpose import VoxelPose
 from voxelpose_core.processor import device_name

@@ -4,7 +4,7 @@
     python training/validate_tracking.py [--out FILE]
     python training/validate_tracking.py --skeletons skeletons.json
 
-The walks have crossings, losses, noise and false positives (voxelpose_core/walks.py) and come at several
+The walks have crossings, losses, noise and false positives (voxelpose_core/generated_motion.py) and come at several
 rates. Prints id switches, MOTA and IDF1, and what smoothing gains and costs. A skeletons.json of
 `voxelpose estimate` is tracked again; where its people are known to stay, more ids than people are
 mistakes.
@@ -23,12 +23,12 @@ from pathlib import Path
 import numpy as np
 
 from voxelpose_core.command import Parser, run_command
-from voxelpose_core.estimate import Skeleton
+from voxelpose_core.generated_motion import Flaws, flawed, random_walks
 from voxelpose_core.metrics import TrackingEvaluation
+from voxelpose_core.pose_types import Skeleton
 from voxelpose_core.results import read_skeletons
 from voxelpose_core.skeletons import COCO17
 from voxelpose_core.tracking import NO_ID, Tracker, TrackerSettings
-from voxelpose_core.walks import Flaws, flawed, random_walks
 
 RATES_HZ = (1.0, 5.0, 10.0, 25.0)
 NOISES_MM = (None, 30.0, 60.0, 120.0)  # None: not smoothed

@@ -26,6 +26,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from voxelpose_core.allocator import keep_freed_memory
 from voxelpose_core.command import Parser, run_command
 from voxelpose_core.datasets.actors import ActorsDataset
 from voxelpose_core.datasets.campus import Campus
@@ -33,13 +34,12 @@ from voxelpose_core.datasets.generated_rigs import LEVELS, VIEW_COUNTS, generate
 from voxelpose_core.datasets.pose2sim import LIMB_JOINTS, open_recording, read_reference
 from voxelpose_core.datasets.shelf import Shelf
 from voxelpose_core.errors import InputError
-from voxelpose_core.estimate import Estimate
 from voxelpose_core.estimator import PoseEstimator
 from voxelpose_core.evaluation import triangulate_actors
 from voxelpose_core.geometry.rig import load_rig, save_rig
 from voxelpose_core.keypoint_evaluation import Predictions, actors_pcp, predict, rig_metrics
-from voxelpose_core.memory import keep_freed_memory
 from voxelpose_core.metrics.pcp import evaluate_pcp
+from voxelpose_core.pose_types import Estimate
 from voxelpose_core.results import ReprojectionError
 from voxelpose_core.skeletons import COCO17
 

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from voxelpose_core.detectors import Detector as Detector
     from voxelpose_core.detectors import load_detector as load_detector
     from voxelpose_core.errors import InputError as InputError
-    from voxelpose_core.estimate import Estimate as Estimate
-    from voxelpose_core.estimate import Skeleton as Skeleton
     from voxelpose_core.estimator import PoseEstimator as PoseEstimator
     from voxelpose_core.estimator_settings import EstimatorSettings as EstimatorSettings
     from voxelpose_core.geometry.camera import Camera as Camera
@@ -28,6 +26,8 @@ if TYPE_CHECKING:
     from voxelpose_core.geometry.rig import load_rig as load_rig
     from voxelpose_core.geometry.rig import save_rig as save_rig
     from voxelpose_core.geometry.space import Space as Space
+    from voxelpose_core.pose_types import Estimate as Estimate
+    from voxelpose_core.pose_types import Skeleton as Skeleton
     from voxelpose_core.skeletons import JointSet as JointSet
     from voxelpose_core.skeletons import get_joint_set as get_joint_set
     from voxelpose_core.tracking import Tracker as Tracker
@@ -36,13 +36,13 @@ if TYPE_CHECKING:
 _HOMES = {
     "Camera": "geometry.camera",
     "Detector": "detectors",
-    "Estimate": "estimate",
+    "Estimate": "pose_types",
     "EstimatorSettings": "estimator_settings",
     "InputError": "errors",
     "JointSet": "skeletons",
     "PoseEstimator": "estimator",
     "Rig": "geometry.rig",
-    "Skeleton": "estimate",
+    "Skeleton": "pose_types",
     "Space": "geometry.space",
     "Tracker": "tracking",
     "TrackerSettings": "tracking",

@@ -20,13 +20,13 @@ from voxelpose_core.command import Parser, run_command
 from voxelpose_core.drawing.files import VideoWriter, write_image
 from voxelpose_core.drawing.frame import FramePainter
 from voxelpose_core.errors import InputError
-from voxelpose_core.estimate import Estimate, Skeleton
 from voxelpose_core.geometry.coverage import propose_space
 from voxelpose_core.geometry.image_turns import turns_in_words, upright_turns
 from voxelpose_core.geometry.rig import Rig, checked_ground, load_rig, save_rig
 from voxelpose_core.geometry.rig_check import check_rig, report_findings, rig_remarks
 from voxelpose_core.geometry.space import Space
 from voxelpose_core.output_files import PICTURES, VIDEOS, check_outputs
+from voxelpose_core.pose_types import Estimate, Skeleton
 from voxelpose_core.resources import version
 from voxelpose_core.source_matching import ViewWatch, match_sources
 from voxelpose_core.sources import (

@@ -9,20 +9,20 @@ from typing import Any
 
 import numpy as np
 
+from voxelpose_core.allocator import keep_freed_memory
 from voxelpose_core.association import usable_joints
 from voxelpose_core.detectors import Detector, detect_upright, load_detector
 from voxelpose_core.detectors.refinement import RefinedDetector
 from voxelpose_core.devices import select_device, select_dtype
 from voxelpose_core.errors import InputError
-from voxelpose_core.estimate import Estimate
 from voxelpose_core.estimator_settings import EstimatorSettings
 from voxelpose_core.geometry.image_turns import upright_turns
 from voxelpose_core.geometry.rig import Rig, Space, propose_space
-from voxelpose_core.inputs import check_image, check_keypoints, check_previous
-from voxelpose_core.memory import keep_freed_memory
+from voxelpose_core.input_checks import check_image, check_keypoints, check_previous
 from voxelpose_core.models.checkpoints import load_weights
 from voxelpose_core.models.inference import for_inference
 from voxelpose_core.models.ray_pose import RayPose
+from voxelpose_core.pose_types import Estimate
 from voxelpose_core.ray_people import RayPeople
 from voxelpose_core.ray_runtime import ray_runtime
 from voxelpose_core.resources import find_weights

@@ -14,9 +14,9 @@ import torch
 import yaml
 from torch import distributed
 
+from voxelpose_core.allocator import keep_freed_memory
 from voxelpose_core.config import Config
 from voxelpose_core.errors import InputError
-from voxelpose_core.memory import keep_freed_memory
 
 logger = logging.getLogger(__name__)
 

@@ -12,9 +12,9 @@ from collections import deque
 import numpy as np
 
 from voxelpose_core.association import masked_median, pair_one_to_one
-from voxelpose_core.estimate import Estimate
 from voxelpose_core.geometry.rays import closest_approach
 from voxelpose_core.geometry.rig import Rig
+from voxelpose_core.pose_types import Estimate
 from voxelpose_core.skeletons import JointSet
 
 # The lower ankle joint of people on their feet lies this high above the floor.

@@ -17,10 +17,10 @@ import numpy as np
 from voxelpose_core.datasets.actors import ActorsDataset
 from voxelpose_core.datasets.base import Sample
 from voxelpose_core.datasets.generated_rigs import GeneratedMoment
-from voxelpose_core.estimate import Estimate
 from voxelpose_core.metrics.average_precision import DetectionMetrics, evaluate_detections
 from voxelpose_core.metrics.mpjpe import pose_distances
 from voxelpose_core.metrics.pcp import PCP, campus14_from_coco17, evaluate_pcp
+from voxelpose_core.pose_types import Estimate
 from voxelpose_core.skeletons import COCO17
 
 # People whom at least so many cameras see whole are counted together.

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from voxelpose_core.estimate import Skeleton
 from voxelpose_core.estimator_settings import EstimatorSettings
 from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.geometry.space import Space
@@ -16,6 +15,7 @@ from voxelpose_core.models.ray_confidence import suppress
 from voxelpose_core.models.ray_frame import People
 from voxelpose_core.models.ray_pose import RayPose
 from voxelpose_core.models.rays import SUPPRESSION, detection_pairs, ray_arrays
+from voxelpose_core.pose_types import Skeleton
 from voxelpose_core.ray_runtime import RayRuntime, ray_runtime
 from voxelpose_core.selection import floor_of, split_at_floor
 from voxelpose_core.skeletons import get_joint_set

@@ -18,10 +18,10 @@ from typing import Any
 
 import torch
 
+from voxelpose_core.allocator import keep_freed_memory
 from voxelpose_core.datasets.ray_scenes import RayScenes, RaySource, previous_poses
 from voxelpose_core.devices import select_device
 from voxelpose_core.errors import InputError
-from voxelpose_core.memory import keep_freed_memory
 from voxelpose_core.models.checkpoints import save_weights
 from voxelpose_core.models.ray_confidence import confidence_logits, suppress, visibility
 from voxelpose_core.models.ray_pose import Poses, RayPose

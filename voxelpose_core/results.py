@@ -13,9 +13,9 @@ import numpy as np
 
 from voxelpose_core.association import REPROJECTION, image_sizes, pair_one_to_one, pixel_distances
 from voxelpose_core.errors import InputError
-from voxelpose_core.estimate import Estimate, Skeleton
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.rig import Rig
+from voxelpose_core.pose_types import Estimate, Skeleton
 from voxelpose_core.skeletons import JointSet, get_joint_set
 
 MM_PER_M = 1000.0

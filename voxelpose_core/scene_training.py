@@ -21,10 +21,10 @@ from typing import Any
 import torch
 import torch.multiprocessing
 
+from voxelpose_core.allocator import keep_freed_memory
 from voxelpose_core.datasets.random_scenes import Scenes
 from voxelpose_core.devices import select_device
 from voxelpose_core.errors import InputError
-from voxelpose_core.memory import keep_freed_memory
 from voxelpose_core.models.checkpoints import save_weights
 from voxelpose_core.models.cuboid_proposal import select_proposals
 from voxelpose_core.models.losses import joint_loss, root_loss

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from voxelpose_core.estimate import Skeleton
 from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.geometry.space import Space
+from voxelpose_core.pose_types import Skeleton
 
 
 def floor_of(rig: Rig, space: Space) -> float:

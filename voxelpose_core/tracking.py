@@ -10,8 +10,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 from scipy.optimize import linear_sum_assignment
 
-from voxelpose_core.estimate import Skeleton
 from voxelpose_core.metrics.mpjpe import pose_distances
+from voxelpose_core.pose_types import Skeleton
 
 NO_ID = -1
 _FORBIDDEN = 1e9

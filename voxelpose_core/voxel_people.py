@@ -16,7 +16,6 @@ from voxelpose_core.association import (
     owned_views,
     unexplained_people,
 )
-from voxelpose_core.estimate import Skeleton
 from voxelpose_core.estimator_settings import EstimatorSettings
 from voxelpose_core.geometry.image_turns import turn_image, turned_size, upright_turns
 from voxelpose_core.geometry.rig import Rig, Space
@@ -24,6 +23,7 @@ from voxelpose_core.heatmaps import render_keypoints
 from voxelpose_core.images import normalize, warp_on_device, warp_to_network
 from voxelpose_core.models.refinement import joint_heat, refine_joints
 from voxelpose_core.models.voxelpose import VoxelPose
+from voxelpose_core.pose_types import Skeleton
 from voxelpose_core.selection import floor_of, split_at_floor, supported, without_doubles
 from voxelpose_core.skeletons import get_joint_set
 from voxelpose_core.stage_clock import StageClock

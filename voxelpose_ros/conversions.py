@@ -19,7 +19,6 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from voxelpose_core.errors import InputError
-from voxelpose_core.estimate import Skeleton
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.camera_info import (
     CameraInfoFields,
@@ -30,6 +29,7 @@ from voxelpose_core.geometry.camera_info import (
 )
 from voxelpose_core.geometry.image_scale import is_scaled_copy, scaled_camera, scaled_points
 from voxelpose_core.image_headers import declared_size
+from voxelpose_core.pose_types import Skeleton
 from voxelpose_core.skeletons import JointSet, get_joint_set
 from voxelpose_core.sources import is_codec_crop
 from voxelpose_ros.msg import Keypoints2D, Keypoints2DArray, SkeletonArray

@@ -30,14 +30,14 @@ from tqdm import tqdm
 from visualization_msgs.msg import Marker, MarkerArray
 
 from voxelpose_core.command import Parser, run_command
+from voxelpose_core.drawing.files import VideoWriter
+from voxelpose_core.drawing.frame import FramePainter
 from voxelpose_core.errors import InputError
-from voxelpose_core.estimate import Estimate
 from voxelpose_core.geometry.rig import Rig, load_rig
+from voxelpose_core.pose_types import Estimate
 from voxelpose_core.results import Moment, RunReport, write_skeletons
 from voxelpose_core.skeletons import JointSet, get_joint_set
 from voxelpose_core.sources import FrameSource, open_videos
-from voxelpose_core.drawing.files import VideoWriter
-from voxelpose_core.drawing.frame import FramePainter
 from voxelpose_ros import bringup, conversions, topics
 from voxelpose_ros.msg import Keypoints2DArray, SkeletonArray
 

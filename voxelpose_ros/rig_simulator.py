@@ -14,11 +14,11 @@ from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
 from voxelpose_core.errors import InputError
+from voxelpose_core.generated_motion import walking_pose
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.rig import Rig, load_rig, propose_space
 from voxelpose_core.geometry.space import Space
 from voxelpose_core.skeletons import COCO17
-from voxelpose_core.walks import walking_pose
 from voxelpose_ros import clocks, conversions, process, topics
 from voxelpose_ros.msg import Keypoints2DArray, SkeletonArray
 from voxelpose_ros.pacing import Handshake, Pace, flush, spin_beside

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from voxelpose_core.errors import InputError
-from voxelpose_core.estimate import Estimate
 from voxelpose_core.estimator import PoseEstimator
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.image_scale import calibrated_size_image, is_scaled_copy, scale_note
 from voxelpose_core.geometry.rig import Rig
+from voxelpose_core.pose_types import Estimate
 from voxelpose_core.sources import codec_crop_note, is_codec_crop, pad_codec_crop
 from voxelpose_core.tracking import Tracker
 from voxelpose_ros import conversions

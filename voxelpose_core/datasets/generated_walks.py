@@ -14,11 +14,11 @@ import torch
 from voxelpose_core.datasets.detection_noise import detect
 from voxelpose_core.datasets.generated_rigs import MISCALIBRATION, rig_of_views
 from voxelpose_core.datasets.random_rigs import HEATMAP_SIZES, miscalibrate, sample_rigs, sample_spaces
+from voxelpose_core.generated_motion import random_walks
 from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.heatmaps import box_side
 from voxelpose_core.skeletons import COCO17
 from voxelpose_core.voxel.views import Views, project
-from voxelpose_core.walks import random_walks
 
 _FIRST_SEED = 2**43
 # Edges of the capture spaces, mm.

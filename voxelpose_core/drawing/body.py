@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from voxelpose_core.drawing.colors import Color, darker, paler
-from voxelpose_core.estimate import Skeleton
+from voxelpose_core.pose_types import Skeleton
 from voxelpose_core.skeletons import JointSet
 
 LIMB_MM, HEAD_MM = 32.0, 95.0

@@ -11,8 +11,8 @@ from voxelpose_core.drawing.body import Body
 from voxelpose_core.drawing.colors import EMPTY_VIEW, INK, WHITE, darker, paler, person_color
 from voxelpose_core.drawing.strokes import draw_capsule, draw_disc
 from voxelpose_core.drawing.text import draw_tag, write_text
-from voxelpose_core.estimate import Skeleton
 from voxelpose_core.geometry.camera import Camera
+from voxelpose_core.pose_types import Skeleton
 from voxelpose_core.skeletons import JointSet
 
 MIN_KEYPOINT_SCORE = 0.15

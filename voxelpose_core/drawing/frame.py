@@ -12,10 +12,10 @@ from voxelpose_core.drawing.colors import INK, WHITE
 from voxelpose_core.drawing.layout import plan_layout
 from voxelpose_core.drawing.scene_view import SceneView
 from voxelpose_core.drawing.text import write_text
-from voxelpose_core.estimate import Skeleton
 from voxelpose_core.geometry.coverage import propose_space
 from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.geometry.space import Space
+from voxelpose_core.pose_types import Skeleton
 from voxelpose_core.skeletons import JointSet
 
 

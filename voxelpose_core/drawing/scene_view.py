@@ -33,10 +33,10 @@ from voxelpose_core.drawing.strokes import (
     fill_polygon,
 )
 from voxelpose_core.drawing.text import draw_badge, write_text
-from voxelpose_core.estimate import Skeleton
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.geometry.space import Space
+from voxelpose_core.pose_types import Skeleton
 
 FIELD_OF_VIEW_DEG, ELEVATION_DEG = 30.0, 26.0
 # Enough for every camera of the usual rig; a camera far off is left outside the picture.
