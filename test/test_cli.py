@@ -340,8 +340,11 @@ def test_rig_commands(rig_file, tmp_path, capsys):
     assert converted.space.size.tolist() == [3000, 2000, 2000]
 
 
+RIG_CHECK = "voxelpose_core.command_line.rig.check_rig"
+
+
 def test_suspicious_rig_has_its_own_exit_code(rig_file, monkeypatch, capsys):
-    monkeypatch.setattr(cli, "check_rig", lambda rig: ["the cameras stand on their heads"])
+    monkeypatch.setattr(RIG_CHECK, lambda rig: ["the cameras stand on their heads"])
     assert run("rig", "check", rig_file) == 1
     assert "suspicious: the cameras stand on their heads" in capsys.readouterr().out
 
@@ -400,7 +403,7 @@ def test_interrupt_is_quiet(monkeypatch, rig_file, capsys):
     def interrupt(rig):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "check_rig", interrupt)
+    monkeypatch.setattr(RIG_CHECK, interrupt)
     assert run("rig", "check", rig_file) == 130
     assert capsys.readouterr().err == ""
 
@@ -410,7 +413,7 @@ def test_other_warnings_stay_silent(monkeypatch, rig_file, capsys):
         warnings.warn("of a library", RuntimeWarning)
         return []
 
-    monkeypatch.setattr(cli, "check_rig", warn)
+    monkeypatch.setattr(RIG_CHECK, warn)
     assert run("rig", "check", rig_file) == 0
     assert capsys.readouterr().err == ""
 

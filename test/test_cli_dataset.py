@@ -6,6 +6,8 @@ import pytest
 from test_loading import write_campus
 
 from voxelpose_core import cli
+from voxelpose_core.command_line.dataset import _shown
+from voxelpose_core.command_line.options import EXIT_SUSPICIOUS
 
 
 @pytest.fixture
@@ -15,7 +17,7 @@ def campus(tmp_path):
 
 
 def test_what_is_there_and_what_is_missing(campus, capsys):
-    assert cli.main(["dataset", "check", str(campus)]) == cli.EXIT_SUSPICIOUS
+    assert cli.main(["dataset", "check", str(campus)]) == EXIT_SUSPICIOUS
     out = capsys.readouterr().out
     assert out.startswith(f"campus: {campus}\n")
     assert "calibration of 3 cameras" in out and "ground truth in 1 of the 222" in out
@@ -34,7 +36,7 @@ def test_picture(campus, tmp_path, capsys):
 def test_unlabelled_joints_hide_at_their_neighbours():
     pose = np.arange(12.0).reshape(4, 3)
     seen = np.array([False, False, True, False])
-    shown = cli._shown(pose, seen, [(0, 1), (1, 2)])
+    shown = _shown(pose, seen, [(0, 1), (1, 2)])
     np.testing.assert_array_equal(shown, pose[[2, 2, 2, 3]])
 
 

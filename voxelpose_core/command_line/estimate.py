@@ -1,0 +1,336 @@
+"""`voxelpose estimate`: 3D skeletons from videos, images or 2D detections."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from tqdm import tqdm
+
+from voxelpose_core.command_line.options import (
+    add_rig_options,
+    add_space,
+    add_strict,
+    argument_type,
+    load_given_rig,
+    warn,
+)
+from voxelpose_core.drawing.files import VideoWriter, write_image
+from voxelpose_core.drawing.frame import FramePainter
+from voxelpose_core.errors import InputError
+from voxelpose_core.geometry.image_turns import turns_in_words, upright_turns
+from voxelpose_core.geometry.rig import Rig
+from voxelpose_core.output_files import PICTURES, VIDEOS, check_outputs
+from voxelpose_core.pose_types import Estimate
+from voxelpose_core.source_matching import ViewWatch, match_sources
+from voxelpose_core.sources import (
+    DEFAULT_FPS,
+    FrameSource,
+    fit_rig,
+    open_image_folders,
+    open_videos,
+    read_keypoints_json,
+    restore_codec_crop,
+)
+
+if TYPE_CHECKING:
+    from voxelpose_core.estimator import PoseEstimator
+
+# The 3D view of a video swings to and fro, which shows depth.
+SWING_DEG, SWING_PERIOD_S = 12.0, 8.0
+
+
+def add_parser(commands: argparse._SubParsersAction, examples: str) -> None:
+    """Add `estimate`, with examples below its help."""
+    parser = commands.add_parser(
+        "estimate",
+        help="3D skeletons from videos, images or 2D detections",
+        description="3D skeletons from synchronized videos, images or 2D detections.",
+        epilog=examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=estimate)
+    add_rig_options(parser, "--rig")
+    add_strict(parser)
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument(
+        "--videos",
+        nargs="+",
+        metavar="VIDEO",
+        help="one video per camera, named after the cameras or in their order",
+    )
+    source.add_argument(
+        "--images",
+        nargs="+",
+        metavar="DIR",
+        help="one folder of images per camera, named or ordered likewise",
+    )
+    source.add_argument(
+        "--keypoints",
+        metavar="JSON",
+        help='2D detections: {"CAMERA_FRAME": [{"pred": 17 x [x, y, score]}, ...]}, in pixels',
+    )
+    parser.add_argument(
+        "--in-order",
+        action="store_true",
+        help="take videos or folders in the order of the cameras, whatever their names",
+    )
+    parser.add_argument("--out", required=True, metavar="JSON", help="skeletons to write, in metres")
+    add_space(
+        parser,
+        "capture space, centre and size in mm (default: the rig's, or one proposed from its cameras)",
+    )
+    parser.add_argument(
+        "--weights",
+        default="universal",
+        help="3D weights: universal, voxelpose or a file (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--device", default="auto", help="auto, cpu or cuda:N (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--detector", default="movenet", help="2D detector for images (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--refine-detections",
+        action="store_true",
+        help="refine each 2D detection with a second net: more accurate, slower per person",
+    )
+    parser.add_argument(
+        "--threads",
+        type=argument_type(_count),
+        default=0,
+        metavar="N",
+        help="CPU threads (default: all)",
+    )
+    parser.add_argument(
+        "--fps",
+        type=argument_type(_rate),
+        help=f"frames per second of images or keypoints (default: {DEFAULT_FPS:g}); not with --videos",
+    )
+    parser.add_argument(
+        "--video-out", metavar="MP4", help="video of the views and skeletons to write"
+    )
+    parser.add_argument("--picture", metavar="PNG", help="picture of the middle frame to write")
+
+
+def _count(text: str) -> int:
+    if not re.fullmatch(r"\d{1,4}", text):
+        raise InputError(f"'{text}', expected a number of threads, 0 for all")
+    return int(text)
+
+
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = math.nan
+    if not 0 < rate < math.inf:
+        raise InputError(f"'{text}', expected frames a second, above 0")
+    return rate
+
+
+def estimate(arguments: argparse.Namespace) -> int:
+    """`voxelpose estimate`."""
+    # torch takes seconds to import; the rig commands and --help do without it.
+    from voxelpose_core.floor_watch import FloorWatch
+    from voxelpose_core.results import Moment, RunReport, write_skeletons
+    from voxelpose_core.tracking import Tracker
+
+    outputs = {
+        "--out": arguments.out,
+        "--video-out": arguments.video_out,
+        "--picture": arguments.picture,
+    }
+    given = arguments.videos or arguments.images or [arguments.keypoints]
+    endings = {"--video-out": VIDEOS, "--picture": PICTURES}
+    check_outputs(outputs, [arguments.rig, *given], endings)
+    source = _open_source(arguments, load_given_rig(arguments))
+    rig = source.rig
+    estimator = _make_estimator(arguments, rig)
+    tracker, report, moments = Tracker(), RunReport(rig), []
+    floor = FloorWatch(rig, estimator.joint_set)
+    views = ViewWatch(rig, source.option, source.paths, warn, arguments.strict)
+    with _Pictures(arguments, estimator, source) as pictures:
+        for frame, stamp, images, keypoints in tqdm(
+            source, unit="frame", disable=not sys.stderr.isatty()
+        ):
+            answer = _estimate_one(estimator, frame, images, keypoints, tracker.predict(stamp))
+            floor.add(answer)
+            views.add(answer.keypoints, stamp)
+            answer.skeletons = tracker.update(answer.skeletons, stamp)
+            moments.append(Moment(frame, stamp, answer.skeletons))
+            report.add(answer)
+            pictures.add(frame, stamp, images, answer)
+        # Before the pictures are finished, which may fail.
+        write_skeletons(arguments.out, estimator.joint_set, moments)
+    views.finish()
+    print(f"rig           {rig.name}: {len(rig)} cameras, {rig.source}")
+    print(f"space         {estimator.space} mm")
+    print(f"weights       {estimator.weights_path.name} on {estimator.device}")
+    if turned := _turned_images(rig) if source.paths else "":
+        print(f"turned        {turned}, for the detector")
+    print("\n".join(report.lines()))
+    print(f"written       {', '.join(path for path in outputs.values() if path)}")
+    for finding in (*report.findings(), floor.finding()):
+        if finding:
+            warn(finding)
+    return 0
+
+
+def _turned_images(rig: Rig) -> str:
+    """Whose images are turned upright, and how; empty if all are upright as they come."""
+    return ", ".join(
+        f"{camera.name} {turns_in_words(turns)}"
+        for camera, turns in zip(rig.cameras, upright_turns(rig.cameras), strict=True)
+        if turns
+    )
+
+
+# Frame number, stamp in seconds, and either per camera an image or a keypoint array.
+_FrameSet = tuple[int, float, "list[np.ndarray | None] | None", "list[np.ndarray | None] | None"]
+
+
+class _Images:
+    """Frame sets of videos or image folders, with the rig for images of their size."""
+
+    def __init__(self, frames: FrameSource, rig: Rig, option: str, paths: Sequence[Path]):
+        self._frames = frames
+        self.fps, self.option, self.paths = frames.fps, option, paths
+        self.rig, notes = fit_rig(rig, frames.sizes)
+        for note in notes:
+            warn(note)
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def __iter__(self) -> Iterator[_FrameSet]:
+        for index, stamp, images in self._frames:
+            yield index, stamp, restore_codec_crop(images, self.rig), None
+
+
+class _Keypoints:
+    """Frame sets of a keypoint file; a frame's stamp follows from its number."""
+
+    option, paths = "--keypoints", None
+
+    def __init__(self, frames: dict[int, list[np.ndarray | None]], rig: Rig, fps: float):
+        self._frames = frames
+        self.rig, self.fps = rig, fps
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def __iter__(self) -> Iterator[_FrameSet]:
+        for frame, keypoints in self._frames.items():
+            yield frame, frame / self.fps, None, keypoints
+
+
+def _open_source(arguments: argparse.Namespace, rig: Rig) -> _Images | _Keypoints:
+    if arguments.videos and arguments.fps:
+        raise InputError(
+            "--fps: videos have their own frame rate, expected it with --images or --keypoints"
+        )
+    fps = arguments.fps or DEFAULT_FPS
+    if arguments.keypoints and arguments.refine_detections:
+        raise InputError(
+            "--refine-detections: --keypoints has no images to look at, expected --videos or --images"
+        )
+    if arguments.keypoints:
+        frames = read_keypoints_json(arguments.keypoints, len(rig))
+        return _Keypoints(frames, rig, fps)
+    option = "--videos" if arguments.videos else "--images"
+    matched = match_sources(arguments.videos or arguments.images, rig, option, arguments.in_order)
+    if matched.note:
+        warn(matched.note)
+    if arguments.videos:
+        return _Images(open_videos(matched.paths), rig, option, matched.paths)
+    return _Images(open_image_folders(matched.paths, fps), rig, option, matched.paths)
+
+
+def _make_estimator(arguments: argparse.Namespace, rig: Rig) -> PoseEstimator:
+    import torch
+
+    from voxelpose_core.detectors import load_detector
+    from voxelpose_core.detectors.refinement import RefinedDetector
+    from voxelpose_core.devices import select_device
+    from voxelpose_core.estimator import PoseEstimator
+
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    detector = None
+    if not arguments.keypoints:
+        device = str(select_device(arguments.device))
+        detector = load_detector(arguments.detector, arguments.threads, device)
+        if arguments.refine_detections:
+            detector = RefinedDetector(detector, arguments.threads, device)
+    return PoseEstimator(
+        rig, arguments.weights, arguments.device, detector=detector, space=arguments.space
+    )
+
+
+def _estimate_one(
+    estimator: PoseEstimator,
+    frame: int,
+    images: list[np.ndarray | None] | None,
+    keypoints: list[np.ndarray | None] | None,
+    previous: np.ndarray,
+) -> Estimate:
+    try:
+        if images is not None:
+            return estimator.estimate_images(images, previous)
+        return estimator.estimate_keypoints(keypoints, previous)
+    except InputError as error:
+        raise InputError(f"frame {frame}: {error}") from None
+
+
+class _Pictures:
+    """The picture and the video that were asked for, painted as the frames come."""
+
+    def __init__(
+        self,
+        arguments: argparse.Namespace,
+        estimator: PoseEstimator,
+        source: _Images | _Keypoints,
+    ):
+        self._painter = None
+        self._picture = arguments.picture
+        self._video = VideoWriter(arguments.video_out, source.fps) if arguments.video_out else None
+        self._middle = len(source) // 2
+        self._middle_picture: np.ndarray | None = None
+        self._count = 0
+        if self._picture or self._video:
+            self._painter = FramePainter(estimator.rig, estimator.joint_set, estimator.space)
+
+    def add(
+        self, frame: int, stamp: float, images: list[np.ndarray | None] | None, answer: Estimate
+    ) -> None:
+        """Show one frame set."""
+        is_middle = self._picture and self._count == self._middle
+        self._count += 1
+        if not (self._video or is_middle):
+            return
+        count = len(answer.skeletons)
+        people = "1 person" if count == 1 else f"{count} people"
+        caption = f"{people}   frame {frame}   {stamp:.2f} s"
+        turn = SWING_DEG * math.sin(2 * math.pi * stamp / SWING_PERIOD_S) if self._video else 0.0
+        picture = self._painter.paint(images, answer.skeletons, answer.keypoints, caption, turn)
+        if self._video:
+            self._video.write(picture)
+        if is_middle:
+            self._middle_picture = picture
+
+    def __enter__(self) -> _Pictures:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None and self._middle_picture is not None:
+            write_image(self._picture, self._middle_picture)
+        if self._video:
+            self._video.close()

@@ -1,0 +1,105 @@
+"""Options, their types, and messages that the subcommands share."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from tqdm import tqdm
+
+from voxelpose_core.errors import InputError
+from voxelpose_core.geometry.rig import Rig, checked_ground, load_rig
+from voxelpose_core.geometry.rig_check import report_findings
+from voxelpose_core.geometry.space import Space
+
+# Of a command that reports what looks wrong, where something does.
+EXIT_SUSPICIOUS = 1
+
+
+def add_rig_options(parser: argparse.ArgumentParser, name: str) -> None:
+    """The rig, as `name` ("rig" or "--rig"), and what changes how it is read."""
+    required = {"required": True} if name.startswith("-") else {}
+    parser.add_argument(
+        name, metavar="RIG", help="calibration: rig YAML, or the file of another tool", **required
+    )
+    parser.add_argument(
+        "--cameras", nargs="+", metavar="NAME", help="only these cameras of the rig, in this order"
+    )
+    parser.add_argument(
+        "--image-size",
+        type=argument_type(_image_size),
+        metavar="WxH",
+        help="size of the images, if the calibration does not state it",
+    )
+    parser.add_argument(
+        "--unit",
+        choices=("mm", "cm", "m"),
+        help="unit of another tool's calibration (default: the tool's, or recognized)",
+    )
+    parser.add_argument(
+        "--ground",
+        type=argument_type(checked_ground),
+        metavar="Z",
+        help="height of the floor in the rig's world, mm (default: the rig's, else 0)",
+    )
+
+
+def add_strict(parser: argparse.ArgumentParser) -> None:
+    """`--strict`."""
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="fail (exit code 2) if the rig or the views look wrong, instead of a warning",
+    )
+
+
+def load_given_rig(arguments: argparse.Namespace) -> Rig:
+    """The rig that the arguments name, as they change it; what is to be said of it goes to stderr.
+
+    `rig check` prints what looks wrong itself; `rig space` measures.
+    """
+    rig = load_rig(arguments.rig, arguments.image_size, arguments.unit, arguments.cameras)
+    if arguments.ground is not None:
+        rig = rig.with_ground(arguments.ground)
+    if getattr(arguments, "space", None) is not None:
+        rig = rig.with_space(arguments.space)
+    if hasattr(arguments, "strict"):
+        report_findings(rig, warn, arguments.strict)
+    else:
+        for note in rig.notes:
+            warn(note)
+    return rig
+
+
+def add_space(parser: argparse.ArgumentParser, words: str) -> None:
+    """`--space`, with the help `words`."""
+    parser.add_argument(
+        "--space", type=argument_type(Space.parse), metavar="CX,CY,CZ,SX,SY,SZ", help=words
+    )
+
+
+def argument_type(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    """An argparse type whose InputError is shown as it is."""
+
+    def convert(text: str) -> Any:
+        try:
+            return parse(text)
+        except InputError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return convert
+
+
+def _image_size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)
+    if match is None:
+        raise InputError(f"'{text}', expected WIDTHxHEIGHT in pixels, for example 1032x776")
+    return int(match[1]), int(match[2])
+
+
+def warn(line: str) -> None:
+    """One line on stderr, above a progress bar."""
+    tqdm.write(f"warning: {line}", file=sys.stderr)
