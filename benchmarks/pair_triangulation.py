@@ -25,7 +25,8 @@ from voxelpose_core.association import image_gaps
 from voxelpose_core.errors import InputError
 from voxelpose_core.estimator_settings import EstimatorSettings
 from voxelpose_core.geometry.camera import Camera
-from voxelpose_core.geometry.rig import Rig, propose_space
+from voxelpose_core.geometry.coverage import propose_space
+from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.geometry.space import Space
 from voxelpose_core.input_checks import check_keypoints
 from voxelpose_core.models.rays import closest_approach, rays_of_cameras

@@ -18,8 +18,8 @@ import numpy as np
 from voxelpose_core.datasets.generated_rigs import VIEW_COUNTS, generate_rig
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.coverage import ground_grid, views_on_grid
-from voxelpose_core.geometry.rig import Rig, check_rig
-from voxelpose_core.geometry.rig_check import rig_remarks
+from voxelpose_core.geometry.rig import Rig
+from voxelpose_core.geometry.rig_check import check_rig, rig_remarks
 
 Change = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 

@@ -19,7 +19,8 @@ from sensor_msgs.msg import CameraInfo, CompressedImage
 from std_msgs.msg import Header
 
 from voxelpose_core.geometry.camera import Camera
-from voxelpose_core.geometry.rig import Rig, Space, save_rig
+from voxelpose_core.geometry.rig import Rig, save_rig
+from voxelpose_core.geometry.space import Space
 from voxelpose_core.skeletons import COCO17
 from voxelpose_ros import conversions
 from voxelpose_ros.bringup import image_transport

@@ -12,7 +12,8 @@ from scipy.spatial.transform import Rotation
 from voxelpose_core import cli
 from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.calibration_formats import read_document
-from voxelpose_core.geometry.rig import check_rig, load_rig, save_rig
+from voxelpose_core.geometry.rig import load_rig, save_rig
+from voxelpose_core.geometry.rig_check import check_rig
 
 SIZE = (1280, 720)
 CENTERS = [(4000, 3000, 2500), (-4000, 3100, 2400), (-3900, -3000, 1500)]

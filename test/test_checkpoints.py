@@ -1,5 +1,7 @@
 """Weights keep their configuration; broken or foreign files are refused with one line."""
 
+import json
+
 import pytest
 import torch
 from safetensors import safe_open
@@ -7,7 +9,7 @@ from safetensors.torch import save_file
 
 from voxelpose_core.config import config_from_dict
 from voxelpose_core.errors import InputError
-from voxelpose_core.models.checkpoints import load_weights, read_notes, save_weights
+from voxelpose_core.models.checkpoints import load_weights, save_weights
 from voxelpose_core.models.voxelpose import VoxelPose
 
 TINY = {
@@ -29,7 +31,7 @@ def test_round_trip(model, tmp_path):
     loaded = load_weights(path)
     assert loaded.config == model.config
     assert not loaded.training
-    assert read_notes(path) == {"steps": 3}
+    assert json.loads(safe_open(path, "pt").metadata()["notes"]) == {"steps": 3}
     for key, value in model.state_dict().items():
         if not key.endswith("num_batches_tracked"):
             torch.testing.assert_close(loaded.state_dict()[key], value)

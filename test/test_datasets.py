@@ -268,9 +268,9 @@ def test_broken_pickles_and_wrong_contents_are_named(tmp_path):
     for content, words in [
         ([1], "holds a list"),
         ({"a_1": []}, "key 'a_1', expected"),
-        ({"0_1": {}}, "key '0_1': is no list"),
-        ({"0_1": [{"x": 1}]}, "person 0: 'pred' is missing"),
-        ({"0_1": [{"pred": np.zeros((16, 3))}]}, "person 0: 'pred' is .*expected 17x3 numbers"),
+        ({"0_1": {}}, "key '0_1' is no list"),
+        ({"0_1": [{"x": 1}]}, "person 0: no 'pred'"),
+        ({"0_1": [{"pred": np.zeros((16, 3))}]}, "person 0: 'pred' has shape 16 x 3"),
         ({"0_1": [{"pred": np.full((17, 3), np.nan)}]}, "not finite"),
     ]:
         path.write_bytes(pickle.dumps(content))

@@ -90,7 +90,7 @@ def test_finds_two_people(estimator, rig):
     for skeleton in estimate.skeletons:
         assert skeleton.joints.shape == (17, 3) and skeleton.joint_valid.all()
         assert 0 < skeleton.score <= 1 and skeleton.joint_scores.max() <= 1
-        assert abs(skeleton.root(COCO17)[2] - skeleton.joints[[11, 12], 2].mean()) < 1e-6
+        assert abs(COCO17.root_of(skeleton.joints)[2] - skeleton.joints[[11, 12], 2].mean()) < 1e-6
 
 
 def estimator_with(rig, **settings):
@@ -170,7 +170,7 @@ def distances_from_boxes(rig, persons):
     regress = estimator.people._regress
     estimator.people._regress = lambda h, v, c, s: centers.append(c.numpy()) or regress(h, v, c, s)
     found = estimator.estimate_keypoints(keypoints_of(rig, persons)).skeletons
-    roots = np.array([skeleton.root(COCO17) for skeleton in found])
+    roots = np.array([COCO17.root_of(skeleton.joints) for skeleton in found])
     distances = np.linalg.norm(roots[:, None] - centers[0], axis=-1).min(axis=1)
     assert len(distances) == len(persons) and np.ptp(distances) > 1
     return distances

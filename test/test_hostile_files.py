@@ -14,7 +14,8 @@ from test_rig import looking_at
 
 from voxelpose_core.config import load_config
 from voxelpose_core.errors import InputError
-from voxelpose_core.geometry.rig import Rig, Space, load_rig, save_rig
+from voxelpose_core.geometry.rig import Rig, load_rig, save_rig
+from voxelpose_core.geometry.space import Space
 from voxelpose_core.models.checkpoints import load_weights, read_state
 from voxelpose_core.results import read_skeletons
 from voxelpose_core.safe_yaml import MAX_VALUES, load_yaml

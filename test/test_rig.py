@@ -15,15 +15,10 @@ from right_rigs import CHANGES, KINDS, Y_DOWN, camera_at, changed, false_alarms,
 
 from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.camera import Camera
-from voxelpose_core.geometry.rig import (
-    Rig,
-    Space,
-    check_rig,
-    load_rig,
-    propose_space,
-    save_rig,
-)
-from voxelpose_core.geometry.rig_check import report_findings, rig_findings, rig_remarks
+from voxelpose_core.geometry.coverage import propose_space
+from voxelpose_core.geometry.rig import Rig, load_rig, save_rig
+from voxelpose_core.geometry.rig_check import check_rig, report_findings, rig_findings, rig_remarks
+from voxelpose_core.geometry.space import Space
 
 CONFIG = Path(__file__).resolve().parents[1] / "config" / "rigs"
 PANOPTIC_VIEWS = ["00_03", "00_06", "00_12", "00_13", "00_23"]

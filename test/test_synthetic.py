@@ -15,7 +15,8 @@ from voxelpose_core.datasets.synthetic import (
 )
 from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.camera import Camera
-from voxelpose_core.geometry.rig import Rig, Space, load_rig, save_rig
+from voxelpose_core.geometry.rig import Rig, load_rig, save_rig
+from voxelpose_core.geometry.space import Space
 from voxelpose_core.resources import find_resource
 from voxelpose_core.skeletons import CAMPUS14, COCO17, PANOPTIC15, panoptic15_from_coco17
 

@@ -5,7 +5,8 @@ import yaml
 
 from voxelpose_core.config import config_from_dict
 from voxelpose_core.geometry.camera import Camera
-from voxelpose_core.geometry.rig import Rig, Space, save_rig
+from voxelpose_core.geometry.rig import Rig, save_rig
+from voxelpose_core.geometry.space import Space
 
 IMAGE_SIZE = (256, 192)
 SPACE = Space((0, 0, 1000), (3200, 3200, 2000))

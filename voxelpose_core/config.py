@@ -155,9 +155,11 @@ class NetworkConfig(Section):
 class PoseResNetConfig(Section):
     """The 2D backbone of Xiao, Wu and Wei, "Simple Baselines", ECCV 2018."""
 
+    # As many as NUM_DECONV_FILTERS has.
+    unused = _keys("NUM_DECONV_LAYERS")
+
     num_layers: int = 50
     deconv_with_bias: bool = False
-    num_deconv_layers: int = 3
     num_deconv_filters: Layers = (256, 256, 256)
     num_deconv_kernels: Layers = (4, 4, 4)
     final_conv_kernel: int = 1

@@ -16,8 +16,10 @@ from voxelpose_core.detectors.refinement import RefinedDetector
 from voxelpose_core.devices import select_device, select_dtype
 from voxelpose_core.errors import InputError
 from voxelpose_core.estimator_settings import EstimatorSettings
+from voxelpose_core.geometry.coverage import propose_space
 from voxelpose_core.geometry.image_turns import upright_turns
-from voxelpose_core.geometry.rig import Rig, Space, propose_space
+from voxelpose_core.geometry.rig import Rig
+from voxelpose_core.geometry.space import Space
 from voxelpose_core.input_checks import check_image, check_keypoints, check_previous
 from voxelpose_core.models.checkpoints import load_weights
 from voxelpose_core.models.inference import for_inference

@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from voxelpose_core.skeletons import JointSet
-
 
 @dataclass
 class Skeleton:
@@ -30,10 +28,6 @@ class Skeleton:
     track_id: int = -1
     joint_velocities: np.ndarray | None = None
     joint_covariances: np.ndarray | None = None
-
-    def root(self, joint_set: JointSet) -> np.ndarray:
-        """(3,) mid-hip, mm."""
-        return joint_set.root_of(self.joints)
 
 
 @dataclass

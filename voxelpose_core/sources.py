@@ -235,7 +235,7 @@ def read_keypoints_json(
                 f"for a rig of {camera_count} cameras"
             )
         views = frames.setdefault(frame, [None] * camera_count)
-        views[camera] = _parse_people(people, f"{path}: key '{key}'")
+        views[camera] = parse_people(people, f"{path}: key '{key}'")
     return dict(sorted(frames.items()))
 
 
@@ -332,8 +332,12 @@ def _load_json(path: Path) -> Any:
         raise InputError(f"{path}: not valid JSON ({str(error).splitlines()[0]})") from None
 
 
-def _parse_people(people: Any, where: str) -> np.ndarray:
-    """A list of {"pred": 17 x [x, y, score]} -> (P, 17, 3) float32."""
+def parse_people(people: Any, where: str) -> np.ndarray:
+    """A list of {"pred": 17 x [x, y, score]} -> (P, 17, 3) float32, scores clipped to [0, 1].
+
+    Raises:
+        InputError: that begins with `where` and names the person.
+    """
     if not isinstance(people, list):
         raise InputError(f"{where} is no list, expected a list of people")
     parsed = np.zeros((len(people), len(COCO17), 3), np.float32)
@@ -361,6 +365,8 @@ def _parse_people(people: Any, where: str) -> np.ndarray:
 
 def _shape_of(value: Any) -> str:
     """What a person needs to know about a malformed array."""
+    if isinstance(value, np.ndarray):
+        return " x ".join(map(str, value.shape))
     if not isinstance(value, list):
         return type(value).__name__
     lengths = sorted({len(row) if isinstance(row, list) else 0 for row in value})

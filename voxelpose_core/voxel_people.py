@@ -18,7 +18,8 @@ from voxelpose_core.association import (
 )
 from voxelpose_core.estimator_settings import EstimatorSettings
 from voxelpose_core.geometry.image_turns import turn_image, turned_size, upright_turns
-from voxelpose_core.geometry.rig import Rig, Space
+from voxelpose_core.geometry.rig import Rig
+from voxelpose_core.geometry.space import Space
 from voxelpose_core.heatmaps import render_keypoints
 from voxelpose_core.images import normalize, warp_on_device, warp_to_network
 from voxelpose_core.models.refinement import joint_heat, refine_joints

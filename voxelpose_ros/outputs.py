@@ -15,7 +15,8 @@ from visualization_msgs.msg import MarkerArray
 from voxelpose_core.drawing.camera_view import draw_view
 from voxelpose_core.estimator import PoseEstimator
 from voxelpose_core.geometry.camera import Camera
-from voxelpose_core.geometry.rig import Rig, Space
+from voxelpose_core.geometry.rig import Rig
+from voxelpose_core.geometry.space import Space
 from voxelpose_core.pose_types import Estimate
 from voxelpose_ros import conversions, topics
 from voxelpose_ros.calibration import tf2_ros

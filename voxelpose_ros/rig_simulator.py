@@ -16,7 +16,8 @@ from std_msgs.msg import Header
 from voxelpose_core.errors import InputError
 from voxelpose_core.generated_motion import walking_pose
 from voxelpose_core.geometry.camera import Camera
-from voxelpose_core.geometry.rig import Rig, load_rig, propose_space
+from voxelpose_core.geometry.coverage import propose_space
+from voxelpose_core.geometry.rig import Rig, load_rig
 from voxelpose_core.geometry.space import Space
 from voxelpose_core.skeletons import COCO17
 from voxelpose_ros import clocks, conversions, process, topics

@@ -23,8 +23,8 @@ from voxelpose_core.datasets.simulated_detections import join_keypoints
 from voxelpose_core.datasets.synthetic import Synthetic
 from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.camera import Camera
-from voxelpose_core.geometry.rig import Space
 from voxelpose_core.geometry.rig_check import report_findings
+from voxelpose_core.geometry.space import Space
 from voxelpose_core.images import normalize, warp_to_network
 from voxelpose_core.skeletons import get_joint_set
 from voxelpose_core.voxel import Views

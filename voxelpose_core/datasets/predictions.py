@@ -11,9 +11,7 @@ from typing import Any
 import numpy as np
 
 from voxelpose_core.errors import InputError
-from voxelpose_core.geometry.calibration_formats import numbers
-from voxelpose_core.skeletons import COCO17
-from voxelpose_core.sources import read_keypoints_json
+from voxelpose_core.sources import parse_people, read_keypoints_json
 
 _MAX_BYTES = 512 * 2**20
 
@@ -110,22 +108,5 @@ def read_predictions(path: Path | str, camera_count: int) -> dict[int, list[np.n
         # The original's sample files list more cameras than the rig has.
         if camera < camera_count:
             views = frames.setdefault(frame, [None] * camera_count)
-            views[camera] = _people(people, f"{path}: key '{key}'")
+            views[camera] = parse_people(people, f"{path}: key '{key}'")
     return dict(sorted(frames.items()))
-
-
-def _people(people: Any, where: str) -> np.ndarray:
-    """[{"pred": (17, 3)}] -> (P, 17, 3) float32, scores within 0..1."""
-    if not isinstance(people, list):
-        raise InputError(f"{where}: is no list of people")
-    parsed = np.zeros((len(people), len(COCO17), 3), dtype=np.float32)
-    for index, person in enumerate(people):
-        if not isinstance(person, dict) or "pred" not in person:
-            raise InputError(f"{where}, person {index}: 'pred' is missing")
-        parsed[index] = numbers(
-            person["pred"], (len(COCO17), 3), f"{where}, person {index}: 'pred'"
-        )
-    if not np.isfinite(parsed).all():
-        raise InputError(f"{where}: has a value that is not finite, expected pixels and scores")
-    parsed[..., 2] = parsed[..., 2].clip(0.0, 1.0)
-    return parsed

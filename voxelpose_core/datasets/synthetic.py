@@ -29,7 +29,8 @@ from voxelpose_core.datasets.simulated_detections import DetectorNoise, HeatmapN
 from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.calibration_formats import numbers
 from voxelpose_core.geometry.camera import Camera
-from voxelpose_core.geometry.rig import Rig, load_rig, propose_space
+from voxelpose_core.geometry.coverage import propose_space
+from voxelpose_core.geometry.rig import Rig, load_rig
 from voxelpose_core.geometry.space import Space
 from voxelpose_core.resources import find_resource
 from voxelpose_core.skeletons import COCO17, PANOPTIC15, JointSet, panoptic15_from_coco17

@@ -29,11 +29,7 @@ from voxelpose_core.geometry.calibration_formats import (
     select_entries,
 )
 from voxelpose_core.geometry.camera import Camera
-from voxelpose_core.geometry.coverage import propose_space
-from voxelpose_core.geometry.rig_check import check_rig
 from voxelpose_core.geometry.space import Space
-
-__all__ = ["Rig", "Space", "check_rig", "load_rig", "propose_space", "save_rig"]
 
 logger = logging.getLogger(__name__)
 

@@ -110,12 +110,6 @@ def load_ray_weights(path: str | Path, device: torch.device | str = "cpu") -> Ra
     return model
 
 
-def read_notes(path: str | Path) -> dict[str, Any]:
-    """What the writer noted beside the weights."""
-    with safe_open(path, framework="pt") as file:
-        return json.loads((file.metadata() or {}).get("notes", "{}"))
-
-
 def _stored(value: torch.Tensor, half: bool) -> torch.Tensor:
     return value.half() if half and value.dim() > 1 else value
 
