@@ -64,11 +64,11 @@ def main() -> int:
 def measure(rigs, thresholds: Thresholds) -> RigMetrics:
     """The baseline with these thresholds on all frame sets of the rigs."""
     predictions = Predictions()
-    for rig, moments in rigs:
+    for rig, frame_sets in rigs:
         method = PairTriangulation(rig, thresholds=thresholds, use_previous=False)
-        for moment in moments:
-            predictions.add(method, moment.keypoints)
-    return rig_metrics(predictions, [moment for _, moments in rigs for moment in moments])
+        for frame_set in frame_sets:
+            predictions.add(method, frame_set.keypoints)
+    return rig_metrics(predictions, [frame_set for _, frame_sets in rigs for frame_set in frame_sets])
 
 
 def quality(found: RigMetrics) -> float:

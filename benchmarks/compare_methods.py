@@ -187,16 +187,16 @@ def compare_on_actors(
 def compare_on_rigs(args, makers: dict[str, Maker], views: int) -> list[Row]:
     """Every method on generated rigs of so many cameras, all levels of noise together."""
     found = {name: Predictions() for name in makers}
-    moments = []
+    frame_sets = []
     settings = [(level, number) for level in LEVELS.values() for number in range(args.rigs)]
     for level, number in tqdm(settings, f"{views} cameras", disable=None):
         rig, own = generate_rig(views, level, number)
         methods = {name: make(rig, False) for name, make in makers.items()}
-        run(methods, found, [moment.keypoints for moment in own])
-        moments += own
+        run(methods, found, [frame_set.keypoints for frame_set in own])
+        frame_sets += own
     rows, title = [], f"generated, {views} cameras"
     for name, predictions in found.items():
-        result = rig_metrics(predictions, moments)
+        result = rig_metrics(predictions, frame_sets)
         metrics, false = result.metrics, result.phantoms_per_frame
         rows.append(_row(title, name, predictions, metrics, false, ap100=metrics.ap[100]))
     return rows

@@ -197,7 +197,7 @@ def one_odd(rng):
 def generated(rng):
     """Of the rigs that universal weights are tested on."""
     number = int(rng.integers(10**6))
-    rig, _ = generate_rig(int(rng.choice(VIEW_COUNTS)), 0.15, number, moments=1)
+    rig, _ = generate_rig(int(rng.choice(VIEW_COUNTS)), 0.15, number, frame_sets=1)
     return list(rig.cameras)
 
 

@@ -7,14 +7,14 @@ from voxelpose_core.datasets.generated_rigs import LEVELS, VIEW_COUNTS, generate
 
 
 @pytest.mark.parametrize("view_count", VIEW_COUNTS)
-def test_a_number_names_one_rig_and_its_moments(view_count):
-    (first, moments), (second, again) = (generate_rig(view_count, 0.45, 3) for _ in range(2))
+def test_a_number_names_one_rig_and_its_frame_sets(view_count):
+    (first, frame_sets), (second, again) = (generate_rig(view_count, 0.45, 3) for _ in range(2))
     assert len(first) == view_count
     for camera, other in zip(first.cameras, second.cameras, strict=True):
         assert np.array_equal(camera.K, other.K) and np.array_equal(camera.C, other.C)
-    for moment, same in zip(moments, again, strict=True):
-        assert np.array_equal(moment.poses, same.poses)
-        for people, others in zip(moment.keypoints, same.keypoints, strict=True):
+    for frame_set, same in zip(frame_sets, again, strict=True):
+        assert np.array_equal(frame_set.poses, same.poses)
+        for people, others in zip(frame_set.keypoints, same.keypoints, strict=True):
             assert np.array_equal(people, others)
 
 
@@ -32,15 +32,15 @@ def test_numbers_levels_and_view_counts_name_different_people():
 def test_people_stand_in_the_space_and_detections_lie_on_them():
     distances = []
     for number in range(4):
-        rig, moments = generate_rig(5, LEVELS["good"], number)
-        for moment in moments:
-            assert rig.space.contains(moment.poses[:, [11, 12]].mean(axis=1)).mean() > 0.5
-            assert ((0 <= moment.whole_views) & (moment.whole_views <= 5)).all()
-            found = sum(len(people) for people in moment.keypoints)
+        rig, frame_sets = generate_rig(5, LEVELS["good"], number)
+        for frame_set in frame_sets:
+            assert rig.space.contains(frame_set.poses[:, [11, 12]].mean(axis=1)).mean() > 0.5
+            assert ((0 <= frame_set.whole_views) & (frame_set.whole_views <= 5)).all()
+            found = sum(len(people) for people in frame_set.keypoints)
             # Besides these, false people at most.
-            assert 0 < moment.detected_views.sum() <= found
-            for camera, people in zip(rig.cameras, moment.keypoints, strict=True):
-                pixels = camera.project(moment.poses.reshape(-1, 3))[0].reshape(-1, 17, 2)
+            assert 0 < frame_set.detected_views.sum() <= found
+            for camera, people in zip(rig.cameras, frame_set.keypoints, strict=True):
+                pixels = camera.project(frame_set.poses.reshape(-1, 3))[0].reshape(-1, 17, 2)
                 size = max(camera.image_size)
                 for person in people:
                     seen = person[:, 2] > 0

@@ -28,17 +28,18 @@ class Answers:
 
 
 @pytest.fixture(scope="module")
-def moments():
+def frame_sets():
     return [m for number in range(3) for m in generate_rig(4, LEVELS["usual"], number)[1]]
 
 
-def measure(moments, change):
-    answers = [change(moment.poses) for moment in moments]
-    return rig_metrics(predict(Answers(answers), [moment.keypoints for moment in moments]), moments)
+def measure(frame_sets, change):
+    answers = [change(frame_set.poses) for frame_set in frame_sets]
+    keypoints = [frame_set.keypoints for frame_set in frame_sets]
+    return rig_metrics(predict(Answers(answers), keypoints), frame_sets)
 
 
-def test_the_truth_is_perfect_on_rigs(moments):
-    found = measure(moments, lambda poses: poses)
+def test_the_truth_is_perfect_on_rigs(frame_sets):
+    found = measure(frame_sets, lambda poses: poses)
     assert found.metrics.recall_500 == 1 and found.metrics.mpjpe == 0 and found.phantoms_per_frame == 0
     assert found.metrics.people == sum(people for _, people in found.recall_by_whole_views.values())
     for recall in (found.recall_by_whole_views, found.recall_of_detected):
@@ -47,13 +48,13 @@ def test_the_truth_is_perfect_on_rigs(moments):
     assert 0 < detected <= found.metrics.people
 
 
-def test_errors_misses_and_phantoms_are_counted_on_rigs(moments):
-    shifted = measure(moments, lambda poses: poses + [60.0, 0, 80.0])
+def test_errors_misses_and_phantoms_are_counted_on_rigs(frame_sets):
+    shifted = measure(frame_sets, lambda poses: poses + [60.0, 0, 80.0])
     assert shifted.metrics.mpjpe == pytest.approx(100.0) and shifted.metrics.recall_500 == 1
-    nobody = measure(moments, lambda poses: poses[:0])
+    nobody = measure(frame_sets, lambda poses: poses[:0])
     assert nobody.metrics.recall_500 == 0 and nobody.phantoms_per_frame == 0
     assert all(found == 0 for found, _ in nobody.recall_by_whole_views.values())
-    elsewhere = measure(moments, lambda poses: np.concatenate([poses, poses[:1] + [0, 0, 9000.0]]))
+    elsewhere = measure(frame_sets, lambda poses: np.concatenate([poses, poses[:1] + [0, 0, 9000.0]]))
     assert elsewhere.phantoms_per_frame == 1 and elsewhere.metrics.recall_500 == 1
 
 

@@ -286,10 +286,10 @@ def people_at(*places):
     return np.array([[[x, 0.0, 0.0], [x, 0.0, 1000.0]] for x in places]).reshape(-1, 2, 3)
 
 
-def evaluate_tracks(*moments, limit=500.0):
-    """Moments of (true ids and places, track ids and places)."""
+def evaluate_tracks(*frame_sets, limit=500.0):
+    """Frame sets of (true ids and places, track ids and places)."""
     evaluation = TrackingEvaluation(limit)
-    for truths, tracks in moments:
+    for truths, tracks in frame_sets:
         evaluation.add(
             list(truths), people_at(*truths.values()), list(tracks), people_at(*tracks.values())
         )
@@ -346,7 +346,7 @@ def test_tracks_without_people_and_people_without_tracks():
 
 
 def test_numbers_that_come_twice_are_refused():
-    with pytest.raises(InputError, match=r"2 tracks of one moment have the numbers \[4, 4\]"):
+    with pytest.raises(InputError, match=r"2 tracks of one frame set have the numbers \[4, 4\]"):
         TrackingEvaluation().add([], people_at(), [4, 4], people_at(0, 1))
     with pytest.raises(InputError, match="1 people"):
         TrackingEvaluation().add([1, 2], people_at(0), [], people_at())

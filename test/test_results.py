@@ -11,7 +11,7 @@ from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.pose_types import Estimate, Skeleton
 from voxelpose_core.results import (
-    Moment,
+    FrameSkeletons,
     ReprojectionError,
     RunReport,
     read_skeletons,
@@ -48,7 +48,8 @@ def views(*people, shift=(0.0, 0.0)):
 def test_json_has_the_promised_layout(tmp_path):
     skeleton = person()
     skeleton.joint_valid[3] = False
-    write_skeletons(tmp_path / "s.json", COCO17, [Moment(7, 0.28, [skeleton]), Moment(8, 0.32, [])])
+    frame_sets = [FrameSkeletons(7, 0.28, [skeleton]), FrameSkeletons(8, 0.32, [])]
+    write_skeletons(tmp_path / "s.json", COCO17, frame_sets)
     document = json.loads((tmp_path / "s.json").read_text())
     assert list(document) == ["joint_set", "joint_names", "unit", "frames"]
     assert document["joint_set"] == "coco17" and document["unit"] == "m"
@@ -67,10 +68,10 @@ def test_json_has_the_promised_layout(tmp_path):
 def test_json_is_read_back(tmp_path):
     skeleton = person(track_id=4)
     skeleton.joint_valid[3] = False
-    write_skeletons(tmp_path / "s.json", COCO17, [Moment(7, 0.28, [skeleton, person(900.0)])])
-    joint_set, (moment,) = read_skeletons(tmp_path / "s.json")
-    assert joint_set is COCO17 and (moment.frame, moment.stamp) == (7, 0.28)
-    first = moment.skeletons[0]
+    write_skeletons(tmp_path / "s.json", COCO17, [FrameSkeletons(7, 0.28, [skeleton, person(900.0)])])
+    joint_set, (frame_set,) = read_skeletons(tmp_path / "s.json")
+    assert joint_set is COCO17 and (frame_set.frame, frame_set.stamp) == (7, 0.28)
+    first = frame_set.skeletons[0]
     np.testing.assert_allclose(first.joints, skeleton.joints, atol=0.01)
     np.testing.assert_array_equal(first.joint_valid, skeleton.joint_valid)
     assert (first.track_id, first.score) == (4, 0.9)
@@ -80,18 +81,18 @@ def test_covariances_are_square_metres_in_the_file_and_come_back(tmp_path):
     skeleton = person()
     spread = np.random.default_rng(0).normal(0, 30.0, (17, 3, 3))
     skeleton.joint_covariances = spread @ spread.swapaxes(1, 2) + 25.0 * np.eye(3)
-    write_skeletons(tmp_path / "s.json", COCO17, [Moment(0, 0.0, [skeleton, person(900.0)])])
+    write_skeletons(tmp_path / "s.json", COCO17, [FrameSkeletons(0, 0.0, [skeleton, person(900.0)])])
     known, unknown = json.loads((tmp_path / "s.json").read_text())["frames"][0]["skeletons"]
     assert "joint_covariances" not in unknown
     written = np.array(known["joint_covariances"])
     assert written.shape == (17, 3, 3)
     np.testing.assert_allclose(written, skeleton.joint_covariances / 1e6, atol=1e-8)
-    _, (moment,) = read_skeletons(tmp_path / "s.json")
+    _, (frame_set,) = read_skeletons(tmp_path / "s.json")
     np.testing.assert_allclose(
-        moment.skeletons[0].joint_covariances, skeleton.joint_covariances, atol=0.01
+        frame_set.skeletons[0].joint_covariances, skeleton.joint_covariances, atol=0.01
     )
-    assert np.linalg.eigvalsh(moment.skeletons[0].joint_covariances).min() > 0
-    assert moment.skeletons[1].joint_covariances is None
+    assert np.linalg.eigvalsh(frame_set.skeletons[0].joint_covariances).min() > 0
+    assert frame_set.skeletons[1].joint_covariances is None
 
 
 @pytest.mark.parametrize(

@@ -54,11 +54,11 @@ def test_real_video_becomes_pictures_skeletons_and_a_report(recording, tmp_path)
     error = float(report.split("reprojection")[1].split("px")[0])
     assert error < 20
 
-    joint_set, moments = read_skeletons(output / "skeletons.json")
+    joint_set, frame_sets = read_skeletons(output / "skeletons.json")
     assert joint_set.name == "coco17"
-    assert [moment.frame for moment in moments] == list(range(FRAMES))
-    assert {s.track_id for m in moments for s in m.skeletons} == {0, 1}
-    assert moments[1].stamp == pytest.approx(1 / 60, abs=1e-3)
+    assert [frame_set.frame for frame_set in frame_sets] == list(range(FRAMES))
+    assert {s.track_id for m in frame_sets for s in m.skeletons} == {0, 1}
+    assert frame_sets[1].stamp == pytest.approx(1 / 60, abs=1e-3)
 
     video = cv2.VideoCapture(str(output / "demo.mp4"))
     assert video.get(cv2.CAP_PROP_FRAME_COUNT) == FRAMES

@@ -57,10 +57,10 @@ def test_videos_run_together(tmp_path):
     paths = [write_video(tmp_path / f"{c}.mp4", range(0, 200, 20)) for c in "ab"]
     source = open_videos(paths)
     assert len(source) == 10 and source.fps == pytest.approx(30.0)
-    moments = list(source)
-    assert [index for index, _, _ in moments] == list(range(10))
-    assert moments[3][1] == pytest.approx(0.1)
-    for index, _, images in moments:
+    frame_sets = list(source)
+    assert [index for index, _, _ in frame_sets] == list(range(10))
+    assert frame_sets[3][1] == pytest.approx(0.1)
+    for index, _, images in frame_sets:
         assert [image.shape for image in images] == [(48, 64, 3)] * 2
         assert abs(float(images[1].mean()) - 20 * index) < 4
     assert len(list(source)) == 10  # a second pass starts anew
@@ -96,14 +96,14 @@ def test_equally_named_images_belong_together(tmp_path):
     names = ["10.png", "2.png", "1.png"]
     folders = [write_images(tmp_path / "a", names), write_images(tmp_path / "b", names[::-1])]
     source = open_image_folders(folders, fps=10)
-    moments = list(source)
+    frame_sets = list(source)
     # In order 1, 2, 10; a wrote them with 20, 10, 0, b with 0, 10, 20.
-    assert [[int(image.mean()) for image in images] for _, _, images in moments] == [
+    assert [[int(image.mean()) for image in images] for _, _, images in frame_sets] == [
         [20, 0],
         [10, 10],
         [0, 20],
     ]
-    assert [stamp for _, stamp, _ in moments] == pytest.approx([0.0, 0.1, 0.2])
+    assert [stamp for _, stamp, _ in frame_sets] == pytest.approx([0.0, 0.1, 0.2])
 
 
 def test_equally_many_images_are_matched_by_order(tmp_path):
@@ -167,8 +167,8 @@ def test_broken_image_costs_that_camera_that_frame(tmp_path):
     folders = [write_images(tmp_path / c, names) for c in "ab"]
     (folders[1] / "2.png").write_bytes(b"broken")
     with pytest.warns(UserWarning, match="2.png' cannot be read"):
-        moments = list(open_image_folders(folders))
-    present = [[image is not None for image in images] for _, _, images in moments]
+        frame_sets = list(open_image_folders(folders))
+    present = [[image is not None for image in images] for _, _, images in frame_sets]
     assert present == [[True, True], [True, False], [True, True]]
 
 

@@ -87,7 +87,7 @@ def test_short_loss_keeps_the_number_while_walking():
 
 @pytest.mark.parametrize("rate", [0.5, 2, 25])
 def test_who_is_forgotten_was_missed_often_and_for_long(rate):
-    """At slow rates the missed moments count, at fast ones the seconds."""
+    """At slow rates the missed frame sets count, at fast ones the seconds."""
     settings = TrackerSettings(max_age_s=1.0, max_missed=3, confirm_after=1)
     for missed in range(1, 60):
         tracker = Tracker(settings)
@@ -98,7 +98,7 @@ def test_who_is_forgotten_was_missed_often_and_for_long(rate):
         assert ids(tracker, [person(0)], (missed + 1) / rate) == [1 if forgotten else 0]
 
 
-def test_one_moment_in_five_seconds_is_enough_for_a_number():
+def test_one_frame_set_in_five_seconds_is_enough_for_a_number():
     tracker = Tracker()
     for step in range(10):
         assert ids(tracker, [person(100 * step), person(3000)], 5.0 * step) == [0, 1]

@@ -153,16 +153,16 @@ def _delay_ms(pairs: list[tuple[np.ndarray, np.ndarray]], rate: float) -> int:
 
 def track_again(path: str) -> dict[str, list[dict[str, float]]]:
     """How many ids the people of a skeletons.json get, at its rate and with frame sets left out."""
-    _, moments = read_skeletons(path)
+    _, frame_sets = read_skeletons(path)
     found = []
     for every in (1, 2, 5, 10, 25):
         tracker, lengths = Tracker(), Counter()
-        for moment in moments[::every]:
-            lengths.update(s.track_id for s in tracker.update(moment.skeletons, moment.stamp))
+        for frame_set in frame_sets[::every]:
+            lengths.update(s.track_id for s in tracker.update(frame_set.skeletons, frame_set.stamp))
         unnamed = lengths.pop(NO_ID, 0)
         found.append({"every": every, "ids": len(lengths), "unnamed": unnamed})
         print(
-            f"one moment of {every:2d}: {len(lengths)} ids of {sorted(lengths.values())} moments, "
+            f"one frame set of {every:2d}: {len(lengths)} ids of {sorted(lengths.values())} frame sets, "
             f"{unnamed} skeletons without"
         )
     return {"tracked_again": found}

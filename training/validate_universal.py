@@ -156,10 +156,10 @@ def measure_panoptic(args) -> dict:
     rig = load_rig(folder / "camera_parameters.json").select(views)
     estimator = PoseEstimator(rig, args.weights, args.device)
     numbers = sorted(p.stem.removeprefix(views[0]) for p in (folder / views[0]).glob("*.jpg"))
-    moments = (
+    frame_sets = (
         (n, [cv2.imread(str(folder / v / f"{v}{n}.jpg")) for v in views]) for n in numbers
     )
-    return _count_people(estimator, moments, "panoptic", per_frame=True)
+    return _count_people(estimator, frame_sets, "panoptic", per_frame=True)
 
 
 def measure_generated(args) -> dict:
@@ -177,7 +177,7 @@ def measure_specialization(args) -> dict:
     script = Path(__file__).with_name("train_for_rig.py")
     result = {}
     for views in SPECIALIZED_VIEWS:
-        rigs = [generate_rig(views, LEVELS["usual"], SPECIALIZED_NUMBER, moments=24)]
+        rigs = [generate_rig(views, LEVELS["usual"], SPECIALIZED_NUMBER, frame_sets=24)]
         with tempfile.TemporaryDirectory() as folder:
             rig_file, weights = Path(folder) / "rig.yaml", Path(folder) / "rig.safetensors"
             save_rig(rigs[0][0], rig_file)
@@ -192,13 +192,13 @@ def measure_specialization(args) -> dict:
 
 
 def _measure_rigs(args, rigs, weights) -> dict:
-    predictions, moments = Predictions(), []
+    predictions, frame_sets = Predictions(), []
     for rig, own in rigs:
         estimator = PoseEstimator(rig, weights, args.device, detector=None)
-        for moment in own:
-            predictions.add(estimator, moment.keypoints)
-            moments.append(moment)
-    found = rig_metrics(predictions, moments)
+        for frame_set in own:
+            predictions.add(estimator, frame_set.keypoints)
+            frame_sets.append(frame_set)
+    found = rig_metrics(predictions, frame_sets)
     return {
         "people": found.metrics.people,
         "recall_by_whole_views": _as_text(found.recall_by_whole_views),
@@ -214,9 +214,9 @@ def _as_text(recall: dict[int, tuple[int, int]]) -> dict[str, str]:
     return {str(views): f"{found} of {people}" for views, (found, people) in recall.items()}
 
 
-def _count_people(estimator: PoseEstimator, moments, title: str, per_frame=False) -> dict:
+def _count_people(estimator: PoseEstimator, frame_sets, title: str, per_frame=False) -> dict:
     counts, error, supports = [], ReprojectionError(), []
-    for _, images in tqdm(moments, desc=title, disable=None):
+    for _, images in tqdm(frame_sets, desc=title, disable=None):
         estimate: Estimate = estimator.estimate_images(images)
         counts.append(len(estimate.skeletons))
         supports += [round(float(s.joint_scores.mean()), 3) for s in estimate.skeletons]

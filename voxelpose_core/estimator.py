@@ -1,4 +1,4 @@
-"""PoseEstimator: images or keypoints of one moment -> 3D skeletons. The one way in."""
+"""PoseEstimator: images or keypoints of one frame set -> 3D skeletons. The one way in."""
 
 from __future__ import annotations
 

@@ -99,10 +99,10 @@ def random_walks(
     stature = random.uniform(1550.0, 1900.0, count)
     phase = random.uniform(0.0, 2 * np.pi, count)
     rest = np.zeros(count)
-    moments, due = [], 0.0
+    frame_sets, due = [], 0.0
     for step in range(round(duration_s / _STEP_S)):
         if step * _STEP_S >= due - 1e-9:
-            moments.append(
+            frame_sets.append(
                 [
                     walking_pose(s, p, np.array([*xy, 0.0]), h)
                     for s, p, xy, h in zip(stature, phase, place, heading)
@@ -123,7 +123,7 @@ def random_walks(
         place = place + walked[:, None] * np.column_stack([np.cos(heading), np.sin(heading)])
         place = place + _STEP_S * _evasion(place)
         phase = phase + 2 * np.pi * walked / _STRIDE_MM
-    return np.array(moments).reshape(-1, count, len(COCO17), 3)
+    return np.array(frame_sets).reshape(-1, count, len(COCO17), 3)
 
 
 def _evasion(place: np.ndarray) -> np.ndarray:

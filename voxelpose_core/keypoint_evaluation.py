@@ -16,7 +16,7 @@ import numpy as np
 
 from voxelpose_core.datasets.actors import ActorsDataset
 from voxelpose_core.datasets.base import Sample
-from voxelpose_core.datasets.generated_rigs import GeneratedMoment
+from voxelpose_core.datasets.generated_rigs import GeneratedFrameSet
 from voxelpose_core.metrics.average_precision import DetectionMetrics, evaluate_detections
 from voxelpose_core.metrics.mpjpe import pose_distances
 from voxelpose_core.metrics.pcp import PCP, campus14_from_coco17, evaluate_pcp
@@ -102,15 +102,15 @@ class RigMetrics:
     phantoms_per_frame: float
 
 
-def rig_metrics(predictions: Predictions, moments: Sequence[GeneratedMoment]) -> RigMetrics:
+def rig_metrics(predictions: Predictions, frame_sets: Sequence[GeneratedFrameSet]) -> RigMetrics:
     """Metrics of predictions on the frame sets of generated rigs."""
-    truths = [moment.poses for moment in moments]
-    whole = [moment.whole_views for moment in moments]
+    truths = [frame_set.poses for frame_set in frame_sets]
+    whole = [frame_set.whole_views for frame_set in frame_sets]
     # Nobody can be asked for a person whom no two cameras see whole; finding one is no false positive.
     everybody = evaluate_detections(predictions.poses, predictions.scores, truths)
     asked = [truth[views >= 2] for truth, views in zip(truths, whole, strict=True)]
     # A person whom the detector finds in one view alone cannot be placed.
-    detected = [moment.detected_views >= 2 for moment in moments]
+    detected = [frame_set.detected_views >= 2 for frame_set in frame_sets]
     return RigMetrics(
         evaluate_detections(predictions.poses, predictions.scores, asked),
         _recall_by_views(predictions.poses, truths, whole),

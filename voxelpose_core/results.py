@@ -25,7 +25,7 @@ _NO_PAIR_PX = 1e9
 
 
 @dataclass
-class Moment:
+class FrameSkeletons:
     """The people of one frame set: frame number, stamp in seconds, skeletons in mm."""
 
     frame: int
@@ -33,7 +33,7 @@ class Moment:
     skeletons: list[Skeleton]
 
 
-def write_skeletons(path: Path | str, joint_set: JointSet, moments: Sequence[Moment]) -> None:
+def write_skeletons(path: Path | str, joint_set: JointSet, frame_sets: Sequence[FrameSkeletons]) -> None:
     """Write skeletons.json.
 
     {"joint_set", "joint_names", "unit": "m", "frames": [{"frame", "stamp", "skeletons":
@@ -51,11 +51,11 @@ def write_skeletons(path: Path | str, joint_set: JointSet, moments: Sequence[Mom
         "unit": "m",
         "frames": [
             {
-                "frame": moment.frame,
-                "stamp": round(moment.stamp, 6),
-                "skeletons": [_skeleton_entry(skeleton) for skeleton in moment.skeletons],
+                "frame": frame_set.frame,
+                "stamp": round(frame_set.stamp, 6),
+                "skeletons": [_skeleton_entry(skeleton) for skeleton in frame_set.skeletons],
             }
-            for moment in moments
+            for frame_set in frame_sets
         ],
     }
     text = json.dumps(document, allow_nan=False)
@@ -65,7 +65,7 @@ def write_skeletons(path: Path | str, joint_set: JointSet, moments: Sequence[Mom
         raise InputError(f"{path}: cannot be written ({error.strerror})") from None
 
 
-def read_skeletons(path: Path | str) -> tuple[JointSet, list[Moment]]:
+def read_skeletons(path: Path | str) -> tuple[JointSet, list[FrameSkeletons]]:
     """Read skeletons.json back, in mm; joints of score 0 are not valid.
 
     Raises:
@@ -81,7 +81,7 @@ def read_skeletons(path: Path | str) -> tuple[JointSet, list[Moment]]:
         joint_set = get_joint_set(document["joint_set"])
         if document["unit"] != "m":
             raise InputError(f"{path}: unit is '{document['unit']}', expected 'm'")
-        moments = []
+        frame_sets = []
         for frame in document["frames"]:
             skeletons = []
             for entry in frame["skeletons"]:
@@ -96,12 +96,12 @@ def read_skeletons(path: Path | str) -> tuple[JointSet, list[Moment]]:
                         joint_covariances=_read_covariances(entry, len(joint_set)),
                     )
                 )
-            moments.append(Moment(int(frame["frame"]), float(frame["stamp"]), skeletons))
+            frame_sets.append(FrameSkeletons(int(frame["frame"]), float(frame["stamp"]), skeletons))
     except KeyError as error:
         raise InputError(f"{path}: key {error} is missing, expected skeletons.json") from None
     except (TypeError, ValueError) as error:
         raise InputError(f"{path}: {error}, expected skeletons.json") from None
-    return joint_set, moments
+    return joint_set, frame_sets
 
 
 def _read_covariances(entry: dict[str, Any], joints: int) -> np.ndarray | None:

@@ -25,7 +25,7 @@ DEFAULT_FPS = 25.0
 _CODEC_BLOCK = 16
 
 # Index, stamp in seconds, and one image per camera: BGR uint8 (H, W, 3), or None for no frame.
-Moment = tuple[int, float, "list[np.ndarray | None]"]
+FrameSet = tuple[int, float, "list[np.ndarray | None]"]
 
 
 class FrameSource(Protocol):
@@ -40,7 +40,7 @@ class FrameSource(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __iter__(self) -> Iterator[Moment]: ...
+    def __iter__(self) -> Iterator[FrameSet]: ...
 
 
 class Videos:
@@ -67,7 +67,7 @@ class Videos:
     def __len__(self) -> int:
         return self._length
 
-    def __iter__(self) -> Iterator[Moment]:
+    def __iter__(self) -> Iterator[FrameSet]:
         captures = [cv2.VideoCapture(str(path)) for path in self._paths]
         missing = [0] * len(captures)
         try:
@@ -89,15 +89,15 @@ class ImageFolders:
     """One folder of images per camera: see `open_image_folders`."""
 
     def __init__(self, folders: Sequence[Path | str], fps: float = DEFAULT_FPS):
-        self._moments = list(zip(*_match_images([Path(folder) for folder in folders])))
+        self._frame_sets = list(zip(*_match_images([Path(folder) for folder in folders])))
         self.fps = fps
-        self.sizes = [_first_size(files) for files in zip(*self._moments)]
+        self.sizes = [_first_size(files) for files in zip(*self._frame_sets)]
 
     def __len__(self) -> int:
-        return len(self._moments)
+        return len(self._frame_sets)
 
-    def __iter__(self) -> Iterator[Moment]:
-        for index, files in enumerate(self._moments):
+    def __iter__(self) -> Iterator[FrameSet]:
+        for index, files in enumerate(self._frame_sets):
             yield index, index / self.fps, [file and _read_image(file) for file in files]
 
 

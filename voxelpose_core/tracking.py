@@ -84,7 +84,7 @@ class Tracker:
     """Assigns skeletons to people over time.
 
     Every person has a Kalman filter of its body's motion, which predicts where the pose last seen
-    is now. The skeletons of a moment are assigned to the predictions with the smallest sum of mean
+    is now. The skeletons of a frame set are assigned to the predictions with the smallest sum of mean
     joint distances (Hungarian algorithm), none farther than the gate: first to those who have a
     number, then to newcomers. Numbers count up from 0 and are never used again.
 
@@ -93,7 +93,7 @@ class Tracker:
     others count alike, those that are not valid not at all.
 
     Attributes:
-        settings: may be replaced between two moments.
+        settings: may be replaced between two frame sets.
     """
 
     def __init__(self, settings: TrackerSettings = TrackerSettings()):
@@ -129,8 +129,8 @@ class Tracker:
         """The same skeletons, in the same order, with identity and velocities.
 
         Args:
-            skeletons: the people of one moment.
-            stamp_s: that moment, seconds. A stamp before the last one (a bag that loops, a clock
+            skeletons: the people of one frame set.
+            stamp_s: its time, seconds. A stamp before the last one (a bag that loops, a clock
                 that was set back) starts anew.
 
         Returns:
@@ -205,8 +205,8 @@ class _Track:
     Attributes:
         joints: (J, 3) mm, where the joints are expected now.
         known: (J,) bool, joints that were ever seen.
-        seen: moments with this person.
-        missed: moments since then.
+        seen: frame sets with this person.
+        missed: frame sets since then.
         age_s: seconds since then.
     """
 
@@ -248,7 +248,7 @@ class _Track:
         return motion.position
 
     def observe(self, skeleton: Skeleton, joint_noise_mm: float) -> None:
-        """Take this moment's skeleton."""
+        """Take this frame set's skeleton."""
         measured = _measured(skeleton)
         valid = np.isfinite(measured).all(axis=1)
         common = valid & self.known

@@ -35,14 +35,14 @@ from voxelpose_core.drawing.frame import FramePainter
 from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.rig import Rig, load_rig
 from voxelpose_core.pose_types import Estimate
-from voxelpose_core.results import Moment, RunReport, write_skeletons
+from voxelpose_core.results import FrameSkeletons, RunReport, write_skeletons
 from voxelpose_core.skeletons import JointSet, get_joint_set
 from voxelpose_core.sources import FrameSource, open_videos
 from voxelpose_ros import bringup, conversions, topics
 from voxelpose_ros.msg import Keypoints2DArray, SkeletonArray
 
 _QUEUE = 1000
-# Of the latency, what passes before the estimator has a moment (see EstimationWorker).
+# Of the latency, what passes before the estimator has a frame set (see EstimationWorker).
 _WAITS = ("transport", "waiting", "queue")
 _LAST_WORDS_S = 3.0
 _GRACE_S = 15.0
@@ -111,7 +111,7 @@ class Listener(Node):
         }
 
     def latency_parts_ms(self) -> dict[str, float]:
-        """Median milliseconds of what lies between a moment and its skeletons."""
+        """Median milliseconds of what lies between a frame set and its skeletons."""
         medians = self._medians_ms()
         if not medians:
             return {}
@@ -264,7 +264,7 @@ def _show(output: Path, rig: Rig, source: FrameSource, frames: int, listener: Li
         print("error: nothing came out of the node", *listener.problems(), file=sys.stderr)
         return 1
     joint_set = get_joint_set(next(iter(listener.skeletons.values())).joint_set)
-    report, moments, views = RunReport(rig), [], Counter()
+    report, frame_sets, views = RunReport(rig), [], Counter()
     painter = FramePainter(rig, joint_set)
     best = -1
     fps = min(source.fps, _VIDEO_FPS)
@@ -274,7 +274,7 @@ def _show(output: Path, rig: Rig, source: FrameSource, frames: int, listener: Li
             estimate = _estimate_of(listener, rig, joint_set, stamp)
             report.add(estimate)
             views[len(estimate.cameras)] += 1
-            moments.append(Moment(index, seconds, estimate.skeletons))
+            frame_sets.append(FrameSkeletons(index, seconds, estimate.skeletons))
             swing = _SWING_DEG * np.sin(2 * np.pi * seconds / _SWING_PERIOD_S)
             picture = painter.paint(
                 images,
@@ -288,7 +288,7 @@ def _show(output: Path, rig: Rig, source: FrameSource, frames: int, listener: Li
             if len(estimate.skeletons) > best and index >= frames // 2:
                 best = len(estimate.skeletons)
                 cv2.imwrite(str(output / "demo.png"), picture)
-    write_skeletons(output / "skeletons.json", joint_set, moments)
+    write_skeletons(output / "skeletons.json", joint_set, frame_sets)
     report.stages_ms = {stage: [ms] for stage, ms in listener.stage_medians_ms().items()}
     text = "\n".join(_report_lines(rig, report, views, listener, output))
     (output / "report.txt").write_text(text + "\n", encoding="utf-8")
@@ -299,7 +299,7 @@ def _show(output: Path, rig: Rig, source: FrameSource, frames: int, listener: Li
 def _estimate_of(
     listener: Listener, rig: Rig, joint_set: JointSet, stamp: int | None
 ) -> Estimate:
-    """What the node said of the moment with that stamp, back in mm and pixels."""
+    """What the node said of the frame set with that stamp, back in mm and pixels."""
     message = listener.skeletons.get(stamp)
     keypoints = []
     for camera in rig.cameras:

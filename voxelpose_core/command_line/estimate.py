@@ -140,7 +140,7 @@ def estimate(arguments: argparse.Namespace) -> int:
     """`voxelpose estimate`."""
     # torch takes seconds to import; the rig commands and --help do without it.
     from voxelpose_core.floor_watch import FloorWatch
-    from voxelpose_core.results import Moment, RunReport, write_skeletons
+    from voxelpose_core.results import FrameSkeletons, RunReport, write_skeletons
     from voxelpose_core.tracking import Tracker
 
     outputs = {
@@ -154,7 +154,7 @@ def estimate(arguments: argparse.Namespace) -> int:
     source = _open_source(arguments, load_given_rig(arguments))
     rig = source.rig
     estimator = _make_estimator(arguments, rig)
-    tracker, report, moments = Tracker(), RunReport(rig), []
+    tracker, report, frame_sets = Tracker(), RunReport(rig), []
     floor = FloorWatch(rig, estimator.joint_set)
     views = ViewWatch(rig, source.option, source.paths, warn, arguments.strict)
     with _Pictures(arguments, estimator, source) as pictures:
@@ -165,11 +165,11 @@ def estimate(arguments: argparse.Namespace) -> int:
             floor.add(answer)
             views.add(answer.keypoints, stamp)
             answer.skeletons = tracker.update(answer.skeletons, stamp)
-            moments.append(Moment(frame, stamp, answer.skeletons))
+            frame_sets.append(FrameSkeletons(frame, stamp, answer.skeletons))
             report.add(answer)
             pictures.add(frame, stamp, images, answer)
         # Before the pictures are finished, which may fail.
-        write_skeletons(arguments.out, estimator.joint_set, moments)
+        write_skeletons(arguments.out, estimator.joint_set, frame_sets)
     views.finish()
     print(f"rig           {rig.name}: {len(rig)} cameras, {rig.source}")
     print(f"space         {estimator.space} mm")

@@ -34,7 +34,7 @@ MISCALIBRATION = 0.5
 
 
 @dataclass(frozen=True, eq=False)
-class GeneratedMoment:
+class GeneratedFrameSet:
     """One frame set in front of a generated rig.
 
     Attributes:
@@ -51,29 +51,29 @@ class GeneratedMoment:
 
 
 def generate_rig(
-    view_count: int, level: float, number: int, moments: int = 4
-) -> tuple[Rig, list[GeneratedMoment]]:
+    view_count: int, level: float, number: int, frame_sets: int = 4
+) -> tuple[Rig, list[GeneratedFrameSet]]:
     """Rig `number` of `view_count` cameras, as its user knows it, and frame sets before it.
 
     Args:
         view_count: cameras.
         level: how poor the 2D detector is, 0 to 1.
         number: which of the rigs with these settings.
-        moments: how many frame sets to draw.
+        frame_sets: how many frame sets to draw.
     """
     generator = torch.Generator()
     generator.manual_seed(_FIRST_SEED + 10**6 * view_count + 10**3 * round(100 * level) + number)
     spaces = sample_spaces(1, generator)
     heatmap_size = HEATMAP_SIZES[number % len(HEATMAP_SIZES)]
     views = sample_rigs(spaces, view_count, heatmap_size, generator)
-    joints, valid, _ = place_people(spaces.expand(moments, 2), generator)
-    all_views = views.map(lambda tensor: tensor.expand(moments, *tensor.shape[1:]))
-    found = detect(joints, valid, all_views, torch.full((moments,), level), generator)
+    joints, valid, _ = place_people(spaces.expand(frame_sets, 2), generator)
+    all_views = views.map(lambda tensor: tensor.expand(frame_sets, *tensor.shape[1:]))
+    found = detect(joints, valid, all_views, torch.full((frame_sets,), level), generator)
     known = miscalibrate(views, torch.full((1,), MISCALIBRATION), generator)
     rig = rig_of_views(known, spaces[0], f"generated_{view_count}_{number}")
     people = torch.cat([found.xy, found.scores[..., None]], dim=-1).numpy()
     poses, exists = joints.double().numpy(), valid.numpy()
-    return rig, [_moment(rig, poses[m], exists[m], people[m]) for m in range(moments)]
+    return rig, [_frame_set(rig, poses[m], exists[m], people[m]) for m in range(frame_sets)]
 
 
 def rig_of_views(views: Views, space: torch.Tensor, name: str) -> Rig:
@@ -98,13 +98,13 @@ def as_camera(views: Views, scene: int, index: int, name: str) -> Camera:
     )
 
 
-def _moment(
+def _frame_set(
     rig: Rig, poses: np.ndarray, exists: np.ndarray, people: np.ndarray
-) -> GeneratedMoment:
+) -> GeneratedFrameSet:
     """Of poses (P, 17, 3), which of them exist, and detections (V, P', 17, 3), false ones last."""
     detected = (people[:, : len(poses), :, 2] > 0).any(axis=-1).sum(axis=0)[exists]
     poses = poses[exists]
     sees = np.array([camera.sees(poses.reshape(-1, 3)) for camera in rig.cameras])
     whole = sees.reshape(len(rig), len(poses), -1).all(axis=-1).sum(axis=0)
     keypoints = [view[(view[..., 2] > 0).any(axis=1)] for view in people]
-    return GeneratedMoment(poses, whole, detected, keypoints)
+    return GeneratedFrameSet(poses, whole, detected, keypoints)

@@ -89,7 +89,7 @@ def generate_walk(
     found = detect(joints, valid, every, torch.full((len(poses),), level), generator)
     xy = _lasting_errors(found.xy, found.scores, joints, every, rate_hz)
     detections = torch.cat([xy, found.scores[..., None]], dim=-1).numpy()
-    keypoints = [[view[(view[..., 2] > 0).any(axis=1)] for view in moment] for moment in detections]
+    keypoints = [[view[(view[..., 2] > 0).any(axis=1)] for view in frame_set] for frame_set in detections]
     rig = rig_of_views(known, spaces[0], f"walk_{view_count}_{number}")
     return GeneratedWalk(rig, rate_hz, poses, present, keypoints)
 

@@ -32,7 +32,7 @@ _RECORDED_SHARE = 0.5
 
 
 @dataclass(frozen=True)
-class Moments:
+class FrameSets:
     """B frame sets as a 2D detector sees them.
 
     Attributes:
@@ -98,8 +98,8 @@ def sample_scenes(
     views = sample_rigs(spaces, view_count, HEATMAP_SIZES[which], generator)
     level = torch.rand(count, generator=generator, device=device)
     origin = torch.zeros(3, device=device)
-    moments = sample_moments(views, spaces, origin, level, generator, people)
-    return draw_heatmaps(moments, HEATMAP_SIZES[which], generator)
+    frame_sets = sample_frame_sets(views, spaces, origin, level, generator, people)
+    return draw_heatmaps(frame_sets, HEATMAP_SIZES[which], generator)
 
 
 class RandomRigs:
@@ -145,18 +145,18 @@ class OneRig:
         spaces = self._edges.to(device).expand(count, 2)
         level = torch.rand(count, generator=generator, device=device)
         origin = self._origin.to(device)
-        moments = sample_moments(views, spaces, origin, level, generator, self._people)
-        return draw_heatmaps(moments, self._heatmap_size, generator)
+        frame_sets = sample_frame_sets(views, spaces, origin, level, generator, self._people)
+        return draw_heatmaps(frame_sets, self._heatmap_size, generator)
 
 
-def sample_moments(
+def sample_frame_sets(
     views: Views,
     spaces: torch.Tensor,
     origin: torch.Tensor,
     level: torch.Tensor,
     generator: torch.Generator,
     people: PeopleSource = sample_people,
-) -> Moments:
+) -> FrameSets:
     """Put people before cameras and detect them in the images.
 
     Args:
@@ -172,7 +172,7 @@ def sample_moments(
     detections = detect(joints, valid, views, level, generator)
     known = _drop_views(views, generator)
     wrong = torch.rand(len(spaces), generator=generator, device=generator.device)
-    return Moments(
+    return FrameSets(
         views=miscalibrate(known, wrong, generator),
         joints=joints,
         valid=valid,
@@ -184,23 +184,23 @@ def sample_moments(
 
 
 def draw_heatmaps(
-    moments: Moments, heatmap_size: tuple[int, int], generator: torch.Generator
+    frame_sets: FrameSets, heatmap_size: tuple[int, int], generator: torch.Generator
 ) -> Scenes:
     """Heatmaps of the detections, and what the nets are to find in them."""
-    count = len(moments.joints)
-    xy = to_heatmap_pixels(moments.xy, moments.views)
+    count = len(frame_sets.joints)
+    xy = to_heatmap_pixels(frame_sets.xy, frame_sets.views)
     sigma_scale = 1.0 + 0.36 * torch.rand(count, generator=generator, device=generator.device)
-    found = moments.scores[:, :, : moments.joints.shape[1]] > 0
+    found = frame_sets.scores[:, :, : frame_sets.joints.shape[1]] > 0
     return Scenes(
-        heatmaps=render_keypoints(xy, moments.scores, heatmap_size, sigma_scale),
-        views=moments.views,
-        joints=moments.joints,
-        roots=moments.joints[:, :, list(COCO17.root)].mean(dim=2),
-        valid=moments.valid,
+        heatmaps=render_keypoints(xy, frame_sets.scores, heatmap_size, sigma_scale),
+        views=frame_sets.views,
+        joints=frame_sets.joints,
+        roots=frame_sets.joints[:, :, list(COCO17.root)].mean(dim=2),
+        valid=frame_sets.valid,
         joint_views=found.sum(dim=1),
         person_views=found.any(dim=-1).sum(dim=1),
-        focus=moments.focus,
-        floor=moments.floor,
+        focus=frame_sets.focus,
+        floor=frame_sets.floor,
     )
 
 

@@ -22,7 +22,7 @@ from voxelpose_core.datasets.random_rigs import (
     sample_rigs,
     sample_spaces,
 )
-from voxelpose_core.datasets.random_scenes import PeopleSource, sample_moments
+from voxelpose_core.datasets.random_scenes import PeopleSource, sample_frame_sets
 from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.geometry.space import Space
 from voxelpose_core.heatmaps import box_side
@@ -154,7 +154,7 @@ def ray_scenes(
         people: draws their poses.
     """
     level = torch.rand(len(spaces), generator=generator, device=generator.device)
-    scene = sample_moments(views, spaces, origin, level, generator, _with_own_joints(people))
+    scene = sample_frame_sets(views, spaces, origin, level, generator, _with_own_joints(people))
     count = scene.joints.shape[1]
     xy = _sharpen(scene.xy, scene.scores, scene.joints, views, generator)
     xy = _move_between_exposures(xy, scene.joints, scene.valid, views, generator)

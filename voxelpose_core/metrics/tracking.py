@@ -77,7 +77,7 @@ class TrackingEvaluation:
         for ids, people, what in ((truth_ids, truths, "people"), (track_ids, tracks, "tracks")):
             if len(set(ids)) != len(ids) or len(ids) != len(people):
                 raise InputError(
-                    f"{len(people)} {what} of one moment have the numbers {ids}, "
+                    f"{len(people)} {what} of one frame set have the numbers {ids}, "
                     "expected one of its own for each"
                 )
         distances = pose_distances(tracks, truths).reshape(len(track_ids), len(truth_ids))
