@@ -32,15 +32,15 @@ USER_PARAMETERS = (
     "image_topic",
     "keypoints_topic",
     "topics",
-    "reliability",
+    "qos.reliability",
     "weights",
     "device",
     "detector",
     "refine_detections",
     "space",
     "ground",
-    "slop_ms",
-    "max_wait_ms",
+    "sync.slop_ms",
+    "sync.max_wait_ms",
     "publish_tf",
 )
 MESSAGES = ("SkeletonArray", "Skeleton", "Keypoints2DArray", "Keypoints2D")

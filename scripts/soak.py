@@ -205,8 +205,8 @@ class Soak:
                 [sys.executable, "-m", "voxelpose_ros.node", "--ros-args"]
                 + ["-p", f"rig_file:={find_resource('config/rigs/shelf.yaml')}"]
                 + ["-p", f"cameras:=[{', '.join(self.cameras.rig.names)}]"]
-                + ["-p", "input:=keypoints", "-p", "device:=cpu", "-p", "queue_depth:=25"]
-                + ["-p", "recenter:=false", "-p", "refine:=false"],
+                + ["-p", "input:=keypoints", "-p", "device:=cpu", "-p", "qos.depth:=25"]
+                + ["-p", "estimator.recenter:=false", "-p", "estimator.refine:=false"],
                 env={**os.environ, "OMP_NUM_THREADS": "1"},
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -237,11 +237,16 @@ class Cameras:
 
 
 def python_command(module, **parameters):
-    """Command line of a module's ROS node with parameters."""
+    """Command line of a module's ROS node with parameters, `__` for the dot in a name."""
     command = [sys.executable, "-m", module, "--ros-args"]
     for name, value in parameters.items():
-        command += ["-p", f"{name}:={value}"]
+        command += ["-p", f"{parameter_name(name)}:={value}"]
     return command
+
+
+def parameter_name(keyword):
+    """The parameter that a keyword argument stands for: sync__slop_ms is sync.slop_ms."""
+    return keyword.replace("__", ".")
 
 
 def room_rig(path, cameras=4, image_size=(640, 480)):

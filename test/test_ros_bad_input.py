@@ -15,7 +15,7 @@ from diagnostic_msgs.msg import DiagnosticStatus  # noqa: E402
 from ros_processes import Cameras, Ros, positions, python_command, room_rig  # noqa: E402
 from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
 
-from voxelpose_ros import camera_player, conversions, process, rig_simulator  # noqa: E402
+from voxelpose_ros import camera_player, conversions, detector_node, process, rig_simulator  # noqa: E402
 from voxelpose_ros import node as voxelpose_node  # noqa: E402
 from voxelpose_ros.msg import Keypoints2D, Keypoints2DArray  # noqa: E402
 
@@ -43,6 +43,7 @@ def ros_arguments(parameters):
 
 
 NODE, PLAYER, SIMULATOR = voxelpose_node, camera_player, rig_simulator
+DETECTOR = detector_node
 BAD_STARTS = [
     (NODE, {"rig_file": None}, "parameter 'rig_file' is empty, expected a calibration file"),
     (NODE, {"rig_file": "nowhere.yaml"}, "nowhere.yaml: does not exist"),
@@ -53,10 +54,10 @@ BAD_STARTS = [
     (NODE, {"topics": "[/a, /b, '/9 c']"}, "topic '/9 c' is not a ROS name"),
     (NODE, {"image_topic": "/image"}, "topic '/image' has no '{camera}' in it"),
     (NODE, {"input": "video"}, "'input' is 'video', expected one of image, compressed, keypoints"),
-    (NODE, {"slop_ms": "-1"}, "'slop_ms' is -1, expected a number from 0 to 1000"),
-    (NODE, {"slop_ms": "wide"}, "'slop_ms' is 'wide', expected a number from 0 to 1000"),
-    (NODE, {"min_cameras": "4", "input": "keypoints"}, "min_cameras is 4"),
-    (NODE, {"min_cameras": "2.5"}, "'min_cameras' is 2.5, expected a whole number"),
+    (NODE, {"sync.slop_ms": "-1"}, "'sync.slop_ms' is -1, expected a number from 0 to 1000"),
+    (NODE, {"sync.slop_ms": "wide"}, "'sync.slop_ms' is 'wide', expected a number from 0 to 1000"),
+    (NODE, {"sync.min_cameras": "4", "input": "keypoints"}, "sync.min_cameras is 4"),
+    (NODE, {"sync.min_cameras": "2.5"}, "'sync.min_cameras' is 2.5, expected a whole number"),
     (NODE, {"check_camera_info": "7"}, "'check_camera_info' is 7, expected true or false"),
     (NODE, {"space": "1,2,3"}, "space '1,2,3': expected CX,CY,CZ,SX,SY,SZ"),
     (NODE, {"weights": "no_such"}, "weights 'no_such'"),
@@ -67,7 +68,16 @@ BAD_STARTS = [
     (PLAYER, {}, "'videos' and 'image_folders': expected one of them"),
     (PLAYER, {"videos": "[a.mp4, b.mp4]"}, "2 videos for 3 cameras"),
     (PLAYER, {"videos": "[a.mp4, b.mp4, c.mp4]"}, "a.mp4"),
-    (PLAYER, {"drop": "1.5"}, "'drop' is 1.5, expected a number from 0 to 1"),
+    (PLAYER, {"faults.drop": "1.5"}, "'faults.drop' is 1.5, expected a number from 0 to 1"),
+    (NODE, {"slop_ms": "20.0"}, "parameter 'slop_ms' is now 'sync.slop_ms'"),
+    (NODE, {"track_gate_mm": "400.0"}, "parameter 'track_gate_mm' is now 'tracking.gate_mm'"),
+    (NODE, {"sync.slopms": "20.0"}, "parameter 'sync.slopms' is unknown, did you mean 'sync.slop_ms'?"),
+    (NODE, {"gate_mm": "400.0"}, "'gate_mm' is unknown, did you mean 'tracking.gate_mm'?"),
+    (NODE, {"detectr": "movenet"}, "'detectr' is unknown, did you mean 'detector'?"),
+    (DETECTOR, {"rig_file": None, "reliability": "reliable"}, "parameter 'reliability' is now 'qos.reliability'"),
+    (DETECTOR, {"rig_file": None, "camera": "[a, b]"}, "'camera' is unknown, did you mean 'cameras'?"),
+    (PLAYER, {"moments": "3"}, "parameter 'moments' is now 'max_frame_sets'"),
+    (SIMULATOR, {"noise_px": "3.0"}, "parameter 'noise_px' is now 'faults.noise_px'"),
     (SIMULATOR, {"rig_file": "nowhere.yaml"}, "nowhere.yaml: does not exist"),
     (SIMULATOR, {"people": "40"}, "40 people, expected at most"),
 ]
@@ -140,8 +150,8 @@ def start_node(tmp_path_factory):
             "input": kind,
             "detector": "coloured_dots",
             "device": "cpu",
-            "reliability": "reliable",
-            "max_wait_ms": 3000,
+            "qos.reliability": "reliable",
+            "sync.max_wait_ms": 3000,
         }
         script = Path(__file__).with_name("coloured_dots_node.py")
         process = ros.start([sys.executable, str(script), *ros_arguments(parameters)])
@@ -192,7 +202,7 @@ def test_bad_images_cost_only_themselves(start_node):
             crop(message)
         publisher.publish(message)
     assert cameras.problem("estimator") == (
-        "frame set dropped: usable messages of 1 of 4 cameras, min_cameras is 2"
+        "frame set dropped: usable messages of 1 of 4 cameras, sync.min_cameras is 2"
     )
     for name in everyone[1:]:
         assert "image is 320x180" in cameras.problem(name)

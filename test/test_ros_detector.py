@@ -32,7 +32,7 @@ def test_keypoints_come_of_images(ros, tmp_path):
         ros.listen(Keypoints2DArray, topic)
     script = Path(__file__).with_name("coloured_dots_node.py")
     arguments = python_command(
-        "", cameras="[camera0, camera1]", detector="coloured_dots", reliability="reliable"
+        "", cameras="[camera0, camera1]", detector="coloured_dots", qos__reliability="reliable"
     )[3:]
     process = ros.start([sys.executable, str(script), "detector_node", *arguments])
     publishers = list(cameras.publishers.values())
@@ -102,7 +102,7 @@ def test_images_are_turned_upright_and_joints_back(ros, tmp_path):
         "",
         cameras="[camera0, camera1]",
         detector="coloured_dots",
-        reliability="reliable",
+        qos__reliability="reliable",
         quarter_turns="[1, 2]",
     )[3:]
     process = ros.start([sys.executable, str(script), "detector_node", *arguments])

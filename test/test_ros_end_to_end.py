@@ -101,9 +101,9 @@ def test_keypoints_become_skeletons_where_the_people_are(ros, tmp_path):
             rig_file=tmp_path / "room.yaml",
             input="keypoints",
             device="cpu",
-            max_wait_ms=5000,
-            track_max_age_s=30,
-            track_smooth=False,
+            sync__max_wait_ms=5000,
+            tracking__max_age_s=30,
+            tracking__smooth=False,
         )
     )
     ros.wait_for_node(node, SKELETONS)
@@ -112,10 +112,10 @@ def test_keypoints_become_skeletons_where_the_people_are(ros, tmp_path):
             "voxelpose_ros.rig_simulator",
             rig_file=tmp_path / "room.yaml",
             people=2,
-            moments=MOMENTS,
-            noise_px=1.0,
+            max_frame_sets=MOMENTS,
+            faults__noise_px=1.0,
             seed=3,
-            wait_for=SKELETONS,
+            lockstep__wait_for=SKELETONS,
         )
     )
     ros.spin_until(lambda: simulator.poll() is not None, "the end of the simulation")
@@ -203,9 +203,9 @@ def test_images_become_skeletons_where_the_person_is(ros, tmp_path, drawn_record
         "rig_file": tmp_path / "room.yaml",
         "detector": "coloured_dots",
         "device": "cpu",
-        "reliability": "reliable",
-        "max_wait_ms": 5000,
-        "track_smooth": False,
+        "qos.reliability": "reliable",
+        "sync.max_wait_ms": 5000,
+        "tracking.smooth": False,
     }
     arguments = python_command("", **parameters)[3:]
     node = ros.start([sys.executable, str(script), *arguments])
@@ -215,7 +215,7 @@ def test_images_become_skeletons_where_the_person_is(ros, tmp_path, drawn_record
             "voxelpose_ros.camera_player",
             rig_file=tmp_path / "room.yaml",
             image_folders=f"[{', '.join(folders)}]",
-            wait_for=SKELETONS,
+            lockstep__wait_for=SKELETONS,
         )
     )
     ros.spin_until(lambda: player.poll() is not None, "the end of the recording")

@@ -48,9 +48,9 @@ class Lab:
             keypoints_topic="'{camera}/keypoints'",
             device="cpu",
             space="'0,0,1000,3000,3000,2000'",
-            max_wait_ms=400,
-            recenter=False,
-            refine=False,
+            sync__max_wait_ms=400,
+            estimator__recenter=False,
+            estimator__refine=False,
         )
         return self.ros.start([*command, "-r", f"__ns:=/{side}"])
 

@@ -50,13 +50,13 @@ class Fuzz:
             "input": kind,
             "detector": "coloured_dots",
             "device": "cpu",
-            "reliability": "reliable",
-            "queue_depth": 1000,
-            "max_wait_ms": 3000,
+            "qos.reliability": "reliable",
+            "qos.depth": 1000,
+            "sync.max_wait_ms": 3000,
             # What is tested is the node: the estimator may be coarse.
             "space": "0,0,1000,2800,2800,2000",
-            "recenter": False,
-            "refine": False,
+            "estimator.recenter": False,
+            "estimator.refine": False,
         }
         command = [sys.executable, str(Path(__file__).with_name("coloured_dots_node.py"))]
         command += ["--ros-args"]

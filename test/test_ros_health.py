@@ -12,7 +12,7 @@ from voxelpose_ros.diagnostics import Health  # noqa: E402
 from voxelpose_ros.findings import Finding  # noqa: E402
 from voxelpose_ros.synchronizer import SECOND, CameraStatistics  # noqa: E402
 
-PHASE = Finding("phase", "left and right are 20 ms apart in the median, slop_ms is 15")
+PHASE = Finding("phase", "left and right are 20 ms apart in the median, sync.slop_ms is 15")
 
 
 class Desk:

@@ -8,7 +8,7 @@ from lifecycle_msgs.msg import State, Transition  # noqa: E402
 from lifecycle_msgs.srv import ChangeState, GetState  # noqa: E402
 from rcl_interfaces.srv import DescribeParameters, ListParameters, SetParameters  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
-from ros_processes import Cameras, Ros, python_command, room_rig  # noqa: E402
+from ros_processes import Cameras, Ros, parameter_name, python_command, room_rig  # noqa: E402
 
 from voxelpose_ros.msg import Keypoints2DArray  # noqa: E402
 
@@ -31,9 +31,9 @@ class Managed:
                 rig_file=folder / "missing.yaml",
                 input="keypoints",
                 device="cpu",
-                max_wait_ms=3000,
-                recenter=False,
-                refine=False,
+                sync__max_wait_ms=3000,
+                estimator__recenter=False,
+                estimator__refine=False,
             )
         )
 
@@ -45,8 +45,11 @@ class Managed:
         return self.ros.call(GetState, f"{NODE}/get_state").current_state.id
 
     def set(self, **values):
-        """Set parameters; the reasons of those that were refused."""
-        given = [Parameter(name, value=value).to_parameter_msg() for name, value in values.items()]
+        """Set parameters, `__` for the dot in a name; the reasons of those that were refused."""
+        given = [
+            Parameter(parameter_name(name), value=value).to_parameter_msg()
+            for name, value in values.items()
+        ]
         answer = self.ros.call(SetParameters, f"{NODE}/set_parameters", parameters=given)
         return [result.reason for result in answer.results if not result.successful]
 
@@ -78,7 +81,8 @@ def test_every_parameter_says_what_it_is(managed):
     assert len(ours) > 25
     for descriptor in ours:
         assert descriptor.description.endswith((" Needs a reconfigure.", " while the node runs."))
-        assert descriptor.type and not descriptor.dynamic_typing
+        takes_flags = "true" in descriptor.additional_constraints
+        assert descriptor.type and descriptor.dynamic_typing == takes_flags
         if descriptor.type in (Parameter.Type.INTEGER.value, Parameter.Type.DOUBLE.value):
             assert descriptor.integer_range or descriptor.floating_point_range
 
@@ -107,11 +111,15 @@ def test_the_lifecycle_is_walked_through(managed):
 
 
 def test_thresholds_and_limits_change_live(managed):
-    assert not managed.set(keypoint_threshold=1.0)
+    assert not managed.set(estimator__keypoint_threshold=1.0)
     assert managed.people() == 0
-    assert not managed.set(keypoint_threshold=0.1)
-    assert not managed.set(slop_ms=5.0, max_wait_ms=2000.0, min_cameras=3)
+    assert not managed.set(estimator__keypoint_threshold=0.1)
+    assert not managed.set(sync__slop_ms=5.0, sync__max_wait_ms=2000.0, sync__min_cameras=3)
     assert managed.people() == 1
+    assert not managed.set(tracking__smooth=True)
+    assert not managed.set(tracking__smooth="auto")
+    (said,) = managed.set(tracking__smooth="often")
+    assert "'tracking.smooth' is 'often', expected one of auto, true, false" in said
 
 
 @pytest.mark.parametrize(
@@ -119,10 +127,13 @@ def test_thresholds_and_limits_change_live(managed):
     [
         ({"weights": "other"}, "parameter 'weights' needs a reconfigure: deactivate and clean up"),
         ({"rig_file": "other.yaml"}, "parameter 'rig_file' needs a reconfigure"),
-        ({"min_cameras": 9}, "min_cameras is 9, expected 1 to the number of cameras, 3"),
-        ({"max_people": 1000}, "max_people out of range"),
-        ({"joint_threshold": float("nan")}, "joint_threshold out of range"),
-        ({"slop_ms": "wide"}, "Wrong parameter type"),
+        ({"sync.min_cameras": 9}, "sync.min_cameras is 9, expected 1 to the number of cameras, 3"),
+        ({"estimator.max_people": 1000}, "estimator.max_people out of range"),
+        ({"estimator.joint_threshold": float("nan")}, "estimator.joint_threshold out of range"),
+        ({"sync.slop_ms": "wide"}, "Wrong parameter type"),
+        ({"slop_ms": 20.0}, "parameter 'slop_ms' is now 'sync.slop_ms'"),
+        ({"sync.slop": 20.0}, "parameter 'sync.slop' is unknown, did you mean 'sync.slop_ms'?"),
+        ({"colour": "red"}, "parameter 'colour' is unknown, expected one of those that `ros2 param list"),
     ],
 )
 def test_other_changes_are_refused_in_one_line(managed, values, reason):
@@ -150,7 +161,7 @@ def test_clean_up_and_shut_down(managed):
     assert managed.state() == State.PRIMARY_STATE_UNCONFIGURED
     gone = lambda: managed.ros.node.count_publishers(f"{NODE}/skeletons") == 0  # noqa: E731
     managed.ros.spin_until(gone, "the end of the publishers")
-    assert not managed.set(max_people=3, queue_depth=2)
+    assert not managed.set(estimator__max_people=3, qos__depth=2)
     assert managed.change(Transition.TRANSITION_CONFIGURE)
     managed.activate()
     assert managed.people() == 1

@@ -15,7 +15,7 @@ import rclpy  # noqa: E402
 from diagnostic_msgs.msg import DiagnosticStatus  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.qos import QoSProfile, ReliabilityPolicy  # noqa: E402
-from ros_processes import Cameras, Ros, positions, room_rig  # noqa: E402
+from ros_processes import Cameras, Ros, parameter_name, positions, room_rig  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 from visualization_msgs.msg import MarkerArray  # noqa: E402
 
@@ -88,7 +88,7 @@ def start(tmp_path, monkeypatch):
         undo.append(ros.close)
         arguments = ["--ros-args"]
         for name, value in parameters.items():
-            arguments += ["-p", f"{name}:={value}"]
+            arguments += ["-p", f"{parameter_name(name)}:={value}"]
         rclpy.init(args=arguments, domain_id=ros.domain)
         undo.append(rclpy.try_shutdown)
         node = VoxelPoseNode()
@@ -127,7 +127,7 @@ def test_a_node_calibrated_by_topics_tells_and_follows(start, transforms, tmp_pa
         input="keypoints",
         device="cpu",
         frame_id="hall",
-        max_wait_ms=3000,
+        sync__max_wait_ms=3000,
         publish_tf=True,
     )
     ros.listen(MarkerArray, "/voxelpose/rig_markers", topics.latched_qos())
@@ -216,9 +216,9 @@ def test_overlays_are_drawn_for_whoever_listens_and_other_qualities_are_told(sta
         rig_file=tmp_path / "room.yaml",
         input="keypoints",
         device="cpu",
-        max_wait_ms=3000,
-        reliability="reliable",
-        output_reliability="best_effort",
+        sync__max_wait_ms=3000,
+        qos__reliability="reliable",
+        qos__output_reliability="best_effort",
     )
     cameras = Cameras(ros, rig, Keypoints2DArray, TOPIC)
     ros.node.destroy_publisher(cameras.publishers["camera2"])
@@ -228,7 +228,7 @@ def test_overlays_are_drawn_for_whoever_listens_and_other_qualities_are_told(sta
     )
     assert cameras.problem("camera2") == (
         "topic /camera2/keypoints: a publisher offers another reliability than is asked for "
-        "(parameter 'reliability' is reliable)"
+        "(parameter 'qos.reliability' is reliable)"
     )
     # The listener's reliable subscription, too.
     assert cameras.problem("estimator").startswith(
@@ -271,8 +271,8 @@ def test_a_rig_of_rectified_images_is_compared_with_p(start, tmp_path):
         input="keypoints",
         rectified=True,
         device="cpu",
-        reliability="reliable",
-        max_wait_ms=3000,
+        qos__reliability="reliable",
+        sync__max_wait_ms=3000,
     )
     cameras = Cameras(ros, rectified, Keypoints2DArray, TOPIC)
     ros.spin_until(
@@ -303,7 +303,7 @@ def test_what_looks_wrong_with_a_rig_and_its_views_stays_in_the_diagnostics(star
     wrong = dataclasses.replace(wrong, cameras=(wrong.cameras[0], odd, wrong.cameras[2]))
     (line,) = rig_findings(wrong).wrong
     save_rig(wrong, file)
-    ros = start(rig_file=file, input="keypoints", device="cpu", max_wait_ms=3000)
+    ros = start(rig_file=file, input="keypoints", device="cpu", sync__max_wait_ms=3000)
     cameras = Cameras(ros, wrong, Keypoints2DArray, TOPIC)
     status = lambda: cameras.status("calibration")  # noqa: E731
     for _ in range(2):
@@ -355,8 +355,8 @@ def test_a_calibration_is_read_when_it_changed(tmp_path, folder):
         ({"calibration": "topics"}, "parameter 'cameras' is empty"),
         ({"calibration": "topics", "cameras": "a,b"}, "calibration:=topics needs tf2_ros"),
         ({"publish_tf": True}, "publish_tf needs tf2_ros, which is not installed here"),
-        ({"offsets_ms": "[1.0, 2.0]"}, "'offsets_ms' has 2 values, expected one for each of"),
-        ({"offsets_ms": "[a, b, c]"}, "expected a list of numbers from -10000 to 10000"),
+        ({"sync.offsets_ms": "[1.0, 2.0]"}, "'sync.offsets_ms' has 2 values, expected one for each of"),
+        ({"sync.offsets_ms": "[a, b, c]"}, "expected a list of numbers from -10000 to 10000"),
     ],
 )
 def test_what_cannot_be_is_told(start, tmp_path, monkeypatch, parameters, text):

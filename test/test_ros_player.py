@@ -52,8 +52,8 @@ def play(ros, rig, folder, **parameters):
             "voxelpose_ros.camera_player",
             rig_file=folder / "room.yaml",
             image_folders=f"[{', '.join(str(folder / name) for name in rig.names)}]",
-            wait_for=ANSWERS,
-            step_timeout_s=5,
+            lockstep__wait_for=ANSWERS,
+            lockstep__step_timeout_s=5,
             **parameters,
         )
     )
@@ -97,7 +97,15 @@ def test_every_moment_comes_once_with_one_stamp_and_its_intrinsics(ros, rig, tmp
 
 def test_jitter_drops_loops_and_their_end(ros, rig, tmp_path):
     play(
-        ros, rig, tmp_path, loop="true", moments=20, rate=200, jitter_ms=8, drop=0.3, seed=1
+        ros,
+        rig,
+        tmp_path,
+        loop="true",
+        max_frame_sets=20,
+        rate=200,
+        faults__jitter_ms=8,
+        faults__drop=0.3,
+        seed=1,
     )
     heard = {name: [stamp_ns(m) for m in ros.heard[f"/{name}/image_raw"]] for name in rig.names}
     everything = sorted(stamp for stamps in heard.values() for stamp in stamps)
@@ -119,9 +127,9 @@ def test_it_waits_for_the_answer_to_each_moment(ros, rig, tmp_path):
             "voxelpose_ros.camera_player",
             rig_file=tmp_path / "room.yaml",
             image_folders=f"[{', '.join(str(tmp_path / name) for name in rig.names)}]",
-            wait_for=ANSWERS,
-            step_timeout_s=1.0,
-            moments=2,
+            lockstep__wait_for=ANSWERS,
+            lockstep__step_timeout_s=1.0,
+            max_frame_sets=2,
         )
     )
     ros.spin_until(lambda: player.poll() is not None, "the end of the recording")
@@ -137,8 +145,8 @@ def test_without_a_listener_it_ends_with_one_line(ros, rig, tmp_path):
             "voxelpose_ros.camera_player",
             rig_file=tmp_path / "room.yaml",
             image_folders=f"[{', '.join(str(tmp_path / name) for name in rig.names)}]",
-            wait_for=ANSWERS,
-            start_timeout_s=1.0,
+            lockstep__wait_for=ANSWERS,
+            lockstep__start_timeout_s=1.0,
         )
     )
     ros.spin_until(lambda: player.poll() is not None, "the end of the player")

@@ -38,9 +38,9 @@ def start_node(ros, folder, **parameters):
             rig_file=folder / "room.yaml",
             input="keypoints",
             device="cpu",
-            max_wait_ms=90,
-            recenter=False,
-            refine=False,
+            sync__max_wait_ms=90,
+            estimator__recenter=False,
+            estimator__refine=False,
             **parameters,
         )
     )
@@ -71,7 +71,7 @@ def stream(cameras, condition, what, late_s=0.0, clock=None):
 
 
 def test_cameras_out_of_phase_are_told_in_diagnostics_and_log(ros, tmp_path):
-    process, cameras = start_node(ros, tmp_path, min_cameras=3)
+    process, cameras = start_node(ros, tmp_path, sync__min_cameras=3)
 
     def message():
         status = cameras.status("estimator")
@@ -79,7 +79,7 @@ def test_cameras_out_of_phase_are_told_in_diagnostics_and_log(ros, tmp_path):
 
     stream(cameras, lambda: ros.heard[cameras.skeletons], "skeletons of cameras in phase")
     # After the first frame set, too.
-    said = re.compile(r"camera0 and camera2 are (\d+) ms apart in the median, slop_ms is 15: ")
+    said = re.compile(r"camera0 and camera2 are (\d+) ms apart in the median, sync.slop_ms is 15: ")
 
     def told():
         match = said.match(message())
@@ -87,8 +87,8 @@ def test_cameras_out_of_phase_are_told_in_diagnostics_and_log(ros, tmp_path):
 
     stream(cameras, told, "a word", late_s=0.04)
     assert cameras.status("estimator").level == DiagnosticStatus.WARN
-    assert "raise slop_ms to at least " in message()
-    ros.spin_until(lambda: "slop_ms is 15: " in process.output(), "a line in the log")
+    assert "raise sync.slop_ms to at least " in message()
+    ros.spin_until(lambda: "sync.slop_ms is 15: " in process.output(), "a line in the log")
     assert "WARN" in process.output() or "warning" in process.output().lower()
     # In phase again, it is said no longer.
     stream(cameras, lambda: message().endswith("frame sets per second"), "the end of it")

@@ -89,9 +89,9 @@ def test_cameras_out_of_phase_are_named_with_what_to_do():
     rig = Rig({}, {"phase": 20})
     text = rig.run(5)["phase"]
     assert text == (
-        "left and right are 20 ms apart in the median, slop_ms is 15: 0 of the last 33 frame sets "
-        "are complete; raise slop_ms to at least 21, or trigger the cameras together "
-        "(offsets_ms:=[0.0,-20.0] where only the stamps are off)"
+        "left and right are 20 ms apart in the median, sync.slop_ms is 15: 0 of the last 33 frame sets "
+        "are complete; raise sync.slop_ms to at least 21, or trigger the cameras together "
+        "(sync.offsets_ms:=[0.0,-20.0] where only the stamps are off)"
     )
     assert not rig.sets
 
@@ -132,8 +132,8 @@ def test_one_of_four_out_of_phase_is_named_though_sets_come():
     rig = Rig({}, {"phase": 2}, {"phase": 24}, {"phase": 1})
     text = rig.run(5)["phase"]
     assert len(rig.sets) >= 74
-    assert text.startswith("left and top are 24 ms apart in the median, slop_ms is 15: 0 of")
-    assert "offsets_ms:=[0.0,-2.0,-24.0,-1.0]" in text
+    assert text.startswith("left and top are 24 ms apart in the median, sync.slop_ms is 15: 0 of")
+    assert "sync.offsets_ms:=[0.0,-2.0,-24.0,-1.0]" in text
     helped = Rig(*rig.cameras, slop_s=0.025)
     assert helped.run(5) == {}
 
@@ -146,7 +146,7 @@ def test_two_pairs_are_told_though_every_message_is_in_a_set():
 
 def test_three_cameras_a_third_of_the_period_apart_need_two_thirds():
     rig = Rig({}, {"phase": 1000 / 45}, {"phase": 2000 / 45})
-    assert "raise slop_ms to at least 45" in rig.run(5)["phase"]
+    assert "raise sync.slop_ms to at least 45" in rig.run(5)["phase"]
     helped = Rig(*rig.cameras, slop_s=0.045)
     assert helped.run(5) == {}
 
@@ -155,7 +155,7 @@ def test_jitter_beyond_the_slop_is_told():
     cameras = [{"jitter": 12}, {"jitter": 12}]
     rig = Rig(*cameras, slop_s=0.005)
     text = rig.run(8)["phase"]
-    assert "slop_ms is 5" in text and "offsets_ms" not in text
+    assert "sync.slop_ms is 5" in text and "offsets_ms" not in text
     needed = int(text.split("at least ")[1].split(",")[0])
     assert 15 <= needed <= 24
     assert Rig(*cameras, slop_s=needed / 1e3).run(8) == {}
@@ -186,17 +186,17 @@ def test_clocks_that_differ_are_told():
 
 def test_offsets_that_are_wrong_are_named():
     rig = Rig({}, {}, offsets_s={"right": 5.0})
-    assert "right are 5.0 s apart with the given offsets_ms" in rig.run(8)["clocks"]
+    assert "right are 5.0 s apart with the given sync.offsets_ms" in rig.run(8)["clocks"]
     # The wrong sign: the advice starts from what is given.
     rig = Rig({}, {"phase": 10}, offsets_s={"right": 0.010})
-    assert "offsets_ms:=[0.0,-10.0]" in rig.run(5)["phase"]
+    assert "sync.offsets_ms:=[0.0,-10.0]" in rig.run(5)["phase"]
 
 
 def test_a_camera_that_comes_too_late_is_told():
     rig = Rig({}, {"delay": 305})
     assert rig.run(5)["delay"] == (
-        "right arrives 300 ms later than left of the same stamp, max_wait_ms is 100: 0 of the last "
-        "33 frame sets are complete; raise max_wait_ms to at least 361, or synchronize the clocks "
+        "right arrives 300 ms later than left of the same stamp, sync.max_wait_ms is 100: 0 of the last "
+        "33 frame sets are complete; raise sync.max_wait_ms to at least 361, or synchronize the clocks "
         "(NTP or PTP)"
     )
     helped = Rig(*rig.cameras, max_wait_s=0.361)
@@ -214,7 +214,7 @@ def test_too_few_cameras_alive_are_told():
     assert rig.run(5) == {}
     rig.run(4)
     assert rig.run(1) == {
-        "alive": "2 of 4 cameras send, min_cameras is 3: no frame set can form"
+        "alive": "2 of 4 cameras send, sync.min_cameras is 3: no frame set can form"
     }
 
 

@@ -103,13 +103,13 @@ def demo(
         "videos": list(videos),
         "loop": loop,
         "rate": float(rate),
-        "moments": moments,
+        "max_frame_sets": moments,
     }
-    node = {"rig_file": rig, "reliability": "reliable", **node_parameters}
+    node = {"rig_file": rig, "qos.reliability": "reliable", **node_parameters}
     if step_by_step:
-        player |= {"wait_for": SKELETONS_TOPIC}
+        player |= {"lockstep.wait_for": SKELETONS_TOPIC}
         # Stamps tell the time of the day: a slow machine makes slow people, not lost ones.
-        node = {"max_wait_ms": 2000.0, "track_max_age_s": 10.0, **node}
+        node = {"sync.max_wait_ms": 2000.0, "tracking.max_age_s": 10.0, **node}
     return [
         Process(PACKAGE, "voxelpose_node", NODE_NAME, node),
         Process(
@@ -190,7 +190,7 @@ def panoptic(
     node = {**shared, "space": space, **node_parameters}
     if not play:
         return str(found[0]), [Process(PACKAGE, "voxelpose_node", NODE_NAME, node)]
-    node |= {"reliability": "reliable"}
+    node |= {"qos.reliability": "reliable"}
     player = {**shared, **_panoptic_views(Path(sequence), cameras), "loop": loop, "rate": rate}
     return str(found[0]), [
         Process(PACKAGE, "voxelpose_node", NODE_NAME, node),

@@ -19,6 +19,7 @@ from voxelpose_core.sources import FrameSource, open_image_folders, open_videos
 from voxelpose_ros import clocks, conversions, process, topics
 from voxelpose_ros.pacing import Handshake, Pace, flush, spin_beside
 from voxelpose_ros.parameters import Parameters
+from voxelpose_ros.renamed_parameters import PLAYER
 
 _QOS = QoSProfile(depth=2)
 _FORMATS = ("raw", "compressed", "both")
@@ -27,29 +28,29 @@ _FORMATS = ("raw", "compressed", "both")
 class CameraPlayer(Node):
     """Publishes one image per camera and frame set, with its CameraInfo.
 
-    In real time by default. With `wait_for` it goes step by step: the next frame set follows when the
-    skeletons of the last one have arrived, so that a slow machine skips none.
+    In real time by default. With `lockstep.wait_for` it goes step by step: the next frame set follows
+    when the skeletons of the last one have arrived, so that a slow machine skips none.
 
     Raises:
         InputError: when a parameter, the rig file or a video is not as expected.
     """
 
     def __init__(self):
-        super().__init__("camera_player")
-        p = Parameters(self)
+        super().__init__("camera_player", allow_undeclared_parameters=True)
+        p = Parameters(self, renamed=PLAYER)
         rig_file = p.text("rig_file", "", "Calibration of the cameras; required.")
         cameras = p.texts("cameras", "Cameras of the rig, in the order of the videos; empty: all.")
         videos = p.texts("videos", "One video per camera.")
         folders = p.texts("image_folders", "One folder of images per camera, instead of videos.")
         rate = p.number("rate", 0.0, "Frame sets per second; 0: the video's own rate.", 0.0, 1000.0)
         self._loop = p.flag("loop", False, "Start again at the end.")
-        self._moments = p.integer(
-            "moments", 0, "Stop after this many frame sets; 0: no limit.", 0, 2**31 - 1
+        self._max_frame_sets = p.integer(
+            "max_frame_sets", 0, "Stop after this many frame sets; 0: no limit.", 0, 2**31 - 1
         )
         self._jitter_ns = 1e6 * p.number(
-            "jitter_ms", 0.0, "Stamps of a frame set are spread over +- this, ms.", 0.0, 1000.0
+            "faults.jitter_ms", 0.0, "Stamps of a frame set are spread over +- this, ms.", 0.0, 1000.0
         )
-        self._drop = p.number("drop", 0.0, "Share of the images to lose.", 0.0, 1.0)
+        self._drop = p.number("faults.drop", 0.0, "Share of the images to lose.", 0.0, 1.0)
         seed = p.integer("seed", 0, "Random seed of jitter and losses.", 0, 2**31 - 1)
         template = p.text(
             "image_topic", topics.IMAGE_TOPIC, "Image topic of each camera, a template with {camera}."
@@ -57,22 +58,25 @@ class CameraPlayer(Node):
         self._format = p.text("format", "raw", "Image messages to publish.", _FORMATS)
         self._quality = p.integer("jpeg_quality", 90, "JPEG quality of compressed images.", 1, 100)
         wait_for = p.text(
-            "wait_for", "", "Topic of skeletons to wait for after each frame set; empty: real time."
+            "lockstep.wait_for",
+            "",
+            "Topic of skeletons to wait for after each frame set; empty: real time.",
         )
         start_timeout_s = p.number(
-            "start_timeout_s",
+            "lockstep.start_timeout_s",
             120.0,
-            "With wait_for: longest wait for a subscriber of the images, s.",
+            "With lockstep.wait_for: longest wait for a subscriber of the images, s.",
             0.0,
             3600.0,
         )
         step_timeout_s = p.number(
-            "step_timeout_s",
+            "lockstep.step_timeout_s",
             60.0,
-            "With wait_for: longest wait for the skeletons of a frame set, s.",
+            "With lockstep.wait_for: longest wait for the skeletons of a frame set, s.",
             0.0,
             3600.0,
         )
+        p.finish()
 
         rig = load_rig(rig_file, cameras=cameras or None) if rig_file else None
         if rig is None:
@@ -93,7 +97,7 @@ class CameraPlayer(Node):
         if self._handshake is not None:
             self._handshake.wait_for_subscribers(publishers, self._infos)
         clocks.wait_for_time(self)
-        for images in itertools.islice(self._images(), self._moments or None):
+        for images in itertools.islice(self._images(), self._max_frame_sets or None):
             self._pace.wait()
             if not self.context.ok():
                 return

@@ -21,6 +21,7 @@ from voxelpose_core.errors import InputError
 from voxelpose_ros import clocks, conversions, process, topics
 from voxelpose_ros.msg import Keypoints2DArray
 from voxelpose_ros.parameters import Parameters
+from voxelpose_ros.renamed_parameters import DETECTOR
 
 _MESSAGE_TYPES = {"image": Image, "compressed": CompressedImage}
 _DIAGNOSTICS_PERIOD_S = 1.0
@@ -41,8 +42,8 @@ class DetectorNode(Node):
     """
 
     def __init__(self):
-        super().__init__("detector")
-        p = Parameters(self)
+        super().__init__("detector", allow_undeclared_parameters=True)
+        p = Parameters(self, renamed=DETECTOR)
         self._cameras = p.texts("cameras", "Names of the cameras; required.")
         kind = p.text("input", "image", "What the cameras publish.", tuple(_MESSAGE_TYPES))
         image_topic = p.text("image_topic", topics.IMAGE_TOPIC, "Image topic of a camera.")
@@ -54,15 +55,17 @@ class DetectorNode(Node):
         device = p.text("device", "auto", "cpu, cuda:N, or auto: CUDA where onnxruntime has it.")
         threads = p.integer("threads", 0, "CPU threads of the detector; 0: all.", 0, 1024)
         reliability = p.text(
-            "reliability", "best_effort", "Quality of the image topics.", topics.RELIABILITIES
+            "qos.reliability", "best_effort", "Reliability (QoS) of the image topics.", topics.RELIABILITIES
         )
+        turns = _turns(p)
+        p.finish()
         if not self._cameras:
             raise InputError("parameter 'cameras' is empty, expected the names of the cameras")
         suffix = topics.COMPRESSED_SUFFIX if kind == "compressed" else ""
         self._topics = {
             name: topics.expand(image_topic, name) + suffix for name in self._cameras
         }
-        self._quarter_turns = dict(zip(self._cameras, _turns(p, len(self._cameras)), strict=True))
+        self._quarter_turns = _for_each(turns, self._cameras)
         self._detector = load_detector(detector, threads, device)
         if refine:
             self._detector = RefinedDetector(self._detector, threads, device)
@@ -190,22 +193,28 @@ class DetectorNode(Node):
         return text
 
 
-def _turns(p: Parameters, cameras: int) -> list[int]:
-    """Per camera the quarter turns of the parameter `quarter_turns`."""
-    given = p.numbers(
+def _turns(p: Parameters) -> list[float]:
+    """What the parameter `quarter_turns` says."""
+    return p.numbers(
         "quarter_turns",
         "Clockwise quarter turns (0 to 3) that make the images upright, for all cameras or one per "
         "camera; the keypoints are those of the images as they come.",
         0,
         3,
     )
-    if len(given) not in (0, 1, cameras) or any(turns % 1 for turns in given):
+
+
+def _for_each(given: list[float], cameras: Sequence[str]) -> dict[str, int]:
+    """Quarter turns of each camera; one value is for all of them."""
+    if len(given) not in (0, 1, len(cameras)) or any(turns % 1 for turns in given):
         raise InputError(
             f"parameter 'quarter_turns' is {given}, expected whole numbers from 0 to 3, one for all "
-            f"cameras or {cameras}"
+            f"cameras or {len(cameras)}"
         )
     turns = [int(value) for value in given] or [0]
-    return turns if len(turns) == cameras else turns * cameras
+    if len(turns) == 1:
+        turns *= len(cameras)
+    return dict(zip(cameras, turns, strict=True))
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -157,5 +157,5 @@ class FloorDrops:
         return Finding(
             "below floor",
             f"people are dropped in {count} of the last {total} frame sets because they reach below "
-            "the floor: see the parameters ground and floor_tolerance",
+            "the floor: see the parameters ground and estimator.floor_tolerance",
         )

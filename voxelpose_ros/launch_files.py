@@ -21,7 +21,7 @@ CAMERAS: Arguments = {
     "input": ("image", "Type of the camera topics: image, compressed or keypoints."),
     "image_topic": ("/{camera}/image_raw", "Image topic of each camera."),
     "keypoints_topic": ("/{camera}/keypoints", "Keypoints topic of each camera."),
-    "reliability": ("best_effort", "Reliability of the camera topics: best_effort or reliable."),
+    "qos.reliability": ("best_effort", "Reliability of the camera topics: best_effort or reliable."),
     "autostart": ("true", "Configure and activate the node; false: left to a lifecycle manager."),
 }
 SIMULATION: Arguments = {

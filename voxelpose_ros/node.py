@@ -27,6 +27,7 @@ from voxelpose_ros.findings import Finding
 from voxelpose_ros.msg import Keypoints2DArray
 from voxelpose_ros.outputs import Outputs
 from voxelpose_ros.parameters import Parameters
+from voxelpose_ros.renamed_parameters import NODE
 from voxelpose_ros.settings import NodeSettings
 from voxelpose_ros.synchronizer import Synchronizer
 from voxelpose_ros.worker import EstimationWorker, Received
@@ -52,10 +53,11 @@ class VoxelPoseNode(LifecycleNode):
     """
 
     def __init__(self):
-        super().__init__("voxelpose")
-        self._declared = Parameters(self, fixed=False)
+        super().__init__("voxelpose", allow_undeclared_parameters=True)
+        self._declared = Parameters(self, fixed=False, renamed=NODE)
         self._settings = NodeSettings.read(self._declared)
         self.add_on_set_parameters_callback(self._on_parameters)
+        self._declared.finish()
         # What configure and activate acquired, and how to give it back.
         self._configured: ExitStack | None = None
         self._active: ExitStack | None = None
@@ -228,7 +230,7 @@ class VoxelPoseNode(LifecycleNode):
         offsets = settings.offsets_ms or [0.0] * len(self._topics)
         if len(offsets) != len(self._topics):
             raise InputError(
-                f"parameter 'offsets_ms' has {len(offsets)} values, expected one for each of the "
+                f"parameter 'sync.offsets_ms' has {len(offsets)} values, expected one for each of the "
                 f"cameras {', '.join(self._topics)}"
             )
         synchronizer = Synchronizer(
@@ -345,14 +347,14 @@ class VoxelPoseNode(LifecycleNode):
         self._health.note(camera, f"a publisher there offers another {policy} than is asked for")
         self._problem(
             f"topic {self._topics[camera]}: a publisher offers another {policy} than is asked for "
-            f"(parameter 'reliability' is {self._settings.reliability})",
+            f"(parameter 'qos.reliability' is {self._settings.reliability})",
             camera,
         )
 
     def _on_incompatible_subscriber(self, topic: str, policy: str) -> None:
         self._problem(
             f"topic {topic}: a subscriber asks for another {policy} than is offered "
-            f"(parameter 'output_reliability' is {self._settings.output_reliability})"
+            f"(parameter 'qos.output_reliability' is {self._settings.output_reliability})"
         )
 
     def _publish_diagnostics(self) -> None:

@@ -24,6 +24,7 @@ from voxelpose_ros import clocks, conversions, process, topics
 from voxelpose_ros.msg import Keypoints2DArray, SkeletonArray
 from voxelpose_ros.pacing import Handshake, Pace, flush, spin_beside
 from voxelpose_ros.parameters import Parameters
+from voxelpose_ros.renamed_parameters import SIMULATOR
 
 _MIN_SEEN_JOINTS = 5
 _SPEED_MM_S = 1000.0
@@ -104,25 +105,32 @@ class RigSimulator(Node):
     """
 
     def __init__(self):
-        super().__init__("rig_simulator")
-        p = Parameters(self)
+        super().__init__("rig_simulator", allow_undeclared_parameters=True)
+        p = Parameters(self, renamed=SIMULATOR)
         rig_file = p.text("rig_file", "", "Calibration of the cameras; required.")
         count = p.integer("people", 3, "Number of walking people.", 0, 50)
         self._rate = p.number("rate", 10.0, "Frame sets per second.", 0.1, 1000.0)
-        self._moments = p.integer("moments", 0, "Stop after this many frame sets; 0: no limit.", 0, 2**31 - 1)
-        self._noise_px = p.number("noise_px", 2.0, "Standard deviation of the keypoints, px.", 0.0, 100.0)
+        self._max_frame_sets = p.integer(
+            "max_frame_sets", 0, "Stop after this many frame sets; 0: no limit.", 0, 2**31 - 1
+        )
+        self._noise_px = p.number(
+            "faults.noise_px", 2.0, "Standard deviation of the keypoints, px.", 0.0, 100.0
+        )
         self._miss = p.number(
-            "miss", 0.05, "Share of the joints that the simulated detector misses.", 0.0, 1.0
+            "faults.miss", 0.05, "Share of the joints that the simulated detector misses.", 0.0, 1.0
         )
         self._jitter_ns = 1e6 * p.number(
-            "jitter_ms", 0.0, "Stamps of a frame set are spread over +- this, ms.", 0.0, 1000.0
+            "faults.jitter_ms", 0.0, "Stamps of a frame set are spread over +- this, ms.", 0.0, 1000.0
         )
-        self._drop = p.number("drop", 0.0, "Share of the messages to lose.", 0.0, 1.0)
+        self._drop = p.number("faults.drop", 0.0, "Share of the messages to lose.", 0.0, 1.0)
         self._seed = p.integer("seed", 0, "Random seed.", 0, 2**31 - 1)
         template = p.text("keypoints_topic", topics.KEYPOINTS_TOPIC, "Keypoints topic of each camera.")
         wait_for = p.text(
-            "wait_for", "", "Topic of skeletons to wait for after each frame set; empty: real time."
+            "lockstep.wait_for",
+            "",
+            "Topic of skeletons to wait for after each frame set; empty: real time.",
         )
+        p.finish()
         if not rig_file:
             raise InputError("parameter 'rig_file' is empty, expected a calibration file")
         self._rig = load_rig(rig_file)
@@ -143,7 +151,7 @@ class RigSimulator(Node):
             self._handshake.wait_for_subscribers(self._keypoints, [self._truth])
         clocks.wait_for_time(self)
         index = 0
-        while self.context.ok() and (self._moments == 0 or index < self._moments):
+        while self.context.ok() and (self._max_frame_sets == 0 or index < self._max_frame_sets):
             self._pace.wait()
             if self.context.ok():
                 self._publish(index)

@@ -60,7 +60,7 @@ class NodeSettings:
             InputError: naming the parameter, its value and what was expected.
         """
         min_cameras = p.integer(
-            "min_cameras", 2, "Smallest number of cameras in a frame set.", 2, 1000, live=True
+            "sync.min_cameras", 2, "Smallest number of cameras in a frame set.", 2, 1000, live=True
         )
         space = p.text(
             "space",
@@ -118,16 +118,16 @@ class NodeSettings:
                 "topics", "One topic per camera, in the order of the cameras, instead of a template."
             ),
             reliability=p.text(
-                "reliability",
+                "qos.reliability",
                 "best_effort",
                 "Reliability (QoS) of the camera subscriptions.",
                 topics.RELIABILITIES,
             ),
             queue_depth=p.integer(
-                "queue_depth", 5, "Queue depth (QoS) of the camera subscriptions.", 1, 1000
+                "qos.depth", 5, "Queue depth (QoS) of the camera subscriptions.", 1, 1000
             ),
             output_reliability=p.text(
-                "output_reliability",
+                "qos.output_reliability",
                 "reliable",
                 "Reliability (QoS) of the published topics.",
                 topics.RELIABILITIES,
@@ -150,7 +150,7 @@ class NodeSettings:
             weights=p.text("weights", "universal", "3D weights: universal, voxelpose or a file."),
             device=p.text("device", "auto", "Device of the 3D model: auto, cpu or cuda:N."),
             precision=p.text(
-                "precision",
+                "estimator.precision",
                 "auto",
                 "Precision of the convolutions (voxel nets); auto: bfloat16 where the hardware has it.",
                 PRECISIONS,
@@ -165,7 +165,7 @@ class NodeSettings:
             space=Space.parse(space) if space else None,
             ground=checked_ground(ground) if ground else None,
             slop_ms=p.number(
-                "slop_ms",
+                "sync.slop_ms",
                 15.0,
                 "Largest difference between the stamps in a frame set, ms; less than the frame period.",
                 0.0,
@@ -173,7 +173,7 @@ class NodeSettings:
                 live=True,
             ),
             max_wait_ms=p.number(
-                "max_wait_ms",
+                "sync.max_wait_ms",
                 100.0,
                 "How long a frame set waits for missing cameras, ms.",
                 0.0,
@@ -182,7 +182,7 @@ class NodeSettings:
             ),
             min_cameras=min_cameras,
             offsets_ms=p.numbers(
-                "offsets_ms",
+                "sync.offsets_ms",
                 "Added to the stamps of each camera, in the order of the cameras, ms; empty: 0.",
                 -10000.0,
                 10000.0,
@@ -236,14 +236,18 @@ def _tracker_settings(p: Parameters) -> TrackerSettings:
 
     def number(name: str, low: float, high: float) -> float:
         field = fields[name]
-        return p.number(f"track_{name}", field.default, field.description, low, high, live=True)
+        return p.number(f"tracking.{name}", field.default, field.description, low, high, live=True)
 
     def integer(name: str, low: int, high: int) -> int:
         field = fields[name]
-        return p.integer(f"track_{name}", field.default, field.description, low, high, live=True)
+        return p.integer(f"tracking.{name}", field.default, field.description, low, high, live=True)
 
     smooth = p.text(
-        "track_smooth", "auto", fields["smooth"].description, ("auto", "true", "false"), live=True
+        "tracking.smooth",
+        "auto",
+        fields["smooth"].description,
+        ("auto", "true", "false"),
+        live=True,
     )
     return TrackerSettings(
         gate_mm=number("gate_mm", 1.0, 10000.0),
@@ -260,14 +264,14 @@ def _estimator_settings(p: Parameters, min_cameras: int) -> EstimatorSettings:
 
     def number(name: str, low: float, high: float) -> float:
         field = fields[name]
-        return p.number(name, field.default, field.description, low, high, live=True)
+        return p.number(f"estimator.{name}", field.default, field.description, low, high, live=True)
 
     def flag(name: str) -> bool:
-        return p.flag(name, fields[name].default, fields[name].description, live=True)
+        return p.flag(f"estimator.{name}", fields[name].default, fields[name].description, live=True)
 
     # ROS parameters have no "none".
     threshold = p.number(
-        "proposal_threshold",
+        "estimator.proposal_threshold",
         -1.0,
         "Minimum confidence of a person (voxel nets: minimum root score); -1: that of the weights.",
         -1.0,
@@ -285,7 +289,9 @@ def _estimator_settings(p: Parameters, min_cameras: int) -> EstimatorSettings:
         duplicate_distance=number("duplicate_distance", 0.0, 5000.0),
         floor_tolerance=number("floor_tolerance", 0.0, 10000.0),
         last_pose=flag("last_pose"),
-        max_people=p.integer("max_people", people.default, people.description, 1, 100, live=True),
+        max_people=p.integer(
+            "estimator.max_people", people.default, people.description, 1, 100, live=True
+        ),
         min_cameras=min_cameras,
         recenter=flag("recenter"),
         recenter_distance=number("recenter_distance", 0.0, 5000.0),

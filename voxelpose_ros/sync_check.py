@@ -123,7 +123,7 @@ class SyncCheck:
                 found.append(
                     Finding(
                         "alive",
-                        f"{len(alive)} of {len(self._cameras)} cameras send, min_cameras is "
+                        f"{len(alive)} of {len(self._cameras)} cameras send, sync.min_cameras is "
                         f"{limits.min_cameras}: no frame set can form",
                     )
                 )
@@ -198,7 +198,7 @@ class SyncCheck:
         if apart > max(_OTHER_CLOCK, limits.max_wait_ns):
             text = f"stamps of {first} and {second} are {apart / SECOND:.1f} s apart"
             if any(limits.offsets_ns):
-                text += " with the given offsets_ms"
+                text += " with the given sync.offsets_ms"
             for i in (odd, other):
                 if self._streams[i].stamps[-1] < _TIME_OF_DAY <= max(
                     self._streams[j].stamps[-1] for j in (odd, other)
@@ -225,7 +225,7 @@ class SyncCheck:
             )
         return Finding(
             "delay",
-            f"{text}, max_wait_ms is {limits.max_wait_ns / _MS:g}: {share}; raise max_wait_ms to "
+            f"{text}, sync.max_wait_ms is {limits.max_wait_ns / _MS:g}: {share}; raise sync.max_wait_ms to "
             f"at least {_rounded_up_ms(1.2 * apart)}, or synchronize the clocks (NTP or PTP)",
         )
 
@@ -255,7 +255,7 @@ class SyncCheck:
         needed = _rounded_up_ms(_quantile(spread, 0.95))
         return Finding(
             "phase",
-            f"{what}, slop_ms is {limits.slop_ns / _MS:g}: {share}; raise slop_ms to at least "
+            f"{what}, sync.slop_ms is {limits.slop_ns / _MS:g}: {share}; raise sync.slop_ms to at least "
             f"{needed}, or trigger the cameras together"
             + self._offsets_advice(phases, alive, limits),
         )
@@ -295,7 +295,7 @@ class SyncCheck:
             for offset, phase in zip(limits.offsets_ns, typical[:, 0] - typical[0, 0])
         ]
         offsets = ["0.0" if value == "-0.0" else value for value in offsets]
-        return f" (offsets_ms:=[{','.join(offsets)}] where only the stamps are off)"
+        return f" (sync.offsets_ms:=[{','.join(offsets)}] where only the stamps are off)"
 
 
 def _widest_pair(

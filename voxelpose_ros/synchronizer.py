@@ -219,7 +219,7 @@ class Synchronizer:
             raise InputError(f"cameras {list(cameras)}: a name appears twice")
         if not 1 <= min_cameras <= len(cameras):
             raise InputError(
-                f"min_cameras is {min_cameras}, expected 1 to the number of cameras, {len(cameras)}"
+                f"sync.min_cameras is {min_cameras}, expected 1 to the number of cameras, {len(cameras)}"
             )
         if slop_s < 0 or max_wait_s < 0:
             raise InputError(

@@ -151,7 +151,7 @@ class EstimationWorker:
         if usable < settings.min_cameras:
             raise InputError(
                 f"frame set dropped: usable messages of {usable} of {len(inputs)} cameras, "
-                f"min_cameras is {settings.min_cameras}"
+                f"sync.min_cameras is {settings.min_cameras}"
             )
         decoded = time.perf_counter()
         stamp_s = moment.stamp_ns / 1e9
