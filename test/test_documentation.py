@@ -132,7 +132,7 @@ def commands() -> Iterator[tuple[str, list[str]]]:
 
 def options_of(script: Path) -> set[str]:
     """Options that a script, or what it shares with other trainings, declares."""
-    shared = ("command", "training_options", "ray_training", "scene_training")
+    shared = ("command", "training/options", "training/ray_model", "training/voxel_nets")
     sources = [script, *(ROOT / f"voxelpose_core/{name}.py" for name in shared)]
     declared = {"--help"}
     for source in sources:

@@ -19,14 +19,17 @@ from voxelpose_core.datasets.loading import (
     open_configured,
     set_epoch,
 )
-from voxelpose_core.datasets.simulated_detections import coco17_from_campus14, join_keypoints
-from voxelpose_core.engine import TrainedNetwork
+from voxelpose_core.datasets.simulated_detections import (
+    coco17_from_campus14,
+    join_keypoints,
+)
 from voxelpose_core.errors import InputError
 from voxelpose_core.evaluation import FrameResult, evaluate, joint_conversion
 from voxelpose_core.images import normalize, warp_on_device, warp_to_network
 from voxelpose_core.models.voxelpose import VoxelPose
 from voxelpose_core.resources import find_resource
 from voxelpose_core.skeletons import CAMPUS14, COCO17, PANOPTIC15
+from voxelpose_core.training.network import TrainedNetwork
 
 
 def loader_of(config, train=True, **share):

@@ -10,13 +10,9 @@ import torch
 
 from voxelpose_core.config import config_from_dict
 from voxelpose_core.errors import InputError
-from voxelpose_core.models.checkpoints import (
-    load_backbone,
-    load_checkpoint,
-    load_original,
-    read_state,
-)
+from voxelpose_core.models.checkpoints import load_backbone, load_original, read_state
 from voxelpose_core.models.voxelpose import VoxelPose
+from voxelpose_core.training.checkpoints import load_checkpoint
 
 SMALL = {
     "BACKBONE_MODEL": "pose_resnet",

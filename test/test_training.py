@@ -18,16 +18,16 @@ from tiny_experiment import tiny_config, tiny_rig, write_config
 import voxelpose_core
 from voxelpose_core.config import load_config
 from voxelpose_core.datasets.loading import make_loader, open_configured, set_epoch
-from voxelpose_core.engine import (
+from voxelpose_core.geometry.calibration_formats import PANOPTIC_TO_Z_UP
+from voxelpose_core.models.voxelpose import VoxelPose
+from voxelpose_core.training.experiment import Experiment, Process
+from voxelpose_core.training.loops import (
     DivergedError,
-    TrainedNetwork,
     set_learning_rate,
     train_3d,
     validate_3d,
 )
-from voxelpose_core.experiment import Experiment, Process
-from voxelpose_core.geometry.calibration_formats import PANOPTIC_TO_Z_UP
-from voxelpose_core.models.voxelpose import VoxelPose
+from voxelpose_core.training.network import TrainedNetwork
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "training"
 CPU = torch.device("cpu")
@@ -543,8 +543,8 @@ from pathlib import Path
 from torch.nn.parallel import DistributedDataParallel
 from voxelpose_core.config import load_config
 from voxelpose_core.datasets.loading import make_loader, open_configured, set_epoch
-from voxelpose_core.engine import train_3d, validate_3d
-from voxelpose_core.experiment import Experiment, start_process
+from voxelpose_core.training.experiment import Experiment, start_process
+from voxelpose_core.training.loops import train_3d, validate_3d
 from test_training import freeze_batch_norm, make_network
 
 config = load_config(sys.argv[2])

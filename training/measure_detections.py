@@ -26,7 +26,11 @@ from voxelpose_core.datasets.detection_statistics import (
     view_statistics,
 )
 from voxelpose_core.datasets.pose2sim import LIMB_JOINTS, open_recording, read_reference
-from voxelpose_core.datasets.random_rigs import HEATMAP_SIZES, sample_rigs, sample_spaces
+from voxelpose_core.datasets.random_rigs import (
+    HEATMAP_SIZES,
+    sample_rigs,
+    sample_spaces,
+)
 from voxelpose_core.datasets.random_scenes import place_people
 from voxelpose_core.detectors import load_detector
 from voxelpose_core.skeletons import CAMPUS14

@@ -31,17 +31,17 @@ from voxelpose_core.datasets.loading import (
     open_configured,
     set_epoch,
 )
-from voxelpose_core.engine import TrainedNetwork, train_3d, validate_3d
-from voxelpose_core.experiment import open_experiment, start_process
-from voxelpose_core.models.checkpoints import (
+from voxelpose_core.models.checkpoints import load_backbone, save_weights
+from voxelpose_core.models.voxelpose import VoxelPose
+from voxelpose_core.training.checkpoints import (
     Progress,
-    load_backbone,
     load_checkpoint,
     save_checkpoint,
     save_state,
-    save_weights,
 )
-from voxelpose_core.models.voxelpose import VoxelPose
+from voxelpose_core.training.experiment import open_experiment, start_process
+from voxelpose_core.training.loops import train_3d, validate_3d
+from voxelpose_core.training.network import TrainedNetwork
 
 logger = logging.getLogger("train_3d")
 

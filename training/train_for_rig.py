@@ -15,8 +15,8 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+from functools import partial
 
-from voxelpose_core import ray_training, scene_training
 from voxelpose_core.command import Parser, run_command
 from voxelpose_core.datasets.random_scenes import OneRig
 from voxelpose_core.datasets.ray_scenes import OneRigRayScenes
@@ -25,23 +25,32 @@ from voxelpose_core.estimator import PoseEstimator
 from voxelpose_core.geometry.rig import load_rig
 from voxelpose_core.geometry.rig_check import report_findings
 from voxelpose_core.geometry.space import Space
-from voxelpose_core.models.checkpoints import load_ray_weights, load_voxel_weights, load_weights
+from voxelpose_core.models.checkpoints import (
+    load_ray_weights,
+    load_voxel_weights,
+    load_weights,
+)
 from voxelpose_core.models.ray_pose import RayPose
 from voxelpose_core.models.voxelpose import VoxelPose
 from voxelpose_core.resources import find_weights
-from voxelpose_core.scene_training import SceneSource
+from voxelpose_core.training import ray_model, voxel_nets
+from voxelpose_core.training.options import TrainingOptions
+from voxelpose_core.training.voxel_nets import SceneSource
 
 _MOST_STEPS = 10**6
 
 
 def main() -> int:
     args = parse_args()
+    options = TrainingOptions.of(args)
     if specializes_rays(args.init):
         estimator = open_estimator(args)
         scenes = OneRigRayScenes(estimator.rig, estimator.space, open_scene_people(args.people))
-        ray_training.train_to_file(args, load_ray_weights(find_weights(args.init)), scenes)
+        ray_model.train_to_file(options, load_ray_weights(find_weights(args.init)), scenes)
     else:
-        scene_training.train_nets(args, make_voxel_nets, make_voxel_scenes)
+        voxel_nets.train_nets(
+            options, partial(make_voxel_nets, args), partial(make_voxel_scenes, args)
+        )
     return 0
 
 
@@ -58,7 +67,7 @@ def parse_args() -> argparse.Namespace:
     first = Parser(add_help=False)
     first.add_argument("--init", default="universal")
     rays = specializes_rays(first.parse_known_args()[0].init)
-    training = ray_training if rays else scene_training
+    training = ray_model if rays else voxel_nets
     training.add_arguments(parser, steps=_MOST_STEPS, minutes=10, lr=3e-4)
     args = parser.parse_args()
     if not math.isfinite(args.minutes) and args.steps == _MOST_STEPS:

@@ -25,11 +25,12 @@ from typing import Any
 from voxelpose_core.command import Parser, run_command
 from voxelpose_core.config import Config, load_config
 from voxelpose_core.datasets.loading import make_loader, open_configured
-from voxelpose_core.engine import TrainedNetwork, validate_3d
-from voxelpose_core.experiment import open_experiment, start_process
 from voxelpose_core.models.checkpoints import load_original, load_voxel_weights
 from voxelpose_core.models.voxelpose import VoxelPose
 from voxelpose_core.resources import find_weights
+from voxelpose_core.training.experiment import open_experiment, start_process
+from voxelpose_core.training.loops import validate_3d
+from voxelpose_core.training.network import TrainedNetwork
 
 logger = logging.getLogger("validate_3d")
 

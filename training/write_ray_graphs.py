@@ -24,7 +24,13 @@ from voxelpose_core.errors import InputError
 from voxelpose_core.models.ray_frame import RayFrame, RayProposals
 from voxelpose_core.models.ray_pose import RayConfig, RayPose
 from voxelpose_core.models.rays import detection_pairs
-from voxelpose_core.ray_runtime import CONFIG_KEY, FOLDER, FRAME, PROPOSALS, architecture
+from voxelpose_core.ray_runtime import (
+    CONFIG_KEY,
+    FOLDER,
+    FRAME,
+    PROPOSALS,
+    architecture,
+)
 
 # The opset and the file format that the oldest onnxruntime of requirements/core.txt reads.
 OPSET, IR_VERSION = 17, 8

@@ -7,9 +7,7 @@ checkpoints of a training run (`checkpoint.pth.tar`), and those of the original 
 from __future__ import annotations
 
 import json
-import os
 import pickle
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from voxelpose_core.atomic_files import write_whole
 from voxelpose_core.config import Config, config_from_dict
 from voxelpose_core.errors import InputError
 from voxelpose_core.models.ray_pose import RayConfig, RayPose
@@ -55,7 +54,7 @@ def save_weights(
     }
     # Its own save_file makes a file that nobody but its owner can read.
     content = save(state, metadata=metadata)
-    _write_whole(Path(path), lambda partial: partial.write_bytes(content))
+    write_whole(Path(path), lambda partial: partial.write_bytes(content))
 
 
 def load_weights(path: str | Path, device: torch.device | str = "cpu") -> VoxelPose | RayPose:
@@ -197,7 +196,7 @@ def load_original(model: VoxelPose, path: str | Path) -> LoadReport:
     Raises:
         InputError: the file is no checkpoint, or does not fill the whole model.
     """
-    return _fill(model, read_state(path), Path(path), whole=True)
+    return fill_module(model, read_state(path), Path(path), whole=True)
 
 
 def load_backbone(model: VoxelPose, path: str | Path) -> LoadReport:
@@ -220,7 +219,7 @@ def load_backbone(model: VoxelPose, path: str | Path) -> LoadReport:
             if key.startswith("backbone.")
         }
     adapted = _adapt_joints(state, model.backbone.state_dict())
-    report = _fill(model.backbone, state | adapted, path, tuple(adapted))
+    report = fill_module(model.backbone, state | adapted, path, tuple(adapted))
     if not report.loaded:
         raise InputError(f"checkpoint {path}: nothing in it fits the backbone")
     return report
@@ -232,10 +231,15 @@ def read_state(path: str | Path) -> dict[str, torch.Tensor]:
     Raises:
         InputError: the file cannot be read, or holds something else.
     """
-    return _state_of(_read_torch_file(Path(path)), path)
+    return state_of(read_torch_file(Path(path)), path)
 
 
-def _state_of(content: Any, path: str | Path) -> dict[str, torch.Tensor]:
+def state_of(content: Any, path: str | Path) -> dict[str, torch.Tensor]:
+    """The state dict in what a file holds, bare or under "state_dict", without DDP's prefix.
+
+    Raises:
+        InputError: naming the file, when there is none.
+    """
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
     if not isinstance(content, dict) or not content:
@@ -256,7 +260,12 @@ _NUMPY_NUMBER = [
 ]
 
 
-def _read_torch_file(path: Path) -> Any:
+def read_torch_file(path: Path) -> Any:
+    """What `torch.save` wrote, if it is tensors and plain values.
+
+    Raises:
+        InputError: naming the file, when it is missing, broken, or holds anything else.
+    """
     if not path.is_file():
         raise InputError(f"checkpoint {path}: no such file")
     try:
@@ -273,7 +282,7 @@ def _read_torch_file(path: Path) -> Any:
         raise InputError(f"checkpoint {path}: cannot be read ({reason})") from None
 
 
-def _fill(
+def fill_module(
     module: torch.nn.Module,
     state: dict[str, torch.Tensor],
     path: Path,
@@ -311,92 +320,3 @@ def _adapt_joints(
                 count = min(len(state[key]), len(expected[key]))
                 adapted[key] = torch.cat([state[key][:count], expected[key][count:].cpu()])
     return adapted
-
-
-# --- checkpoints of a training run --------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a training run is.
-
-    Attributes:
-        epoch: epochs that are done.
-        precision: the best so far; None before the first validation.
-    """
-
-    epoch: int
-    precision: float | None
-
-
-def save_checkpoint(
-    path: str | Path, model: VoxelPose, optimizer: torch.optim.Optimizer, progress: Progress
-) -> None:
-    """Write all that a training run needs to go on. The old file stays until the new one is whole.
-
-    Of the random states only torch's are kept: data sets and their order are drawn from seed and
-    epoch.
-    """
-    state = {
-        "epoch": progress.epoch,
-        "state_dict": model.state_dict(),
-        "precision": progress.precision,
-        "optimizer": optimizer.state_dict(),
-        "random": torch.get_rng_state(),
-        "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        "config": json.dumps(model.config.to_dict()),
-    }
-    _write_whole(Path(path), lambda partial: torch.save(state, partial))
-
-
-def load_checkpoint(
-    path: str | Path, model: VoxelPose, optimizer: torch.optim.Optimizer
-) -> Progress:
-    """Go on from a file of `save_checkpoint`, or from a `checkpoint.pth.tar` of the original.
-
-    Raises:
-        InputError: the file is broken, or of another model.
-    """
-    path = Path(path)
-    content = _read_torch_file(path)
-    if not isinstance(content, dict) or not {"epoch", "state_dict", "optimizer"} <= set(content):
-        raise InputError(f"checkpoint {path}: expected epoch, state_dict and optimizer to go on")
-    _fill(model, _state_of(content, path), path, whole=True)
-    try:
-        optimizer.load_state_dict(content["optimizer"])
-    except (ValueError, KeyError) as error:
-        raise InputError(
-            f"checkpoint {path}: its optimizer does not fit ({error}), expected the same "
-            "TRAIN.BACKBONE"
-        ) from None
-    if "random" in content:
-        torch.set_rng_state(content["random"])
-    cuda_states = content.get("random_cuda", [])
-    if len(cuda_states) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(cuda_states)
-    precision = content.get("precision")
-    return Progress(int(content["epoch"]), None if precision is None else float(precision))
-
-
-def save_state(model: VoxelPose, path: str | Path) -> None:
-    """Write a bare state dict, which the original loads too."""
-    _write_whole(Path(path), lambda partial: torch.save(model.state_dict(), partial))
-
-
-def _write_whole(target: Path, write: Callable[[Path], object]) -> None:
-    """Write a file such that it is whole, old or new, whenever the process or machine dies."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(target.name + ".partial")
-    write(partial)
-    _flush(partial)
-    os.replace(partial, target)
-    _flush(target.parent)
-
-
-def _flush(path: Path) -> None:
-    """Wait until a file, or a folder's list of files, is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -21,7 +21,12 @@ from voxelpose_core.models.pose_resnet import PoseResNet
 from voxelpose_core.models.v2v import ResidualBlock, UpsampleBlock, V2VNet
 from voxelpose_core.models.voxelpose import VoxelPose
 from voxelpose_core.processor import native_dtype
-from voxelpose_core.voxel import Pointwise, output_scores, projection_shortcut, soft_argmax
+from voxelpose_core.voxel import (
+    Pointwise,
+    output_scores,
+    projection_shortcut,
+    soft_argmax,
+)
 
 
 def for_inference(model: VoxelPose, dtype: torch.dtype | None = None) -> VoxelPose:

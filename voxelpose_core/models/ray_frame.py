@@ -16,7 +16,11 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from voxelpose_core.models.ray_confidence import confidence_logits, joint_support, visibility
+from voxelpose_core.models.ray_confidence import (
+    confidence_logits,
+    joint_support,
+    visibility,
+)
 from voxelpose_core.models.ray_pose import RayPose
 from voxelpose_core.models.rays import Rays, propose
 from voxelpose_core.voxel.views import Views

@@ -14,7 +14,11 @@ from torch import nn
 
 from voxelpose_core.config import Config
 from voxelpose_core.errors import InputError
-from voxelpose_core.models.cuboid_proposal import CuboidProposalNet, Proposals, select_proposals
+from voxelpose_core.models.cuboid_proposal import (
+    CuboidProposalNet,
+    Proposals,
+    select_proposals,
+)
 from voxelpose_core.models.pose_regression import PoseRegressionNet
 from voxelpose_core.models.pose_resnet import PoseResNet
 from voxelpose_core.voxel import (

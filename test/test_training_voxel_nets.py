@@ -1,5 +1,6 @@
 """Training on drawn scenes, as train_for_rig.py starts it: it learns, resumes and writes weights."""
 
+import argparse
 import dataclasses
 import json
 import subprocess
@@ -11,7 +12,6 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from voxelpose_core import scene_training
 from voxelpose_core.config import load_config
 from voxelpose_core.datasets.random_scenes import OneRig, RandomRigs, RecordedPeople
 from voxelpose_core.errors import InputError
@@ -19,7 +19,10 @@ from voxelpose_core.geometry.rig import load_rig
 from voxelpose_core.models.checkpoints import load_weights, save_weights
 from voxelpose_core.models.voxelpose import VoxelPose
 from voxelpose_core.resources import find_resource
-from voxelpose_core.scene_training import (
+from voxelpose_core.training import voxel_nets
+from voxelpose_core.training.options import TrainingOptions
+from voxelpose_core.training.voxel_nets import (
+    add_arguments,
     autocast,
     default_batch,
     pick_people,
@@ -143,14 +146,16 @@ def test_a_batch_without_memory_is_said_in_one_line(monkeypatch):
         raise torch.multiprocessing.ProcessRaisedException(traceback, 0, 1)
 
     monkeypatch.setattr(torch.multiprocessing, "spawn", spawn)
-    args = SimpleNamespace(device="cpu", batch=64, resume=False)
+    parser = argparse.ArgumentParser()
+    add_arguments(parser, steps=1, minutes=1, lr=1e-3)
+    args = parser.parse_args(["--out", "x.safetensors", "--device", "cpu", "--batch", "64"])
     with pytest.raises(InputError, match="^--batch 64: cpu has no memory .*--batch 32$"):
-        train_nets(args, lambda args: None, lambda args: None)
+        train_nets(TrainingOptions.of(args), lambda: None, lambda: None)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_trainings_compute_in_bfloat16_where_inference_does(monkeypatch, dtype):
-    monkeypatch.setattr(scene_training, "native_dtype", lambda device: dtype)
+    monkeypatch.setattr(voxel_nets, "native_dtype", lambda device: dtype)
     with autocast(torch.device("cpu")):
         product = torch.ones(2, 2) @ torch.ones(2, 2)
     assert product.dtype == dtype

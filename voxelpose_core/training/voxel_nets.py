@@ -9,6 +9,7 @@ steps, or over the minutes if those are over sooner. `training/train_universal.p
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import math
 import os
@@ -30,7 +31,8 @@ from voxelpose_core.models.cuboid_proposal import select_proposals
 from voxelpose_core.models.losses import joint_loss, root_loss
 from voxelpose_core.models.voxelpose import ProposalGrid, VoxelPose
 from voxelpose_core.processor import device_name, native_dtype
-from voxelpose_core.training_options import add_training_options
+from voxelpose_core.training.checkpoints import save_whole
+from voxelpose_core.training.options import TrainingOptions, add_training_options
 from voxelpose_core.voxel import box_points, feature_volumes
 
 NETS = ("root_net", "pose_net")
@@ -63,81 +65,82 @@ def add_arguments(parser: argparse.ArgumentParser, steps: int, minutes: float, l
 
 
 def train_nets(
-    args: argparse.Namespace,
-    make_model: Callable[[argparse.Namespace], VoxelPose],
-    make_scenes: Callable[[argparse.Namespace], SceneSource],
+    options: TrainingOptions,
+    make_model: Callable[[], VoxelPose],
+    make_scenes: Callable[[], SceneSource],
 ) -> None:
     """Train both nets, side by side, and write the weights with the command and each net's log.
 
     Args:
-        args: of `add_arguments`, and what the two functions read.
-        make_model: the model to start from, the same in every process; a module's function.
-        make_scenes: what it learns from; a module's function.
+        options: how long, how fast and where.
+        make_model: the model to start from, the same in every process; can be pickled.
+        make_scenes: what it learns from; can be pickled.
 
     Raises:
         InputError: an unknown device, --resume without a checkpoint, no memory for the batch, or
             what the two functions refuse.
     """
-    device = select_device(args.device)
-    args.device, args.batch = str(device), args.batch or default_batch(device)
+    device = select_device(options.device)
+    batch = options.batch or default_batch(device)
+    options = dataclasses.replace(options, device=str(device), batch=batch)
     # Bad arguments end here, in one line, not in a process each.
-    model = make_model(args)
-    make_scenes(args)
-    for net in NETS if args.resume else ():
-        if not checkpoint_path(args, net, "resume").is_file():
-            raise InputError(f"--resume: no checkpoint at {checkpoint_path(args, net, 'resume')}")
+    model = make_model()
+    make_scenes()
+    for net in NETS if options.resume else ():
+        if not checkpoint_path(options, net, "resume").is_file():
+            raise InputError(f"--resume: no checkpoint at {checkpoint_path(options, net, 'resume')}")
     try:
-        torch.multiprocessing.spawn(train_net, (args, make_model, make_scenes), nprocs=len(NETS))
+        torch.multiprocessing.spawn(train_net, (options, make_model, make_scenes), nprocs=len(NETS))
     except torch.multiprocessing.ProcessRaisedException as error:
         if "OutOfMemoryError" not in str(error):
             raise
         raise InputError(
-            f"--batch {args.batch}: {args.device} has no memory for so many scenes per step, expected "
-            f"fewer: try --batch {max(1, args.batch // 2)}"
+            f"--batch {options.batch}: {options.device} has no memory for so many scenes per step, expected "
+            f"fewer: try --batch {max(1, options.batch // 2)}"
         ) from error
     notes: dict[str, Any] = {
         "command": f"python training/{Path(sys.argv[0]).name} {' '.join(sys.argv[1:])}",
         "torch": torch.__version__,
     }
     for net in NETS:
-        result = torch.load(checkpoint_path(args, net, "done"), "cpu", weights_only=True)
+        result = torch.load(checkpoint_path(options, net, "done"), "cpu", weights_only=True)
         getattr(model, net).load_state_dict(result["net"])
         notes[net] = json.loads(result["notes"])
-    save_weights(model, args.out, notes, half=True)
+    save_weights(model, options.out, notes, half=True)
     for net in NETS:
         for kind in ("done", "resume"):
-            checkpoint_path(args, net, kind).unlink(missing_ok=True)
+            checkpoint_path(options, net, kind).unlink(missing_ok=True)
 
 
-def train_net(rank: int, args: argparse.Namespace, make_model, make_scenes) -> None:
+def train_net(rank: int, options: TrainingOptions, make_model, make_scenes) -> None:
     """Train one of the nets to the end and leave it, with its notes, in a file."""
     name = NETS[rank]
     keep_freed_memory()
-    torch.set_num_threads(args.threads or max(1, os.cpu_count() // len(NETS)))
-    device = torch.device(args.device)
+    torch.set_num_threads(options.threads or max(1, os.cpu_count() // len(NETS)))
+    device = torch.device(options.device)
     # Every step has the same shapes, so that trying all of cuDNN's convolutions once pays.
     torch.backends.cudnn.benchmark = True
-    model, scenes_of = make_model(args).to(device), make_scenes(args)
+    model, scenes_of = make_model().to(device), make_scenes()
     # On CPUs with bfloat16 convolutions this layout saves a sixth of a step.
     net = getattr(model, name).to(memory_format=torch.channels_last_3d)
     loss_of = {"root_net": window_loss, "pose_net": pose_loss}[name]
     measure = {"root_net": measure_proposals, "pose_net": measure_joints}[name]
-    optimizer = torch.optim.Adam(net.parameters(), lr=args.lr)
-    generator = torch.Generator(device).manual_seed(1000 * args.seed + rank)
+    optimizer = torch.optim.Adam(net.parameters(), lr=options.lr)
+    generator = torch.Generator(device).manual_seed(1000 * options.seed + rank)
     first_step, minutes_before, log = 0, 0.0, []
-    if args.resume:
-        first_step, minutes_before, log = load_resume(args, name, net, optimizer, generator)
+    if options.resume:
+        first_step, minutes_before, log = load_resume(options, name, net, optimizer, generator)
 
     start = last_save = time.monotonic()
     step, minutes, average = first_step, minutes_before, None
-    while step < args.steps and minutes < args.minutes:
-        progress = max(step / args.steps, minutes / args.minutes)
+    while step < options.steps and minutes < options.minutes:
+        progress = max(step / options.steps, minutes / options.minutes)
         warmup = min(1.0, (step + 1) / WARMUP_STEPS)
         for group in optimizer.param_groups:
-            group["lr"] = args.lr * warmup * 0.5 * (1 + math.cos(math.pi * progress))
+            group["lr"] = options.lr * warmup * 0.5 * (1 + math.cos(math.pi * progress))
 
         net.train()
-        loss = loss_of(model, scenes_of(args.batch, generator), generator)
+        loss = loss_of(model, scenes_of(options.batch, generator), generator)
         if not math.isfinite(loss.item()):
             raise FloatingPointError(f"{name}: loss is {loss.item()} at step {step}")
         optimizer.zero_grad()
@@ -148,32 +151,31 @@ def train_net(rank: int, args: argparse.Namespace, make_model, make_scenes) -> N
         optimizer.step()
 
         average = loss.item() if average is None else 0.98 * average + 0.02 * loss.item()
-        if step % args.print_every == 0:
+        if step % options.print_every == 0:
             entry = {"step": step, "minutes": minutes, "loss": average}
-            if step % (10 * args.print_every) == 0:
-                entry |= measure(model, scenes_of, -(-args.held_out // 3))
+            if step % (10 * options.print_every) == 0:
+                entry |= measure(model, scenes_of, -(-options.held_out // 3))
             log.append({key: round(value, 5) for key, value in entry.items()})
             print(name, json.dumps(log[-1]), flush=True)
         step += 1
         minutes = minutes_before + (time.monotonic() - start) / 60
         if time.monotonic() - last_save > CHECKPOINT_SECONDS:
-            save_resume(args, name, step, minutes, log, net, optimizer, generator)
+            save_resume(options, name, step, minutes, log, net, optimizer, generator)
             last_save = time.monotonic()
 
-    held_out = measure(model, scenes_of, args.held_out)
+    held_out = measure(model, scenes_of, options.held_out)
     print(name, json.dumps(held_out), flush=True)
     notes = {
         "steps": step,
         "minutes": round(minutes, 1),
-        "batch": args.batch,
+        "batch": options.batch,
         "device": device_name(device),
         "held_out": held_out,
         "log": log,
     }
     state = {key: value.contiguous() for key, value in net.state_dict().items()}
-    write_atomically(
-        {"net": state, "notes": json.dumps(notes)}, checkpoint_path(args, name, "done")
-    )
+    result = {"net": state, "notes": json.dumps(notes)}
+    save_whole(result, checkpoint_path(options, name, "done"))
 
 
 def default_batch(device: torch.device) -> int:
@@ -306,18 +308,12 @@ def match_proposals(root_volume, grid: ProposalGrid, scenes: Scenes, index: int)
     return int(hits), len(people), int(false)
 
 
-def checkpoint_path(args: argparse.Namespace, net: str, kind: str) -> Path:
-    return Path(args.out).with_suffix(f".{net}.{kind}.pt")
+def checkpoint_path(options: TrainingOptions, net: str, kind: str) -> Path:
+    """Where a net leaves what --resume needs ("resume") or its result ("done")."""
+    return options.out.with_suffix(f".{net}.{kind}.pt")
 
 
-def write_atomically(state: dict[str, Any], path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    torch.save(state, partial)
-    os.replace(partial, path)
-
-
-def save_resume(args, name, step, minutes, log, net, optimizer, generator) -> None:
+def save_resume(options, name, step, minutes, log, net, optimizer, generator) -> None:
     state = {
         "step": step,
         "minutes": minutes,
@@ -326,11 +322,11 @@ def save_resume(args, name, step, minutes, log, net, optimizer, generator) -> No
         "optimizer": optimizer.state_dict(),
         "generator": generator.get_state(),
     }
-    write_atomically(state, checkpoint_path(args, name, "resume"))
+    save_whole(state, checkpoint_path(options, name, "resume"))
 
 
-def load_resume(args, name, net, optimizer, generator) -> tuple[int, float, list]:
-    state = torch.load(checkpoint_path(args, name, "resume"), weights_only=True)
+def load_resume(options, name, net, optimizer, generator) -> tuple[int, float, list]:
+    state = torch.load(checkpoint_path(options, name, "resume"), weights_only=True)
     net.load_state_dict(state["net"])
     optimizer.load_state_dict(state["optimizer"])
     generator.set_state(state["generator"])

@@ -27,9 +27,9 @@ from voxelpose_core.models.ray_confidence import confidence_logits, suppress, vi
 from voxelpose_core.models.ray_pose import Poses, RayPose
 from voxelpose_core.models.ray_solver import UNIT, apply_symmetric
 from voxelpose_core.models.rays import propose
-from voxelpose_core.scene_training import write_atomically
 from voxelpose_core.skeletons import COCO17
-from voxelpose_core.training_options import add_training_options
+from voxelpose_core.training.checkpoints import save_whole
+from voxelpose_core.training.options import TrainingOptions, add_training_options
 
 # A candidate so near to somebody learns that person's pose; one whose pose is farther than FAR from
 # everybody, in the mean of its joints, is nobody, one nearer than CLOSE is somebody, mm.
@@ -226,25 +226,25 @@ def add_arguments(parser: argparse.ArgumentParser, steps: int, minutes: float, l
     add_training_options(parser, steps=steps, minutes=minutes, lr=lr, batch=batch, threads=threads)
 
 
-def train_to_file(args: argparse.Namespace, model: RayPose, scenes_of: RaySource) -> None:
-    """`train`, and write the weights with the command and the log to `args.out`."""
-    model, notes = train(args, model, scenes_of)
-    save_weights(model, args.out, notes, half=True)
-    checkpoint_path(args).unlink()
+def train_to_file(options: TrainingOptions, model: RayPose, scenes_of: RaySource) -> None:
+    """`train`, and write the weights with the command and the log to `options.out`."""
+    model, notes = train(options, model, scenes_of)
+    save_weights(model, options.out, notes, half=True)
+    checkpoint_path(options).unlink()
 
 
-def checkpoint_path(args: argparse.Namespace) -> Path:
+def checkpoint_path(options: TrainingOptions) -> Path:
     """Where a training leaves what --resume needs."""
-    return Path(args.out).with_suffix(".resume.pt")
+    return options.out.with_suffix(".resume.pt")
 
 
 def train(
-    args: argparse.Namespace, model: RayPose, scenes_of: RaySource
+    options: TrainingOptions, model: RayPose, scenes_of: RaySource
 ) -> tuple[RayPose, dict[str, Any]]:
     """Train to the end and return the model and notes for its file.
 
     Args:
-        args: of `add_arguments`.
+        options: how long, how fast and where.
         model: to start from.
         scenes_of: what it learns from.
 
@@ -252,24 +252,24 @@ def train(
         InputError: --resume without a checkpoint.
     """
     keep_freed_memory()
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    device = select_device(args.device)
-    batch = args.batch or (BATCH_CPU if device.type == "cpu" else BATCH_GPU)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    device = select_device(options.device)
+    batch = options.batch or (BATCH_CPU if device.type == "cpu" else BATCH_GPU)
     model = model.to(device).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=args.lr, weight_decay=0.01)
-    generator = torch.Generator(device).manual_seed(args.seed)
-    progress_file = checkpoint_path(args)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=options.lr, weight_decay=0.01)
+    generator = torch.Generator(device).manual_seed(options.seed)
+    progress_file = checkpoint_path(options)
     step, minutes_before, log, people = 0, 0.0, [], 0
-    if args.resume:
+    if options.resume:
         step, minutes_before, log, people = _load(progress_file, model, optimizer, generator)
     start = last_save = time.monotonic()
     minutes, average = minutes_before, {}
-    while step < args.steps and minutes < args.minutes:
-        progress = max(step / args.steps, minutes / args.minutes)
+    while step < options.steps and minutes < options.minutes:
+        progress = max(step / options.steps, minutes / options.minutes)
         warmup = min(1.0, (step + 1) / WARMUP_STEPS)
         for group in optimizer.param_groups:
-            group["lr"] = args.lr * warmup * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
+            group["lr"] = options.lr * warmup * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
         scenes = scenes_of(batch, generator)
         candidates = draw_candidates(scenes, generator)
         parts = losses(model, scenes, candidates, run(model, scenes, candidates, generator))
@@ -283,10 +283,10 @@ def train(
         people += int(candidates.near.sum())
         for name, part in parts.items():
             average[name] = 0.98 * average.get(name, part.item()) + 0.02 * part.item()
-        if step % args.print_every == 0:
+        if step % options.print_every == 0:
             entry = {"step": step, "minutes": minutes, "people": people} | average
-            if step % (10 * args.print_every) == 0:
-                entry |= measure(model, scenes_of, -(-args.held_out // 3))
+            if step % (10 * options.print_every) == 0:
+                entry |= measure(model, scenes_of, -(-options.held_out // 3))
             log.append({key: round(value, 5) for key, value in entry.items()})
             print(json.dumps(log[-1]), flush=True)
         step += 1
@@ -294,7 +294,7 @@ def train(
         if time.monotonic() - last_save > CHECKPOINT_SECONDS:
             _save(progress_file, model, optimizer, generator, step, minutes, log, people)
             last_save = time.monotonic()
-    held_out = measure(model, scenes_of, args.held_out)
+    held_out = measure(model, scenes_of, options.held_out)
     print(json.dumps(held_out), flush=True)
     notes = {
         "command": f"python training/{Path(sys.argv[0]).name} {' '.join(sys.argv[1:])}",
@@ -320,7 +320,7 @@ def _save(path: Path, model, optimizer, generator, step, minutes, log, people) -
         "optimizer": optimizer.state_dict(),
         "generator": generator.get_state(),
     }
-    write_atomically(state, path)
+    save_whole(state, path)
 
 
 def _load(path: Path, model, optimizer, generator) -> tuple[int, float, list, int]:

@@ -1,6 +1,7 @@
 """Scenes for the ray model, and training on them."""
 
 import argparse
+import dataclasses
 import json
 import math
 import subprocess
@@ -25,7 +26,9 @@ from voxelpose_core.heatmaps import box_side
 from voxelpose_core.models.checkpoints import load_ray_weights
 from voxelpose_core.models.ray_pose import RayConfig, RayPose
 from voxelpose_core.models.rays import propose
-from voxelpose_core.ray_training import (
+from voxelpose_core.resources import find_resource, find_weights
+from voxelpose_core.training.options import TrainingOptions
+from voxelpose_core.training.ray_model import (
     add_arguments,
     draw_candidates,
     losses,
@@ -34,7 +37,6 @@ from voxelpose_core.ray_training import (
     run,
     train,
 )
-from voxelpose_core.resources import find_resource, find_weights
 from voxelpose_core.voxel.views import Views
 
 SCRIPT = Path(__file__).parents[1] / "training" / "train_for_rig.py"
@@ -50,9 +52,7 @@ def arguments(out, **changes):
     parser = argparse.ArgumentParser()
     add_arguments(parser, steps=100, minutes=math.inf, lr=1e-3)
     args = parser.parse_args(["--out", str(out), "--batch", "4", "--held-out", "1", "--print-every", "1"])
-    for name, value in changes.items():
-        setattr(args, name, value)
-    return args
+    return dataclasses.replace(TrainingOptions.of(args), **changes)
 
 
 @pytest.mark.parametrize("views", [2, 3, 8])
@@ -229,13 +229,13 @@ def test_a_stopped_run_goes_on(tmp_path):
             raise KeyboardInterrupt
         return scenes(count, g)
 
-    import voxelpose_core.ray_training as training
+    import voxelpose_core.training.ray_model as training
 
     saved, training.CHECKPOINT_SECONDS = training.CHECKPOINT_SECONDS, 0.0
     try:
         with pytest.raises(KeyboardInterrupt):
             train(args, RayPose(TINY), three_steps)
-        args.resume = True
+        args = dataclasses.replace(args, resume=True)
         parts, notes = train(args, RayPose(TINY), scenes)
     finally:
         training.CHECKPOINT_SECONDS = saved

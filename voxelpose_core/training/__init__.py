@@ -1,0 +1,1 @@
+"""Training: the paper's loop on recordings, and both models on generated scenes."""
