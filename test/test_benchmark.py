@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from voxelpose_core.processor import device_name
-from voxelpose_core.voxel import torch_reference
+from voxelpose_core.voxel import Boxes, torch_reference
 
 TRAINING = Path(__file__).resolve().parents[1] / "training"
 
@@ -32,9 +32,9 @@ def scene(benchmark):
 def test_the_plain_loop_computes_the_reference_s_volumes(benchmark, scene):
     voxels, size = (12, 8, 16), (2000.0, 1500.0, 1800.0)
     centers = scene.centers + torch.tensor([300.0, -200, 100])
-    index = torch.zeros(len(centers), dtype=torch.long)
+    boxes = Boxes.in_one_scene(centers, size, voxels)
     expected = torch_reference.feature_volumes(
-        scene.heatmaps, scene.views, centers, index, size, voxels, count_points_behind=True
+        scene.heatmaps, scene.views, boxes, count_points_behind=True
     )
     maps = list(scene.heatmaps.unbind(1))
     for center, volume in zip(centers, expected, strict=True):

@@ -15,7 +15,7 @@ from voxelpose_core.geometry.space import Space
 from voxelpose_core.processor import native_dtype
 from voxelpose_core.resources import find_resource
 from voxelpose_core.skeletons import COCO17
-from voxelpose_core.voxel import native
+from voxelpose_core.voxel import bindings
 
 PLACES = ((0.0, -300.0), (1300.0, 700.0))
 
@@ -231,9 +231,9 @@ def test_the_reference_kernel_gives_the_same_people(rig, refine):
     )
     keypoints = keypoints_of(rig, people())
     ours = estimator.estimate_keypoints(keypoints)
-    with native.use(native.REFERENCE):
+    with bindings.use(bindings.REFERENCE):
         reference = estimator.estimate_keypoints(keypoints)
-        assert estimator.description()["voxel_kernel"] == native.REFERENCE
+        assert estimator.description()["voxel_kernel"] == bindings.REFERENCE
     one, other = pairs(ours, reference)
     tied = has_border_nearby(rig, one) if refine else np.zeros(one.shape[:2], bool)
     assert tied.mean() < 0.5
@@ -298,7 +298,7 @@ def test_a_new_calibration_is_that_of_a_new_estimator(estimator, rig):
 
 def test_description_says_what_runs(estimator):
     description = estimator.description()
-    assert description["voxel_kernel"] in ("cpp", native.REFERENCE)
+    assert description["voxel_kernel"] in ("cpp", bindings.REFERENCE)
     assert description["precision"] in ("float32", "bfloat16")
 
 

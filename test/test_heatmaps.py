@@ -11,7 +11,7 @@ from voxelpose_core.heatmaps import (
     gaussian_volume,
     render_keypoints,
 )
-from voxelpose_core.voxel import native
+from voxelpose_core.voxel import bindings
 
 SIZE = (120, 80)
 
@@ -74,7 +74,7 @@ def test_missing_joint_draws_nothing_and_does_not_widen_the_person():
 @pytest.mark.parametrize("scale", [1.0, 0.4])
 def test_the_kernel_draws_the_same(scale):
     """People all over a batch of heatmaps, at its edges and beyond."""
-    if native.implementation("cpu") == native.REFERENCE:
+    if bindings.implementation("cpu") == bindings.REFERENCE:
         pytest.skip("no compiler")
     generator = torch.Generator().manual_seed(2)
     middle = torch.rand(3, 2, 4, 1, 2, generator=generator) * torch.tensor([180.0, 140.0]) - 30
@@ -83,7 +83,7 @@ def test_the_kernel_draws_the_same(scale):
     scores = 1.2 * torch.rand(3, 2, 4, 17, generator=generator)
     scores = scores * (torch.rand(scores.shape, generator=generator) < 0.7)
     ours = render_keypoints(xy, scores, SIZE, scale)
-    with native.use(native.REFERENCE):
+    with bindings.use(bindings.REFERENCE):
         reference = render_keypoints(xy, scores, SIZE, scale)
     torch.testing.assert_close(ours, reference, rtol=0, atol=1e-6)
     assert torch.equal(ours > 0, reference > 0) and ours.max() == 1

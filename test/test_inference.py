@@ -13,8 +13,8 @@ from voxelpose_core.models.voxelpose import VoxelPose
 from voxelpose_core.resources import find_weights
 from voxelpose_core.voxel import (
     Pointwise,
+    bindings,
     box_points,
-    native,
     output_scores,
     projection_shortcut,
     soft_argmax,
@@ -100,7 +100,7 @@ def test_shipped_weights_fold():
 
 @pytest.mark.parametrize("joints", [1, 17, 41])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("kernel", ["auto", native.REFERENCE])
+@pytest.mark.parametrize("kernel", ["auto", bindings.REFERENCE])
 def test_soft_argmax_is_the_mean_under_the_softmax(joints, dtype, kernel):
     generator = torch.Generator().manual_seed(joints)
     features = torch.randn(2, 32, 4, 6, 10, generator=generator).to(dtype)
@@ -112,7 +112,7 @@ def test_soft_argmax_is_the_mean_under_the_softmax(joints, dtype, kernel):
     scores = torch.einsum("jc,ncxyz->njxyz", weight.double(), summed)
     probability = torch.softmax(20.0 * (scores.flatten(2) + bias[:, None]), dim=-1)
     expected = probability @ box_points(torch.zeros(1, 3), size, (4, 6, 10))[0].double()
-    with native.use(kernel):
+    with bindings.use(kernel):
         ours = soft_argmax(features, skip, Pointwise(20.0 * weight, 20.0 * bias), size)
         ours_scores = output_scores(features, skip, Pointwise(weight, bias))
     assert ours.shape == (2, joints, 3)
@@ -122,7 +122,7 @@ def test_soft_argmax_is_the_mean_under_the_softmax(joints, dtype, kernel):
 
 @pytest.mark.parametrize("inner, outer", [(3, 1), (16, 32), (32, 64), (64, 128), (5, 41)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("kernel", ["auto", native.REFERENCE])
+@pytest.mark.parametrize("kernel", ["auto", bindings.REFERENCE])
 def test_a_projection_shortcut_is_added_before_the_relu(inner, outer, dtype, kernel):
     generator = torch.Generator().manual_seed(inner)
     last = {"memory_format": torch.channels_last_3d}
@@ -133,7 +133,7 @@ def test_a_projection_shortcut_is_added_before_the_relu(inner, outer, dtype, ker
     projected = torch.einsum("kc,ncxyz->nkxyz", weight.double(), x.double())
     expected = (branch.double() + projected + bias.double()[:, None, None, None]).relu()
     layer = Pointwise(weight, bias)
-    with native.use(kernel):
+    with bindings.use(kernel):
         ours = projection_shortcut(branch.clone(**last), x, layer)
         plain_layout = projection_shortcut(branch.contiguous(), x.contiguous(), layer)
     assert ours.dtype == dtype

@@ -8,7 +8,7 @@ from voxelpose_core.datasets.detection_noise import detect
 from voxelpose_core.datasets.generated_rigs import as_camera
 from voxelpose_core.datasets.random_rigs import HEATMAP_SIZES, miscalibrate, sample_rigs, sample_spaces
 from voxelpose_core.datasets.random_scenes import MIN_DISTANCE, place_people, sample_scenes
-from voxelpose_core.voxel import feature_volumes
+from voxelpose_core.voxel import Boxes, feature_volumes
 from voxelpose_core.voxel.views import project
 
 
@@ -122,13 +122,14 @@ def test_heatmaps_show_the_people_where_the_calibration_says():
     for index in range(16):
         for joints in scenes.joints[index][scenes.person_views[index] >= 4]:
             centers = joints[[5, 6, 11, 12]]
-            scene = torch.full((4,), index)
-            value = feature_volumes(
-                scenes.heatmaps, scenes.views, centers, scene, (1.0,) * 3, (1, 1, 1)
-            )[torch.arange(4), [5, 6, 11, 12]]
-            moved = feature_volumes(
-                scenes.heatmaps, scenes.views, centers + 700, scene, (1.0,) * 3, (1, 1, 1)
-            )[torch.arange(4), [5, 6, 11, 12]]
+            value, moved = (
+                feature_volumes(
+                    scenes.heatmaps,
+                    scenes.views,
+                    Boxes(places, torch.full((4,), index), (1.0,) * 3, (1, 1, 1)),
+                )[torch.arange(4), [5, 6, 11, 12]]
+                for places in (centers, centers + 700)
+            )
             at_person.append(value.mean())
             beside.append(moved.mean())
     assert torch.stack(at_person).mean() > 0.35

@@ -7,7 +7,7 @@ import torch
 
 from voxelpose_core.datasets.random_rigs import look_at
 from voxelpose_core.geometry.camera import Camera
-from voxelpose_core.voxel import Views, box_points, feature_volumes, fit_voxels
+from voxelpose_core.voxel import Boxes, Views, box_points, feature_volumes, fit_voxels
 from voxelpose_core.voxel.views import heatmap_affine
 
 IMAGE, NETWORK, HEATMAP = (640, 480), (320, 256), (80, 64)
@@ -62,8 +62,7 @@ def bilinear(heatmap, x, y):
 def volumes(heatmaps, cameras, centers, **options):
     views = Views.from_cameras(cameras, NETWORK, HEATMAP)
     centers = torch.tensor(centers, dtype=torch.float32).reshape(-1, 3)
-    scene = torch.zeros(len(centers), dtype=torch.long)
-    return feature_volumes(heatmaps, views, centers, scene, SIZE, VOXELS, **options)
+    return feature_volumes(heatmaps, views, Boxes.in_one_scene(centers, SIZE, VOXELS), **options)
 
 
 @pytest.mark.parametrize("view_count", [1, 2, 5, 16])
@@ -98,8 +97,8 @@ def test_no_boxes():
 def test_absent_views_do_not_count():
     cameras, heatmaps = ring(3), random_heatmaps(3)
     views = Views.from_cameras(cameras, NETWORK, HEATMAP).with_present([True, False, True])
-    centers, scene = torch.tensor([[0.0, 0, 600]]), torch.zeros(1, dtype=torch.long)
-    ours = feature_volumes(heatmaps, views, centers, scene, SIZE, VOXELS)
+    box = Boxes.in_one_scene(torch.tensor([[0.0, 0, 600]]), SIZE, VOXELS)
+    ours = feature_volumes(heatmaps, views, box)
     without = volumes(heatmaps[:, [0, 2]], [cameras[0], cameras[2]], (0.0, 0.0, 600.0))
     torch.testing.assert_close(ours, without)
 
@@ -110,7 +109,7 @@ def test_every_box_reads_the_heatmaps_of_its_scene():
     views = Views.from_cameras(cameras, NETWORK, HEATMAP).map(lambda t: torch.cat([t, t]))
     centers = torch.tensor([[0.0, 0, 600], [200.0, 0, 600], [0.0, 0, 600]])
     together = feature_volumes(
-        heatmaps, views, centers, torch.tensor([0, 1, 1]), SIZE, VOXELS
+        heatmaps, views, Boxes(centers, torch.tensor([0, 1, 1]), SIZE, VOXELS)
     )
     for index, (scene, x) in enumerate(((0, 0.0), (1, 200.0), (1, 0.0))):
         alone = volumes(heatmaps[scene : scene + 1], cameras, (x, 0.0, 600.0))[0]
@@ -127,8 +126,8 @@ def test_gradient_to_the_heatmaps():
     def volume_of(values):
         full = heatmaps.clone()
         full[..., 30:34, 38:42] = values
-        centers, scene = torch.zeros(1, 3).double(), torch.zeros(1, dtype=torch.long)
-        return feature_volumes(full, views, centers, scene, (300.0,) * 3, (4, 4, 4))
+        box = Boxes.in_one_scene(torch.zeros(1, 3).double(), (300.0,) * 3, (4, 4, 4))
+        return feature_volumes(full, views, box)
 
     assert torch.autograd.gradcheck(volume_of, (patch,))
 

@@ -13,13 +13,16 @@ import torch.nn.functional as F
 
 from voxelpose_core.datasets.random_rigs import sample_rigs, sample_spaces
 from voxelpose_core.voxel import (
+    Boxes,
+    bindings,
     feature_volumes,
     implementation,
     kernels,
-    native,
     op,
+    pack_heatmaps,
+    sampling_grid,
+    torch_ops,
     torch_reference,
-    unchanged_heatmaps,
 )
 
 HEATMAP = (48, 32)
@@ -37,17 +40,17 @@ def emulated(tmp_path_factory):
     library = tmp_path_factory.mktemp("emulator") / "voxel_cuda.so"
     flags = ["-x", "c++", "-std=c++17", "-O1", "-fPIC", "-shared", "-I", EMULATOR]
     subprocess.run([*compiler, *flags, kernels.SOURCES / "voxel_cuda.cu", "-o", library], check=True)
-    return native.Kernel("emulated", ctypes.CDLL(str(library)), frozenset(native._ELEMENTS))
+    return bindings.Kernel("emulated", ctypes.CDLL(str(library)), frozenset(bindings.ELEMENTS))
 
 
 @pytest.fixture(params=["cpu", "cuda emulated on cpu", *GPUS])
 def device(request, monkeypatch):
     name = request.param.split()[-1]
-    if native.kernel_for(torch.device(name)) is None:
+    if bindings.kernel_for(torch.device(name)) is None:
         pytest.skip(f"no compiler for the kernel of {name}")
     if request.param == "cuda emulated on cpu":
         emulated = request.getfixturevalue("emulated")
-        monkeypatch.setattr(op, "kernel_for", lambda device: emulated)
+        monkeypatch.setattr(bindings, "kernel_for", lambda device: emulated)
     return torch.device(name)
 
 
@@ -61,11 +64,20 @@ def scenes(view_count, joints, batch=2, seed=0):
     return heatmaps.unflatten(0, (batch, view_count)), views
 
 
-def boxes(count=5, batch=2, seed=0, reach=6000.0):
-    """Centres (N, 3) in and beside the space, and the scene of each."""
+SIZE, VOXELS = (2500.0, 2000.0, 1800.0), (12, 8, 20)
+
+
+def boxes(size=SIZE, voxels=VOXELS, count=5, batch=2, seed=0, reach=6000.0):
+    """Boxes in and beside the space of each of the scenes."""
     generator = torch.Generator().manual_seed(seed)
     centers = (torch.rand(count, 3, generator=generator) - 0.5) * torch.tensor([reach, reach, 2000])
-    return centers, torch.arange(count) % batch
+    return Boxes(centers, torch.arange(count) % batch, size, voxels)
+
+
+def on(device, boxes):
+    """The same boxes there."""
+    centers, scene = boxes.centers.to(device), boxes.scene.to(device)
+    return dataclasses.replace(boxes, centers=centers, scene=scene)
 
 
 def moved(views, change):
@@ -73,7 +85,7 @@ def moved(views, change):
     return dataclasses.replace(views, **change)
 
 
-def both(device, heatmaps, views, centers, scene, size, voxels, **options):
+def both(device, heatmaps, views, boxes, **options):
     """(kernel's values and gradient, reference's) for a gradient drawn at random."""
     answers = []
     for function in (feature_volumes, torch_reference.feature_volumes):
@@ -81,10 +93,7 @@ def both(device, heatmaps, views, centers, scene, size, voxels, **options):
         extra = options if function is feature_volumes else {
             key: options[key] for key in options if key == "count_points_behind"
         }
-        volumes = function(
-            leaf, views.map(lambda t: t.to(device)), centers.to(device), scene.to(device),
-            size, voxels, **extra,
-        )
+        volumes = function(leaf, views.map(lambda t: t.to(device)), on(device, boxes), **extra)
         generator = torch.Generator().manual_seed(9)
         gradient = torch.randn(volumes.shape, generator=generator).to(device)
         volumes.float().backward(gradient)
@@ -104,20 +113,17 @@ def assert_same(kernel, reference, tolerance=2e-3):
     assert (gradient - expected_gradient).norm() < 0.03 * expected_gradient.norm()
 
 
-SIZE, VOXELS = (2500.0, 2000.0, 1800.0), (12, 8, 20)
-
-
 @pytest.mark.parametrize("view_count, joints", [(1, 17), (2, 1), (3, 15), (5, 8), (16, 17), (2, 41)])
 def test_random_rigs(device, view_count, joints):
     heatmaps, views = scenes(view_count, joints, seed=view_count)
-    assert_same(*both(device, heatmaps, views, *boxes(), SIZE, VOXELS))
+    assert_same(*both(device, heatmaps, views, boxes()))
 
 
 def test_all_distortion_coefficients(device):
     heatmaps, views = scenes(4, 5)
     lens = torch.tensor([-0.21, 0.06, 2e-3, -3e-3, 0.011, 0.05, -0.02, 0.004])
     views = moved(views, {"distortion": lens.expand(2, 4, 8).clone()})
-    assert_same(*both(device, heatmaps, views, *boxes(), SIZE, VOXELS))
+    assert_same(*both(device, heatmaps, views, boxes()))
 
 
 def test_fisheyes_beside_pinholes(device):
@@ -130,10 +136,10 @@ def test_fisheyes_beside_pinholes(device):
         "valid_radius": torch.where(fisheye > 0, 0.9, views.valid_radius),
     }
     # Wide boxes: the valid angle cuts some of their voxels off.
-    arguments = (*boxes(), (6000.0, 6000.0, 2000.0), VOXELS)
-    kernel, reference = both(device, heatmaps, moved(views, change), *arguments)
+    wide = boxes((6000.0, 6000.0, 2000.0))
+    kernel, reference = both(device, heatmaps, moved(views, change), wide)
     assert_same(kernel, reference)
-    pinhole = both(device, heatmaps, views, *arguments)[0]
+    pinhole = both(device, heatmaps, views, wide)[0]
     assert (kernel[0] - pinhole[0]).abs().max() > 0.1
 
 
@@ -143,7 +149,7 @@ def test_cameras_inside_the_boxes(device, count_points_behind):
     centers = views.C[:, 0] + torch.tensor([50.0, -80, 60])
     assert_same(
         *both(
-            device, heatmaps, views, centers, torch.arange(2), SIZE, VOXELS,
+            device, heatmaps, views, Boxes(centers, torch.arange(2), SIZE, VOXELS),
             count_points_behind=count_points_behind,
         )
     )
@@ -160,15 +166,13 @@ def sparse(heatmaps, share, seed=3):
 @pytest.fixture
 def poisoned_memory(monkeypatch):
     """What the kernels leave unwritten in packed heatmaps is not a number."""
-    like = native.PackedHeatmaps.like
+    empty = torch_ops._empty_packed
 
     def poisoned(heatmaps):
-        packed = like(heatmaps)
-        packed.values.fill_(float("nan"))
-        packed.occupied.fill_(77)
-        return packed
+        packed, occupied = empty(heatmaps)
+        return packed.fill_(float("nan")), occupied.fill_(77)
 
-    monkeypatch.setattr(native.PackedHeatmaps, "like", poisoned)
+    monkeypatch.setattr(torch_ops, "_empty_packed", poisoned)
 
 
 @pytest.mark.parametrize("joints", [1, 17, 41])
@@ -177,10 +181,10 @@ def poisoned_memory(monkeypatch):
 def test_sparse_heatmaps(device, poisoned_memory, joints, share, channels_last):
     heatmaps, views = scenes(3, joints)
     # Small boxes, so that some see nothing at all; their voxels lie densely.
-    arguments = (*boxes(40, reach=4000.0), (300.0, 300.0, 300.0), (6, 5, 13))
+    small = boxes((300.0, 300.0, 300.0), (6, 5, 13), 40, reach=4000.0)
     heatmaps = sparse(heatmaps, share)
     for layout in (heatmaps, heatmaps.permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3)):
-        kernel, reference = both(device, layout, views, *arguments, channels_last=channels_last)
+        kernel, reference = both(device, layout, views, small, channels_last=channels_last)
         torch.testing.assert_close(kernel[0], reference[0], rtol=0, atol=2e-3)
         assert (kernel[1] - reference[1]).norm() < 0.01 * reference[1].norm()
     assert 1e-4 < (reference[0] > 0).float().mean() < 0.9
@@ -198,17 +202,15 @@ def test_a_sampling_grid_changes_nothing(device, behind, lens):
         if lens == "fisheye":
             change["fisheye"] = torch.ones_like(views.fisheye)
         views = moved(views, change)
-    views, (centers, scene) = views.map(lambda t: t.to(device)), [t.to(device) for t in boxes()]
-    kernel = op.kernel_for(device)
-    made = native.Boxes(views, centers, scene, SIZE, VOXELS, behind)
-    grid = native.find_spots(kernel, made, HEATMAP)
+    views, plain = views.map(lambda t: t.to(device)), on(device, boxes())
+    located = dataclasses.replace(plain, sampling=sampling_grid(views, plain, HEATMAP, behind))
+    assert located.sampling is not None
     # Which views are present is not part of it.
     for present in (views.present, torch.tensor([[1.0, 0, 1], [0, 1, 1]], device=device)):
         some = moved(views, {"present": present})
         answers = [
-            both(device, sparse(heatmaps, 0.3), some, centers, scene, SIZE, VOXELS, grid=g,
-                 count_points_behind=behind)[0]
-            for g in (grid, None)
+            both(device, sparse(heatmaps, 0.3), some, these, count_points_behind=behind)[0]
+            for these in (located, plain)
         ]
         if device.type == "cuda":
             # Threads add to a pixel's gradient in any order, and compilers fuse multiplications and
@@ -219,31 +221,30 @@ def test_a_sampling_grid_changes_nothing(device, behind, lens):
 
 
 def test_a_sampling_grid_of_other_boxes_or_heatmaps_is_refused(monkeypatch):
-    if implementation("cpu") == native.REFERENCE:
+    if implementation("cpu") == bindings.REFERENCE:
         pytest.skip("no compiler")
     heatmaps, views = scenes(3, 2)
-    grid = op.sampling_grid(views, *boxes(), SIZE, VOXELS, HEATMAP)
+    grid = sampling_grid(views, boxes(), HEATMAP)
     with pytest.raises(ValueError, match=r"grid is \(5, 3, 1920\), expected \(4, 3, 1920\)"):
-        feature_volumes(heatmaps, views, *boxes(4), SIZE, VOXELS, grid=grid)
+        feature_volumes(heatmaps, views, dataclasses.replace(boxes(count=4), sampling=grid))
     with pytest.raises(ValueError, match=r"heatmaps of \(48, 32\), expected \(47, 32\)"):
-        feature_volumes(heatmaps[..., 1:], views, *boxes(), SIZE, VOXELS, grid=grid)
+        feature_volumes(heatmaps[..., 1:], views, dataclasses.replace(boxes(), sampling=grid))
     monkeypatch.setattr(op, "_MOST_GRID_BYTES", 12 * grid.pixel.numel() - 1)
-    assert op.sampling_grid(views, *boxes(), SIZE, VOXELS, HEATMAP) is None
+    assert sampling_grid(views, boxes(), HEATMAP) is None
 
 
 def test_boxes_that_reach_far_outside_every_image(device):
     heatmaps, views = scenes(3, 6)
-    answers = both(device, heatmaps, views, *boxes(reach=9000.0), (30000.0, 30000.0, 9000.0), VOXELS)
+    answers = both(device, heatmaps, views, boxes((30000.0, 30000.0, 9000.0), reach=9000.0))
     assert_same(*answers)
     assert (answers[1][0] == 0).float().mean() > 0.3
 
 
 def test_a_valid_radius_hides_the_rim(device):
     heatmaps, views = scenes(3, 6)
-    arguments = (*boxes(), SIZE, VOXELS)
-    whole = both(device, heatmaps, views, *arguments)[0][0]
+    whole = both(device, heatmaps, views, boxes())[0][0]
     views = moved(views, {"valid_radius": torch.full_like(views.valid_radius, 0.2)})
-    kernel, reference = both(device, heatmaps, views, *arguments)
+    kernel, reference = both(device, heatmaps, views, boxes())
     assert_same(kernel, reference)
     assert (kernel[0] - whole).abs().max() > 0.1
 
@@ -252,7 +253,7 @@ def test_absent_views(device):
     heatmaps, views = scenes(3, 6)
     present = torch.tensor([[1.0, 0, 1], [0, 1, 0]])
     kernel, reference = both(
-        device, heatmaps, moved(views, {"present": present}), *boxes(), SIZE, VOXELS
+        device, heatmaps, moved(views, {"present": present}), boxes()
     )
     assert_same(kernel, reference)
     assert kernel[1][0, 1].abs().max() == 0 and kernel[1][1, 1].abs().max() > 0
@@ -261,8 +262,8 @@ def test_absent_views(device):
 def test_no_boxes_and_boxes_that_nobody_sees(device):
     heatmaps, views = scenes(2, 3)
     for centers in (torch.zeros(0, 3), torch.full((2, 3), 1e6)):
-        scene = torch.zeros(len(centers), dtype=torch.long)
-        values, gradient = both(device, heatmaps, views, centers, scene, SIZE, VOXELS)[0]
+        nowhere = Boxes.in_one_scene(centers, SIZE, VOXELS)
+        values, gradient = both(device, heatmaps, views, nowhere)[0]
         assert values.shape == (len(centers), 3, *VOXELS)
         assert not values.any() and not gradient.any()
 
@@ -271,14 +272,14 @@ def test_values_and_views_that_are_not_finite_crash_nothing(device):
     heatmaps, views = scenes(2, 3)
     heatmaps[0, 0, 0, 0, 0] = float("nan")
     lens = torch.full_like(views.distortion, 1e30)
-    values = both(device, heatmaps, moved(views, {"distortion": lens}), *boxes(), SIZE, VOXELS)[0][0]
+    values = both(device, heatmaps, moved(views, {"distortion": lens}), boxes())[0][0]
     assert values.shape == (5, 3, *VOXELS)
 
 
 @pytest.mark.parametrize("dtype, digits", [(torch.bfloat16, 2**-8), (torch.float16, 2**-11)])
 def test_half_precision_volumes_are_the_rounded_ones(device, dtype, digits):
     heatmaps, views = scenes(3, 17)
-    arguments = (views, *boxes(), SIZE, VOXELS)
+    arguments = (views, boxes())
     full = both(device, heatmaps, *arguments)[0]
     half = both(device, heatmaps, *arguments, dtype=dtype)[0]
     assert half[0].dtype == dtype
@@ -290,61 +291,61 @@ def test_half_precision_volumes_are_the_rounded_ones(device, dtype, digits):
 @pytest.mark.parametrize("joints", [3, 17])
 def test_channels_last_is_the_same_in_another_order(device, joints):
     heatmaps, views = scenes(3, joints)
-    plain = both(device, heatmaps, views, *boxes(), SIZE, VOXELS)[0]
-    last = both(device, heatmaps, views, *boxes(), SIZE, VOXELS, channels_last=True)[0]
+    plain = both(device, heatmaps, views, boxes())[0]
+    last = both(device, heatmaps, views, boxes(), channels_last=True)[0]
     torch.testing.assert_close(last[0], plain[0], rtol=0, atol=0)
     torch.testing.assert_close(last[1], plain[1], rtol=1e-5, atol=1e-5)
     volumes = feature_volumes(
-        heatmaps.to(device), views.map(lambda t: t.to(device)), *(t.to(device) for t in boxes()),
-        SIZE, VOXELS, channels_last=True,
+        heatmaps.to(device), views.map(lambda t: t.to(device)), on(device, boxes()),
+        channels_last=True,
     )
     assert volumes.is_contiguous(memory_format=torch.channels_last_3d)
 
 
 def test_heatmaps_in_any_memory_layout(device):
     heatmaps, views = scenes(3, 5)
-    views, arguments = views.map(lambda t: t.to(device)), [t.to(device) for t in boxes()]
+    views = views.map(lambda t: t.to(device))
     heatmaps = heatmaps.to(device)
     last = heatmaps.permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3)
     assert not last.is_contiguous()
-    ours = [feature_volumes(h, views, *arguments, SIZE, VOXELS) for h in (heatmaps, last)]
+    ours = [feature_volumes(h, views, on(device, boxes())) for h in (heatmaps, last)]
     torch.testing.assert_close(*ours, rtol=0, atol=0)
 
 
 def test_threads_do_not_change_the_answer():
-    if implementation("cpu") == native.REFERENCE:
+    if implementation("cpu") == bindings.REFERENCE:
         pytest.skip("no compiler")
     heatmaps, views = scenes(3, 17)
     answers, before = [], torch.get_num_threads()
     try:
         for threads in (1, 3):
             torch.set_num_threads(threads)
-            answers.append(both("cpu", heatmaps, views, *boxes(), SIZE, VOXELS)[0])
+            answers.append(both("cpu", heatmaps, views, boxes())[0])
     finally:
         torch.set_num_threads(before)
     for one, three in zip(*answers, strict=True):
         torch.testing.assert_close(one, three, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("reference", [False, True])
 @pytest.mark.parametrize(
     "change, words",
     [
         ({"scene": torch.tensor([0, 2])}, "scene is in 0..2, expected 0..1"),
         ({"scene": torch.tensor([-1, 0])}, "scene is in -1..0"),
-        ({"scene": torch.tensor([0])}, "expected"),
-        ({"centers": torch.zeros(2, 2)}, "expected"),
+        ({"scene": torch.tensor([0])}, r"scene \(1,\), expected \(N, 3\) and \(N,\)"),
+        ({"centers": torch.zeros(2, 2)}, r"centers are \(2, 2\)"),
         ({"voxels": (4, 0, 4)}, "three positive numbers"),
-        ({"heatmaps": torch.zeros(2, 3, 1, 8, 8)}, "expected"),
+        ({"heatmaps": torch.zeros(2, 3, 1, 8, 8)}, r"views are \(2, 2\), expected \(2, 3\)"),
     ],
 )
-def test_arguments_that_do_not_go_together(change, words):
+def test_arguments_that_do_not_go_together(change, words, reference):
     heatmaps, views = scenes(2, 1)
-    arguments = {
-        "heatmaps": heatmaps, "views": views, "centers": torch.zeros(2, 3),
-        "scene": torch.tensor([0, 1]), "size": SIZE, "voxels": VOXELS,
-    }
-    with pytest.raises(ValueError, match=words):
-        feature_volumes(**{**arguments, **change})
+    given = {"centers": torch.zeros(2, 3), "scene": torch.tensor([0, 1]), "voxels": VOXELS} | change
+    heatmaps = given.pop("heatmaps", heatmaps)
+    with bindings.use(bindings.REFERENCE if reference else "auto"):
+        with pytest.raises(ValueError, match=words):
+            feature_volumes(heatmaps, views, Boxes(size=SIZE, **given))
 
 
 def test_the_cuda_kernel_compiles(tmp_path, monkeypatch):
@@ -359,26 +360,38 @@ def test_the_cuda_kernel_compiles(tmp_path, monkeypatch):
         assert getattr(library, function)
 
 
-def test_unchanged_heatmaps_are_read_in_once(monkeypatch):
-    kernel = native.kernel_for(torch.device("cpu"))
-    if kernel is None:
+def test_packed_heatmaps_are_read_in_once(monkeypatch):
+    if implementation("cpu") == bindings.REFERENCE:
         pytest.skip("no compiler")
     heatmaps, views = scenes(3, 5)
     calls = []
-    call = native.Kernel.call
+    call = bindings.Kernel.call
     monkeypatch.setattr(
-        native.Kernel, "call", lambda self, name, *a: (calls.append(name), call(self, name, *a))
+        bindings.Kernel, "call", lambda self, name, *a: (calls.append(name), call(self, name, *a))
     )
-    with unchanged_heatmaps():
-        first = feature_volumes(heatmaps, views, *boxes(), SIZE, VOXELS)
-        again = feature_volumes(heatmaps, views, *boxes(), SIZE, VOXELS)
-        other = feature_volumes(heatmaps + 0.1, views, *boxes(), SIZE, VOXELS)
-        still = feature_volumes(heatmaps, views, *boxes(), SIZE, VOXELS)
+    packed = pack_heatmaps(heatmaps)
+    assert pack_heatmaps(packed) is packed
+    first, again = (feature_volumes(packed, views, boxes()) for _ in range(2))
+    other = feature_volumes(heatmaps + 0.1, views, boxes())
     heatmaps += 0.1
-    after = feature_volumes(heatmaps, views, *boxes(), SIZE, VOXELS)
+    still = feature_volumes(packed, views, boxes())
+    after = feature_volumes(heatmaps, views, boxes())
     assert calls.count("voxel_pack") == 3
     assert torch.equal(first, again) and torch.equal(first, still)
     assert torch.equal(after, other) and not torch.equal(first, after)
+
+
+def test_gradients_of_packed_heatmaps_add_up(device):
+    heatmaps, views = scenes(3, 5)
+    views, these = views.map(lambda t: t.to(device)), on(device, boxes())
+    gradients = []
+    for pack in (pack_heatmaps, lambda same: same):
+        leaf = heatmaps.clone().to(device).requires_grad_()
+        source = pack(leaf)
+        sum(feature_volumes(source, views, these).square().sum() for _ in range(2)).backward()
+        gradients.append(leaf.grad)
+    torch.testing.assert_close(*gradients)
+    assert gradients[0].abs().max() > 0.1
 
 
 def in_process(script, **environment):
@@ -408,7 +421,7 @@ def test_without_a_compiler_the_reference_runs_and_one_line_says_so(tmp_path, co
 
 
 def test_a_kernel_is_built_once(tmp_path):
-    if implementation("cpu") == native.REFERENCE:
+    if implementation("cpu") == bindings.REFERENCE:
         pytest.skip("no compiler")
     made = []
     for compiler in ("", "/no/such/compiler"):  # the second process needs none

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import dataclasses
 import json
 import subprocess
 import sys
@@ -44,6 +45,7 @@ from voxelpose_core.processor import device_name
 from voxelpose_core.resources import find_resource, find_weights
 from voxelpose_core.voxel import (
     Views,
+    Boxes,
     feature_volumes,
     implementation,
     sampling_grid,
@@ -288,14 +290,15 @@ class Benchmark:
         return rows
 
     def _kernel_row(self, scene, centers, size, voxels, bandwidth) -> dict[str, Any]:
-        index = torch.zeros(len(centers), dtype=torch.long, device=self.device)
-        arguments = (scene.views, centers, index, size, voxels)
+        boxes = Boxes.in_one_scene(centers, size, voxels)
+        arguments = (scene.views, boxes)
         maps = list(scene.heatmaps.unbind(1))
         # As those of a backbone, which are nowhere exactly zero.
         dense = scene.heatmaps.clamp(min=1e-3)
         leaf = scene.heatmaps.clone().requires_grad_()
         half = {"dtype": torch.bfloat16, "channels_last": True}
         grid = sampling_grid(*arguments, scene.config.network.heatmap_size)
+        located = (scene.views, dataclasses.replace(boxes, sampling=grid))
 
         def loop():
             for center in centers:
@@ -309,7 +312,7 @@ class Benchmark:
             ours = self.time(lambda: feature_volumes(scene.heatmaps, *arguments))
             on_dense = self.time(lambda: feature_volumes(dense, *arguments))
             inference = self.time(lambda: feature_volumes(scene.heatmaps, *arguments, **half))
-            fixed = self.time(lambda: feature_volumes(scene.heatmaps, *arguments, **half, grid=grid))
+            fixed = self.time(lambda: feature_volumes(scene.heatmaps, *located, **half))
         gradients = [
             self.time_backward(lambda op=op: op(leaf, *arguments))
             for op in (torch_reference.feature_volumes, feature_volumes)

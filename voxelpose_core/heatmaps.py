@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
-
 import torch
 
-from voxelpose_core.voxel.native import Kernel, kernel_for, pointers
+from voxelpose_core.voxel.bindings import KeypointArguments, Kernel, kernel_for
 
 # Standard deviation of a joint's Gaussian as a share of the longer side of the person's box:
 # VoxelPose's SIGMA 3 on a box normalized to 96 pixels, times sqrt(2) (JointsDataset).
@@ -68,27 +66,16 @@ def render_keypoints(
     return heatmaps
 
 
-class _Keypoints(ctypes.Structure):
-    """Keypoints of voxel/csrc/heatmaps_cpu.cpp."""
-
-    _fields_ = [
-        ("images", ctypes.c_int64),
-        ("people", ctypes.c_int32),
-        ("joints", ctypes.c_int32),
-        ("height", ctypes.c_int32),
-        ("width", ctypes.c_int32),
-        ("xy", ctypes.c_void_p),
-        ("scores", ctypes.c_void_p),
-        ("sigma", ctypes.c_void_p),
-    ]
-
-
 def _draw_with(kernel: Kernel, xy, scores, sigma, heatmaps: torch.Tensor) -> torch.Tensor:
     """Draw all people at once, where something of them lies."""
     scenes, views, people, joints, _ = xy.shape
     height, width = heatmaps.shape[-2:]
-    tensors = [tensor.float().contiguous() for tensor in (xy, scores, sigma)]
-    keypoints = _Keypoints(scenes * views, people, joints, height, width, *pointers(tensors))
+    keypoints = KeypointArguments(scenes * views, people, joints, height, width)
+    keypoints.point_to(
+        xy=xy.float().contiguous(),
+        scores=scores.float().contiguous(),
+        sigma=sigma.float().contiguous(),
+    )
     kernel.call("draw_keypoints", keypoints, heatmaps)
     return heatmaps
 

@@ -28,7 +28,7 @@ from voxelpose_core.pose_types import Skeleton
 from voxelpose_core.selection import floor_of, split_at_floor, supported, without_doubles
 from voxelpose_core.skeletons import get_joint_set
 from voxelpose_core.stage_clock import StageClock
-from voxelpose_core.voxel import Views, implementation, unchanged_heatmaps
+from voxelpose_core.voxel import PackedHeatmaps, Views, implementation, pack_heatmaps
 
 # Pixels of a heatmap where the rig, not the configuration, decides its shape, and its stride.
 _HEATMAP_AREA = 240 * 136
@@ -138,10 +138,8 @@ class VoxelPeople:
         present = [image is not None for image in images]
         heatmaps = self.model.backbone(self._network_input(images))[None]
         clock.lap("backbone", self.device)
-        with unchanged_heatmaps():
-            return self._run_networks(
-                heatmaps, None, present, _Look.first(settings), settings, clock
-            )
+        look = _Look.first(settings)
+        return self._run_networks(heatmaps, None, present, look, settings, clock)
 
     def _input_sizes(self) -> tuple[tuple[int, int], tuple[int, int]]:
         """Network and heatmap size: the configuration's, or shaped like the rig's images."""
@@ -179,8 +177,7 @@ class VoxelPeople:
         # Original configurations come from training with scores.
         original = self.model.config.multi_person.voxel_pitch is None
         peaks = None if original else with_peaks_of_one
-        with unchanged_heatmaps():
-            return self._run_networks(heatmaps, peaks, present, look, settings, clock)
+        return self._run_networks(heatmaps, peaks, present, look, settings, clock)
 
     def _look_again(
         self,
@@ -277,6 +274,7 @@ class VoxelPeople:
         is not: with scores for peaks, forearms that few views show are drawn to the trunk. So joints
         are looked for in heatmaps with peaks of 1, if `draw_peaks` makes some.
         """
+        heatmaps = pack_heatmaps(heatmaps)
         # Not kept for each set of cameras: small tensors that stay between the large ones of a
         # frame leave holes in the heap, a third of the process's memory after some minutes.
         views = self.views if all(present) else self.views.with_present(present)
@@ -290,7 +288,7 @@ class VoxelPeople:
             clock.lap("poses")
             return [], []
         people = self._bucket(count, proposals.centers.shape[1])
-        peaks = draw_peaks() if draw_peaks else heatmaps
+        peaks = pack_heatmaps(draw_peaks()) if draw_peaks else heatmaps
         joints = self._poses(peaks, views, proposals.centers[0, :people], count, settings)
         support = joint_heat(joints, heatmaps, views)
         # One transfer from the device for all that there is to know.
@@ -310,7 +308,7 @@ class VoxelPeople:
 
     def _poses(
         self,
-        heatmaps: torch.Tensor,
+        heatmaps: torch.Tensor | PackedHeatmaps,
         views: Views,
         centers: torch.Tensor,
         count: int,
@@ -327,7 +325,7 @@ class VoxelPeople:
     def _recenter(
         self,
         joints: torch.Tensor,
-        heatmaps: torch.Tensor,
+        heatmaps: torch.Tensor | PackedHeatmaps,
         views: Views,
         centers: torch.Tensor,
         count: int,
@@ -353,7 +351,7 @@ class VoxelPeople:
 
     def _regress(
         self,
-        heatmaps: torch.Tensor,
+        heatmaps: torch.Tensor | PackedHeatmaps,
         views: Views,
         centers: torch.Tensor,
         settings: EstimatorSettings,

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import torch
 
-from voxelpose_core.voxel import Views, box_points, feature_volumes
+from voxelpose_core.voxel import (
+    Boxes,
+    PackedHeatmaps,
+    Views,
+    box_points,
+    feature_volumes,
+    pack_heatmaps,
+)
 
 # A person grid of 64 mm resolves a joint less finely than the views do together: within this reach,
 # mm, and on a grid of so many voxels, their mean is looked at again.
@@ -14,12 +21,14 @@ _VOXELS = 9
 _SHARPNESS = 16
 
 
-def joint_heat(joints: torch.Tensor, heatmaps: torch.Tensor, views: Views) -> torch.Tensor:
+def joint_heat(
+    joints: torch.Tensor, heatmaps: torch.Tensor | PackedHeatmaps, views: Views
+) -> torch.Tensor:
     """Mean heatmap value at each joint's projections, over the views that see it.
 
     Args:
         joints: (P, J, 3), mm.
-        heatmaps: (1, V, J, H, W).
+        heatmaps: (1, V, J, H, W), packed or not.
         views: the views of one scene.
 
     Returns:
@@ -29,21 +38,27 @@ def joint_heat(joints: torch.Tensor, heatmaps: torch.Tensor, views: Views) -> to
 
 
 def _own_heat(
-    joints: torch.Tensor, heatmaps: torch.Tensor, views: Views, edge: float, voxels: int
+    joints: torch.Tensor,
+    heatmaps: torch.Tensor | PackedHeatmaps,
+    views: Views,
+    edge: float,
+    voxels: int,
 ) -> torch.Tensor:
     """(P, J, M) mean heatmap value of each joint at the voxels of a cube around it, edge in mm."""
     people, count = joints.shape[:2]
-    scene = torch.zeros(people * count, dtype=torch.long, device=joints.device)
     own = torch.arange(count, device=joints.device)
     # Every joint in the cube of every other: waste, but one call of a fast kernel.
-    volumes = feature_volumes(
-        heatmaps, views, joints.flatten(0, 1), scene, (edge,) * 3, (voxels,) * 3
-    )
+    cubes = Boxes.in_one_scene(joints.flatten(0, 1), (edge,) * 3, (voxels,) * 3)
+    volumes = feature_volumes(heatmaps, views, cubes)
     return volumes.unflatten(0, (people, count))[:, own, own].flatten(2)
 
 
 def refine_joints(
-    joints: torch.Tensor, heatmaps: torch.Tensor, views: Views, least_heat: float, passes: int = 2
+    joints: torch.Tensor,
+    heatmaps: torch.Tensor | PackedHeatmaps,
+    views: Views,
+    least_heat: float,
+    passes: int = 2,
 ) -> torch.Tensor:
     """One or more mean-shift steps of every joint on the averaged heatmaps.
 
@@ -52,7 +67,7 @@ def refine_joints(
 
     Args:
         joints: (P, J, 3), mm.
-        heatmaps: (1, V, J, H, W).
+        heatmaps: (1, V, J, H, W), packed or not.
         views: the views of one scene.
         least_heat: joints whose neighbourhood stays below this mean value do not move.
         passes: how many steps.
@@ -60,6 +75,7 @@ def refine_joints(
     Returns:
         (P, J, 3), mm.
     """
+    heatmaps = pack_heatmaps(heatmaps)
     cube = box_points(joints.new_zeros(1, 3), (2 * _REACH,) * 3, (_VOXELS,) * 3)[0]
     for _ in range(passes):
         heat = _own_heat(joints, heatmaps, views, 2 * _REACH, _VOXELS)

@@ -22,6 +22,8 @@ from voxelpose_core.models.cuboid_proposal import (
 from voxelpose_core.models.pose_regression import PoseRegressionNet
 from voxelpose_core.models.pose_resnet import PoseResNet
 from voxelpose_core.voxel import (
+    Boxes,
+    PackedHeatmaps,
     SamplingGrid,
     Views,
     box_points,
@@ -58,7 +60,8 @@ class VoxelPose(nn.Module):
         super().__init__()
         self.config = config
         self.count_points_behind = count_points_behind
-        # Of the feature volumes; `for_inference` changes them. None: the heatmaps' dtype.
+        # dtype and memory format of the feature volumes, which `for_inference` sets; None: same
+        # dtype as the heatmaps.
         self.volume_dtype: torch.dtype | None = None
         self.channels_last = False
         joints = config.network.num_joints
@@ -97,14 +100,12 @@ class VoxelPose(nn.Module):
             views: all views of one scene, present or not.
             heatmap_size: (width, height), pixels.
         """
-        center, scene = self._grid_boxes(grid, 1, views.C.device)
-        return sampling_grid(
-            views, center, scene, grid.size, grid.voxels, heatmap_size, self.count_points_behind
-        )
+        boxes = self._grid_boxes(grid, 1, views.C.device)
+        return sampling_grid(views, boxes, heatmap_size, self.count_points_behind)
 
     def proposal_volumes(
         self,
-        heatmaps: torch.Tensor,
+        heatmaps: torch.Tensor | PackedHeatmaps,
         views: Views,
         grid: ProposalGrid,
         sampling: SamplingGrid | None = None,
@@ -113,17 +114,24 @@ class VoxelPose(nn.Module):
 
         `sampling`: `proposal_sampling` of this grid and these cameras.
         """
-        boxes = self._grid_boxes(grid, len(heatmaps), heatmaps.device)
-        return self._volumes(heatmaps, views, *boxes, grid.size, grid.voxels, sampling)
+        boxes = self._grid_boxes(grid, heatmaps.shape[0], heatmaps.device, sampling)
+        return self._volumes(heatmaps, views, boxes)
 
-    def _grid_boxes(self, grid, scenes, device) -> tuple[torch.Tensor, torch.Tensor]:
-        """Centres (B, 3) and scene indices (B,) of the proposal grid in each scene."""
-        center = torch.tensor(grid.center, dtype=torch.float32, device=device)
-        return center.expand(scenes, 3), torch.arange(scenes, device=device)
+    def _grid_boxes(
+        self,
+        grid: ProposalGrid,
+        scenes: int,
+        device: torch.device,
+        sampling: SamplingGrid | None = None,
+    ) -> Boxes:
+        """The proposal grid, once in each scene."""
+        centers = torch.tensor(grid.center, dtype=torch.float32, device=device).expand(scenes, 3)
+        scene = torch.arange(scenes, device=device)
+        return Boxes(centers, scene, grid.size, grid.voxels, sampling)
 
     def propose(
         self,
-        heatmaps: torch.Tensor,
+        heatmaps: torch.Tensor | PackedHeatmaps,
         views: Views,
         grid: ProposalGrid,
         threshold: float | None = None,
@@ -154,11 +162,16 @@ class VoxelPose(nn.Module):
         )
 
     def person_volumes(
-        self, heatmaps: torch.Tensor, views: Views, centers: torch.Tensor, scene: torch.Tensor
+        self,
+        heatmaps: torch.Tensor | PackedHeatmaps,
+        views: Views,
+        centers: torch.Tensor,
+        scene: torch.Tensor,
     ) -> torch.Tensor:
         """(N, J, X, Y, Z) features around N people at centers (N, 3) mm of scenes (N,)."""
         person = self.config.pict_struct
-        return self._volumes(heatmaps, views, centers, scene, person.grid_size, person.cube_size)
+        boxes = Boxes(centers, scene, person.grid_size, person.cube_size)
+        return self._volumes(heatmaps, views, boxes)
 
     def person_points(self, centers: torch.Tensor) -> torch.Tensor:
         """(N, M, 3) voxel positions, mm, of the person grids at centers (N, 3)."""
@@ -166,26 +179,26 @@ class VoxelPose(nn.Module):
         return box_points(centers, person.grid_size, person.cube_size)
 
     def regress(
-        self, heatmaps: torch.Tensor, views: Views, centers: torch.Tensor, scene: torch.Tensor
+        self,
+        heatmaps: torch.Tensor | PackedHeatmaps,
+        views: Views,
+        centers: torch.Tensor,
+        scene: torch.Tensor,
     ) -> torch.Tensor:
         """Joints (N, J, 3), mm, of N people at centers (N, 3) mm of scenes (N,)."""
         volumes = self.person_volumes(heatmaps, views, centers, scene)
         return self.pose_net(volumes, centers, self.config.pict_struct.grid_size)
 
     def _volumes(
-        self, heatmaps, views, centers, scene, size, voxels, sampling=None
+        self, heatmaps: torch.Tensor | PackedHeatmaps, views: Views, boxes: Boxes
     ) -> torch.Tensor:
         return feature_volumes(
             heatmaps,
             views,
-            centers,
-            scene,
-            size,
-            voxels,
+            boxes,
             self.count_points_behind,
             self.volume_dtype,
             self.channels_last,
-            sampling,
         )
 
 

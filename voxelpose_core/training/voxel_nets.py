@@ -33,7 +33,7 @@ from voxelpose_core.models.voxelpose import ProposalGrid, VoxelPose
 from voxelpose_core.processor import device_name, native_dtype
 from voxelpose_core.training.checkpoints import save_whole
 from voxelpose_core.training.options import TrainingOptions, add_training_options
-from voxelpose_core.voxel import box_points, feature_volumes
+from voxelpose_core.voxel import Boxes, box_points, feature_volumes
 
 NETS = ("root_net", "pose_net")
 # The root net trains on windows of the capture space: it is convolutional, so that the place and
@@ -237,7 +237,8 @@ def window_volumes(model: VoxelPose, scenes: Scenes, generator: torch.Generator)
     jitter = 2 * torch.rand(centers.shape, generator=generator, device=centers.device) - 1
     centers = centers + jitter * torch.tensor(WINDOW_JITTER, device=centers.device)
     scene = torch.arange(len(centers), device=centers.device)
-    volumes = feature_volumes(scenes.heatmaps, scenes.views, centers, scene, size, WINDOW_VOXELS)
+    windows = Boxes(centers, scene, size, WINDOW_VOXELS)
+    volumes = feature_volumes(scenes.heatmaps, scenes.views, windows)
     return volumes, centers, size
 
 

@@ -1,8 +1,13 @@
 """The voxel op: 2D heatmaps of calibrated views -> 3D feature volumes."""
 
-from voxelpose_core.voxel.boxes import box_points, fit_voxels
-from voxelpose_core.voxel.native import SamplingGrid, implementation, unchanged_heatmaps
-from voxelpose_core.voxel.op import feature_volumes, sampling_grid
+from voxelpose_core.voxel.bindings import implementation
+from voxelpose_core.voxel.boxes import Boxes, SamplingGrid, box_points, fit_voxels
+from voxelpose_core.voxel.op import (
+    PackedHeatmaps,
+    feature_volumes,
+    pack_heatmaps,
+    sampling_grid,
+)
 from voxelpose_core.voxel.pointwise import (
     Pointwise,
     output_scores,
@@ -12,6 +17,8 @@ from voxelpose_core.voxel.pointwise import (
 from voxelpose_core.voxel.views import Views
 
 __all__ = [
+    "Boxes",
+    "PackedHeatmaps",
     "Pointwise",
     "SamplingGrid",
     "Views",
@@ -20,8 +27,8 @@ __all__ = [
     "fit_voxels",
     "implementation",
     "output_scores",
+    "pack_heatmaps",
     "projection_shortcut",
     "sampling_grid",
     "soft_argmax",
-    "unchanged_heatmaps",
 ]

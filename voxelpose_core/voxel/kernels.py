@@ -1,4 +1,4 @@
-"""Builds the compiled voxel kernels, once a machine: `python kernels.py` or when first used.
+"""Builds the compiled voxel kernels, once per machine: `python kernels.py` or when first used.
 
 Needs nothing but a compiler: the sources include no header of PyTorch or Python, so a build takes
 seconds and outlives upgrades. A library's name carries a digest of sources, compiler flags and
@@ -129,7 +129,7 @@ def _writable(folder: Path) -> bool:
 
 
 def _compile(sources: list[Path], commands: list[list[str]], library: Path) -> Path:
-    """Run the first command that works. Processes that build at once do not see each other's halves."""
+    """Run the first command that works. Concurrent builds are safe: the library is renamed into place."""
     error = ""
     for command in commands:
         with tempfile.TemporaryDirectory(dir=library.parent) as folder:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 
-from voxelpose_core.voxel import torch_reference
-from voxelpose_core.voxel.native import Boxes, SamplingGrid, Volumes, find_spots, kernel_for
+from voxelpose_core.voxel import bindings, torch_ops, torch_reference
+from voxelpose_core.voxel.boxes import Boxes, SamplingGrid
 from voxelpose_core.voxel.views import Views
 
 # A pixel's number and two fractions.
@@ -16,17 +16,48 @@ _BYTES_PER_SAMPLE = 12
 _MOST_GRID_BYTES = 2**28
 
 
+@dataclass(frozen=True)
+class PackedHeatmaps:
+    """Heatmaps as the kernels read them, for callers that sample the same ones several times.
+
+    Gradients flow through. Made by `pack_heatmaps`; later changes of the heatmaps are not seen.
+
+    Attributes:
+        shape: B, V, J, H, W.
+        dtype: of the heatmaps.
+        values: packed (see torch_ops.py); where the reference runs, the heatmaps as they are.
+        occupied: where a bilinear sample is not zero; None where the reference runs.
+    """
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    values: torch.Tensor
+    occupied: torch.Tensor | None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the heatmaps are."""
+        return self.values.device
+
+
+def pack_heatmaps(heatmaps: torch.Tensor | PackedHeatmaps) -> PackedHeatmaps:
+    """Heatmaps (B, V, J, H, W) as the kernels read them; packed ones stay what they are."""
+    if isinstance(heatmaps, PackedHeatmaps):
+        return heatmaps
+    values, occupied = heatmaps, None
+    # The kernels compute in float32: float64 is the reference's.
+    if heatmaps.dtype != torch.float64 and _has_kernel(heatmaps.device):
+        values, occupied = torch.ops.voxelpose.pack_heatmaps(heatmaps)
+    return PackedHeatmaps(tuple(heatmaps.shape), heatmaps.dtype, values, occupied)
+
+
 def feature_volumes(
-    heatmaps: torch.Tensor,
+    heatmaps: torch.Tensor | PackedHeatmaps,
     views: Views,
-    centers: torch.Tensor,
-    scene: torch.Tensor,
-    size: Sequence[float],
-    voxels: Sequence[int],
+    boxes: Boxes,
     count_points_behind: bool = False,
     dtype: torch.dtype | None = None,
     channels_last: bool = False,
-    grid: SamplingGrid | None = None,
 ) -> torch.Tensor:
     """Mean heatmap value of every voxel over the views that see it (VoxelPose, section 3.1).
 
@@ -34,17 +65,12 @@ def feature_volumes(
     differentiate with respect to the heatmaps, once; float64 heatmaps are the reference's.
 
     Args:
-        heatmaps: (B, V, J, H, W).
+        heatmaps: (B, V, J, H, W), or packed for more than one call.
         views: the V views of each of the B scenes.
-        centers: (N, 3) centres of the boxes, mm.
-        scene: (N,) index of the scene that each box lies in.
-        size: edge lengths of every box, mm.
-        voxels: X, Y, Z.
+        boxes: N boxes of X x Y x Z voxels.
         count_points_behind: also count mirrored points behind a camera, as the original does.
         dtype: of the volumes; None: the heatmaps'.
         channels_last: memory format torch.channels_last_3d, which convolutions take as it is.
-        grid: `sampling_grid` of the same cameras and boxes, which spares finding it again. The
-            reference does without.
 
     Returns:
         (N, J, X, Y, Z).
@@ -53,31 +79,33 @@ def feature_volumes(
         ValueError: shapes that do not go together, or a scene index out of range (on CUDA devices
             the latter ends the process's work on the device, as torch's own indexing does).
     """
-    _check(heatmaps, views, centers, scene, voxels)
-    dtype = dtype or heatmaps.dtype
-    kernel = kernel_for(heatmaps.device)
-    if kernel is None or heatmaps.dtype == torch.float64:
-        volumes = torch_reference.feature_volumes(
-            heatmaps, views, centers, scene, size, voxels, count_points_behind
-        ).to(dtype)
+    _check(heatmaps, views, boxes)
+    packed = pack_heatmaps(heatmaps)
+    dtype = dtype or packed.dtype
+    if packed.occupied is None:
+        torch_ops.check_scene(boxes.scene, packed.shape[0])
+        volumes = torch_reference.feature_volumes(packed.values, views, boxes, count_points_behind)
         memory_format = torch.channels_last_3d if channels_last else torch.contiguous_format
-        return volumes.contiguous(memory_format=memory_format)
-    if grid is not None:
-        _check_grid(grid, heatmaps, centers, voxels)
-    written = dtype if dtype in kernel.dtypes else torch.float32
-    boxes = Boxes(views, centers, scene, size, voxels, count_points_behind)
-    arguments = (kernel, boxes, channels_last, written, grid)
-    if torch.is_grad_enabled() and heatmaps.requires_grad:
-        return _FeatureVolumes.apply(heatmaps, *arguments).to(dtype)
-    return _forward(heatmaps, *arguments)[0].to(dtype)
+        return volumes.to(dtype).contiguous(memory_format=memory_format)
+    return torch.ops.voxelpose.sample_volumes(
+        packed.values,
+        packed.occupied,
+        packed.shape[2],
+        views.table,
+        boxes.centers,
+        boxes.scene,
+        boxes.size,
+        boxes.voxels,
+        boxes.sampling.tensors if boxes.sampling else [],
+        count_points_behind,
+        dtype,
+        channels_last,
+    )
 
 
 def sampling_grid(
     views: Views,
-    centers: torch.Tensor,
-    scene: torch.Tensor,
-    size: Sequence[float],
-    voxels: Sequence[int],
+    boxes: Boxes,
     heatmap_size: tuple[int, int],
     count_points_behind: bool = False,
 ) -> SamplingGrid | None:
@@ -86,58 +114,50 @@ def sampling_grid(
     Which views are present is asked at each call of `feature_volumes`, not here.
 
     Args:
-        heatmap_size: (width, height), pixels; for the others see `feature_volumes`.
+        views, boxes, count_points_behind: see `feature_volumes`.
+        heatmap_size: (width, height), pixels.
 
     Returns:
         None where the reference runs, or where the grid would take more than 256 MiB.
     """
-    kernel = kernel_for(centers.device)
-    count = len(centers) * len(views) * math.prod(voxels)
+    device = boxes.centers.device
+    kernel = bindings.kernel_for(device)
+    shape = (len(boxes), len(views), math.prod(boxes.voxels))
+    count = math.prod(shape)
     if kernel is None or count * _BYTES_PER_SAMPLE > _MOST_GRID_BYTES:
         return None
-    boxes = Boxes(views, centers, scene, size, voxels, count_points_behind)
-    return find_spots(kernel, boxes, heatmap_size)
-
-
-class _FeatureVolumes(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, heatmaps, kernel, *arguments):
-        volumes, ctx.call = _forward(heatmaps, kernel, *arguments)
-        ctx.kernel, ctx.dtype = kernel, heatmaps.dtype
-        return volumes
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, gradient):
-        return ctx.call.backward(ctx.kernel, gradient).to(ctx.dtype), *(None,) * 5
-
-
-def _forward(heatmaps, kernel, boxes, channels_last, dtype, grid) -> tuple[torch.Tensor, Volumes]:
-    call = Volumes.prepare(kernel, heatmaps, boxes, channels_last, dtype, grid)
-    return call.forward(kernel, dtype), call
-
-
-def _check(heatmaps, views, centers, scene, voxels) -> None:
-    expected = tuple(heatmaps.shape[:2])
-    if tuple(views.K.shape[:2]) != expected:
-        raise ValueError(f"views are {tuple(views.K.shape[:2])}, expected {expected} as heatmaps")
-    if centers.ndim != 2 or centers.shape[1] != 3 or tuple(scene.shape) != (len(centers),):
-        raise ValueError(
-            f"centers are {tuple(centers.shape)} and scene {tuple(scene.shape)}, "
-            "expected (N, 3) and (N,)"
+    pixel = torch.empty(shape, dtype=torch.int32, device=device)
+    right, down = (torch.empty(shape, device=device) for _ in range(2))
+    if count:
+        scenes = len(views.table)
+        problem = bindings.VoxelProblem.of_heatmaps(scenes, len(views), 0, 0, heatmap_size)
+        problem.set_boxes(
+            views.table, boxes.centers, boxes.scene, boxes.size, boxes.voxels, count_points_behind
         )
-    if len(voxels) != 3 or min(voxels) < 1:
-        raise ValueError(f"voxels are {tuple(voxels)}, expected three positive numbers")
-    if scene.device.type == "cpu" and len(scene):
-        low, high = scene.aminmax()
-        if low < 0 or high >= len(heatmaps):
-            raise ValueError(f"scene is in {low}..{high}, expected 0..{len(heatmaps) - 1}")
+        kernel.call("voxel_spots", problem, pixel, right, down)
+    return SamplingGrid(pixel, right, down, heatmap_size)
 
 
-def _check_grid(grid, heatmaps, centers, voxels) -> None:
-    expected = (len(centers), heatmaps.shape[1], math.prod(voxels))
-    if tuple(grid.pixel.shape) != expected:
-        raise ValueError(f"grid is {tuple(grid.pixel.shape)}, expected {expected} as boxes and views")
-    size = (heatmaps.shape[-1], heatmaps.shape[-2])
-    if grid.heatmap_size != size:
-        raise ValueError(f"grid is for heatmaps of {grid.heatmap_size}, expected {size}")
+# torch.compile loads the library in place of tracing how it is built.
+@torch._dynamo.assume_constant_result
+def _has_kernel(device: torch.device) -> bool:
+    return bindings.kernel_for(device) is not None
+
+
+def _check(heatmaps: torch.Tensor | PackedHeatmaps, views: Views, boxes: Boxes) -> None:
+    """That heatmaps, views and sampling grid belong together."""
+    scenes, view_count, _, height, width = heatmaps.shape
+    given = tuple(views.K.shape[:2])
+    if given != (scenes, view_count):
+        raise ValueError(f"views are {given}, expected {(scenes, view_count)} as heatmaps")
+    if boxes.sampling is None:
+        return
+    samples, expected = (
+        tuple(boxes.sampling.pixel.shape),
+        (len(boxes), view_count, math.prod(boxes.voxels)),
+    )
+    if samples != expected:
+        raise ValueError(f"grid is {samples}, expected {expected} as boxes and views")
+    size = boxes.sampling.heatmap_size
+    if size != (width, height):
+        raise ValueError(f"grid is for heatmaps of {size}, expected {(width, height)}")

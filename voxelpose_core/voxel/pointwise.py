@@ -5,7 +5,6 @@ On CPUs a kernel does each in one pass over the features. Nothing here is differ
 
 from __future__ import annotations
 
-import ctypes
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,23 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from voxelpose_core.voxel.boxes import box_points
-from voxelpose_core.voxel.native import Kernel, cached_axes, kernel_for, pointers
-
-
-class _Arguments(ctypes.Structure):
-    """Arguments of csrc/pointwise_cpu.cpp."""
-
-    _fields_ = [
-        ("boxes", ctypes.c_int64),
-        ("channels", ctypes.c_int32),
-        ("outputs", ctypes.c_int32),
-        ("voxels", ctypes.c_int32 * 3),
-        ("weight", ctypes.c_void_p),
-        ("bias", ctypes.c_void_p),
-        ("axes", ctypes.c_void_p * 3),
-        ("skip", ctypes.c_void_p),
-    ]
+from voxelpose_core.voxel.bindings import Kernel, PointwiseArguments, kernel_for
+from voxelpose_core.voxel.boxes import box_points, cached_axes
 
 
 @dataclass(frozen=True)
@@ -130,27 +114,22 @@ def _kernel(features: torch.Tensor) -> Kernel | None:
 
 
 def _call(
-    kernel: Kernel, function: str, features, skip, layer: Pointwise, size, answer
+    kernel: Kernel,
+    function: str,
+    features: torch.Tensor,
+    skip: torch.Tensor | None,
+    layer: Pointwise,
+    size: Sequence[float],
+    answer: torch.Tensor,
 ) -> None:
-    boxes, channels, *voxels = features.shape
+    """Run a function of csrc/pointwise_cpu.cpp that writes `answer`."""
     features = features.contiguous(memory_format=torch.channels_last_3d)
+    arguments = PointwiseArguments.of_features(features.shape, len(layer.weight), layer.table)
+    arguments.point_to(axes=cached_axes(tuple(size), tuple(features.shape[2:]), features.device))
     if skip is not None:
-        skip = skip.contiguous(memory_format=torch.channels_last_3d)
-    weight, bias = layer.table
-    axes = cached_axes(tuple(size), tuple(voxels), features.device)
-    arguments = _Arguments(
-        boxes=boxes,
-        channels=channels,
-        outputs=len(layer.weight),
-        voxels=(ctypes.c_int32 * 3)(*voxels),
-        weight=weight.data_ptr(),
-        bias=bias.data_ptr(),
-        axes=pointers(axes),
-        skip=None if skip is None else skip.data_ptr(),
-    )
-    is_bfloat16 = ctypes.c_int(features.dtype == torch.bfloat16)
-    if boxes:
-        kernel.call(function, arguments, features, is_bfloat16, answer)
+        arguments.point_to(skip=skip.contiguous(memory_format=torch.channels_last_3d))
+    if len(features):
+        kernel.call(function, arguments, features, features.dtype == torch.bfloat16, answer)
 
 
 def _scores(features, skip, layer: Pointwise) -> torch.Tensor:

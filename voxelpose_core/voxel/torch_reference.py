@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 
-from voxelpose_core.voxel.boxes import box_points
+from voxelpose_core.voxel.boxes import Boxes
 from voxelpose_core.voxel.views import Views, project, project_counting_behind
 
 
 def feature_volumes(
     heatmaps: torch.Tensor,
     views: Views,
-    centers: torch.Tensor,
-    scene: torch.Tensor,
-    size: Sequence[float],
-    voxels: Sequence[int],
+    boxes: Boxes,
     count_points_behind: bool = False,
 ) -> torch.Tensor:
     """Mean heatmap value of every voxel over the views that see it (VoxelPose, section 3.1).
@@ -28,17 +23,14 @@ def feature_volumes(
     Args:
         heatmaps: (B, V, J, H, W).
         views: the V views of each of the B scenes.
-        centers: (N, 3) centres of the boxes, mm.
-        scene: (N,) index of the scene that each box lies in.
-        size: edge lengths of every box, mm.
-        voxels: X, Y, Z.
+        boxes: N boxes of X x Y x Z voxels.
         count_points_behind: also count mirrored points behind a camera, as the original does.
 
     Returns:
         (N, J, X, Y, Z), in the heatmaps' dtype.
     """
-    points = box_points(centers, size, voxels)
-    count, joints = len(centers), heatmaps.shape[2]
+    points, scene = boxes.points(), boxes.scene
+    count, joints = len(boxes), heatmaps.shape[2]
     see = project_counting_behind if count_points_behind else project
     total = heatmaps.new_zeros(count, joints, points.shape[1])
     weight = heatmaps.new_zeros(count, 1, points.shape[1])
@@ -49,7 +41,7 @@ def feature_volumes(
         total = total + seen * sample(heatmaps[scene, index], pixels, view.to_heatmap)
         weight = weight + seen
     mean = total / (weight + 1e-6)
-    return mean.clamp(0.0, 1.0).reshape(count, joints, *voxels)
+    return mean.clamp(0.0, 1.0).reshape(count, joints, *boxes.voxels)
 
 
 def sample(

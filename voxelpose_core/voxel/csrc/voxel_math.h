@@ -13,7 +13,7 @@
 #define VOXEL_FUNCTION inline __attribute__((always_inline))
 #endif
 
-// One view of one scene; op.py writes these floats in this order.
+// One view of one scene; views.py writes these floats in this order (`Views.table`).
 struct VoxelView {
   float fx, skew, cx, fy, cy;  // pixels
   float distortion[8];         // k1 k2 p1 p2 k3 k4 k5 k6; a fisheye's k1..k4 in the first four
