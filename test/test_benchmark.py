@@ -79,3 +79,20 @@ def test_the_benchmark_runs(tmp_path):
     rows = results["kernel"]
     assert {row["grid"] for row in rows} >= {"campus proposals", "small people"}
     assert all(row["ours"] > 0 for row in rows) and "campus proposals" in done.stdout
+
+
+def test_ways_from_keypoints_are_measured_side_by_side(benchmark):
+    bench = benchmark.Benchmark(torch.device("cpu"), seconds=0.0, shrink=8)
+    calls = []
+    functions = {name: (lambda name=name: calls.append(name)) for name in ("one", "other")}
+    times = bench.time_in_turns(functions)
+    assert calls == ["one", "other"] * 5
+    assert all(len(wall.values) == len(cpu.values) == 2 for wall, cpu in times.values())
+    scene = bench.scene("small", 3, 2)
+    runtimes = [
+        bench.keypoint_estimator(way, scene.rig).description().get("runtime")
+        for way in bench.keypoint_ways()
+    ]
+    assert runtimes == ["onnxruntime", "PyTorch", None]
+    memory = bench.keypoint_memory("rays, onnxruntime", scene)
+    assert 50 < memory["peak_MiB"] < 4000

@@ -17,6 +17,7 @@ import argparse
 import copy
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -36,12 +37,13 @@ from voxelpose_core.config import Config
 from voxelpose_core.datasets.people import sample_people
 from voxelpose_core.devices import select_device
 from voxelpose_core.estimator import EstimatorSettings, PoseEstimator
-from voxelpose_core.geometry.rig import Rig, load_rig
+from voxelpose_core.geometry.rig import Rig, load_rig, save_rig
 from voxelpose_core.geometry.space import Space
 from voxelpose_core.heatmaps import render_keypoints
 from voxelpose_core.models.checkpoints import load_weights, save_weights
 from voxelpose_core.models.voxelpose import VoxelPose
 from voxelpose_core.processor import device_name
+from voxelpose_core.ray_runtime import TorchRays
 from voxelpose_core.resources import find_resource, find_weights
 from voxelpose_core.voxel import (
     Views,
@@ -386,13 +388,16 @@ class Benchmark:
         return json.loads(done.stdout.splitlines()[-1])
 
     def in_this_process(self, task: str, name: str, way: str, **numbers: int) -> dict[str, Any]:
-        """What is measured apart: "memory" of a frame, or the times of "plain_frames".
+        """What is measured apart: "memory" of a frame, that of a process which gets "keypoints", or the
+        times of "plain_frames".
 
         Args:
-            name: of the set-up.
-            way: "plain" or "ours".
+            name: of the set-up; of the folder that holds rig and keypoints.
+            way: "plain" or "ours"; one of `keypoint_ways`.
             numbers: of views and people.
         """
+        if task == "keypoints":
+            return {"peak_MiB": self.peak_of_keypoints(name, way)}
         if task == "memory":
             return {"peak_MiB": peak_memory(way, self.setup(name, **numbers), self.device)}
         return {"times": self.time(frame_of("plain", self.scene(name))).values}
@@ -416,18 +421,61 @@ class Benchmark:
         return row | times.row() | stages | {"peak_MiB": peak}
 
     def keypoints(self) -> list[dict[str, Any]]:
-        """Whole frames from 2D detections: the ray model and the voxel nets, as they ship."""
+        """Whole frames from 2D detections, as the weights ship: the ray model as graphs in onnxruntime
+        (on a CPU) and in PyTorch, in turns, and the voxel nets. `peak_MiB` is that of a whole process
+        that does nothing else, `load` that of the machine."""
         rows = []
         for views, people in ((3, 3), (5, 10)):
             scene = self.scene("small", views, people)
-            for weights in ("universal", "voxelpose"):
-                estimator = PoseEstimator(scene.rig, weights, str(self.device), None)
-                estimator.warm_up()
-                found = len(estimator.estimate_keypoints(scene.keypoints).skeletons)
-                times = self.time(lambda e=estimator, s=scene: e.estimate_keypoints(s.keypoints))
-                row = {"weights": weights, "views": views, "people": people, "found": found}
-                rows.append(row | times.row())
+            estimators = {way: self.keypoint_estimator(way, scene.rig) for way in self.keypoint_ways()}
+            frames = {
+                way: (lambda e=estimator: e.estimate_keypoints(scene.keypoints))
+                for way, estimator in estimators.items()
+            }
+            found = {way: len(frame().skeletons) for way, frame in frames.items()}
+            # The voxel nets, on their own, because they push the small nets out of the caches.
+            voxels = {"voxel nets": frames.pop("voxel nets")}
+            times = self.time_in_turns(frames) | self.time_in_turns(voxels)
+            for way, (wall, processor) in times.items():
+                row = {"way": way, "views": views, "people": people, "found": found[way], **wall.row()}
+                row["cpu_ms"] = processor.median
+                row["times_faster"] = round(times["rays, PyTorch"][0].median / wall.median, 2)
+                row["load"] = round(os.getloadavg()[0], 1)
+                rows.append(row | self.keypoint_memory(way, scene))
         return rows
+
+    def keypoint_ways(self) -> list[str]:
+        graphs = ["rays, onnxruntime"] if self.device.type == "cpu" else []
+        return [*graphs, "rays, PyTorch", "voxel nets"]
+
+    def keypoint_estimator(self, way: str, rig: Rig) -> PoseEstimator:
+        """An estimator that finds people in that way, warmed up."""
+        weights = "voxelpose" if way == "voxel nets" else "universal"
+        estimator = PoseEstimator(rig, weights, str(self.device), None)
+        if way == "rays, PyTorch":
+            estimator.people.runtime = TorchRays(estimator.model)
+        estimator.warm_up()
+        return estimator
+
+    def keypoint_memory(self, way: str, scene: Scene) -> dict[str, int]:
+        """Peak of a new process that computes some frames; of CPUs only."""
+        if self.device.type != "cpu":
+            return {}
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "keypoints.npz"
+            np.savez(path, *scene.keypoints)
+            save_rig(scene.rig, Path(folder) / "rig.yaml")
+            return self.in_new_process("keypoints", folder, way)
+
+    def peak_of_keypoints(self, folder: str, way: str) -> int:
+        """MiB of this process at its peak."""
+        rig = load_rig(Path(folder) / "rig.yaml")
+        with np.load(Path(folder) / "keypoints.npz") as file:
+            keypoints = [file[name] for name in file.files]
+        estimator = self.keypoint_estimator(way, rig)
+        for _ in range(20):
+            estimator.estimate_keypoints(keypoints)
+        return round(memory_of_process("VmHWM") / 2**20)
 
     def images(self) -> list[dict[str, Any]]:
         """Whole frames from images: PoseResNet-50 (random weights) at 960x512, five views; and this
@@ -492,6 +540,24 @@ class Benchmark:
             else:
                 times.append(elapsed * 1e3)
         return Times(times)
+
+    def time_in_turns(self, functions: dict[str, Callable[[], Any]]) -> dict[str, tuple[Times, Times]]:
+        """Wall and processor time of functions that are run in turns, so that other load on the machine
+        meets all of them; the first three rounds do not count."""
+        wall: dict[str, list[float]] = {name: [] for name in functions}
+        processor: dict[str, list[float]] = {name: [] for name in functions}
+        until = time.perf_counter() + self.seconds * len(functions)
+        rounds = 0
+        while rounds < 5 or (time.perf_counter() < until and rounds < 500):
+            for name, function in functions.items():
+                self.synchronize()
+                start, used = time.perf_counter(), time.process_time()
+                function()
+                self.synchronize()
+                wall[name].append((time.perf_counter() - start) * 1e3)
+                processor[name].append((time.process_time() - used) * 1e3)
+            rounds += 1
+        return {name: (Times(wall[name][3:]), Times(processor[name][3:])) for name in functions}
 
     def time_backward(self, forward: Callable[[], torch.Tensor]) -> Times:
         gradient = torch.rand_like(forward())

@@ -24,8 +24,8 @@ FOLDER = Path(__file__).resolve().parent / "models"
 PROPOSALS, FRAME = "ray_proposals.onnx", "ray_frame.onnx"
 # Metadata of the graphs: what they were made for.
 CONFIG_KEY = "config"
-# More threads gain nothing: the matrices are small.
-_THREADS = 2
+# The matrices are small: more threads gain nothing.
+_MOST_THREADS = 2
 # These of onnxruntime's optimizers would undo that vectors have their components first.
 _UNDOING = ["TransposeOptimizer", "TransposeOptimizer_CPUExecutionProvider"]
 
@@ -80,7 +80,7 @@ class GraphRays:
     Args:
         model: its weights are copied.
         folder: of the graphs.
-        threads: of onnxruntime.
+        threads: of onnxruntime; None: as many as PyTorch may use, two at most.
 
     Raises:
         InputError: where the graphs are missing or damaged, or are not those of this model's
@@ -89,9 +89,10 @@ class GraphRays:
 
     name = "onnxruntime"
 
-    def __init__(self, model: RayPose, folder: Path = FOLDER, threads: int = _THREADS):
+    def __init__(self, model: RayPose, folder: Path = FOLDER, threads: int | None = None):
         import onnxruntime
 
+        threads = threads or min(_MOST_THREADS, torch.get_num_threads())
         weights = {f"model.{key}": value for key, value in model.state_dict().items()}
         # onnxruntime does not copy them.
         self._weights = {
