@@ -11,8 +11,9 @@ import numpy as np
 
 from voxelpose_core.allocator import keep_freed_memory
 from voxelpose_core.association import usable_joints
-from voxelpose_core.detectors import Detector, detect_upright, load_detector
+from voxelpose_core.detectors import CropDetector, Detector, detect_upright, load_detector
 from voxelpose_core.detectors.refinement import RefinedDetector
+from voxelpose_core.detectors.regions import Region, people_regions
 from voxelpose_core.devices import select_device, select_dtype
 from voxelpose_core.errors import InputError
 from voxelpose_core.estimator_settings import EstimatorSettings
@@ -86,6 +87,13 @@ class PoseEstimator:
         self.detector = _make_detector(detector, self.joint_set, str(self.device))
         if refine_detections:
             self.detector = self._refined_detector()
+        if settings.full_detection_every > 1 and not _detects_crops(self.detector):
+            raise InputError(
+                f"full_detection_every is {settings.full_detection_every}, but detector "
+                f"{_name(self.detector)} has no detect_crops, expected 1"
+            )
+        # Frame sets since the detector looked at whole images.
+        self._since_full = 0
 
     def recalibrated(self, rig: Rig, space: Space | None = None) -> PoseEstimator:
         """An estimator of the same cameras, newly calibrated; it shares model and detector.
@@ -161,7 +169,8 @@ class PoseEstimator:
         present = [index for index, image in enumerate(images) if image is not None]
         given = [images[index] for index in present]
         turns = [self.quarter_turns[index] for index in present]
-        detected = detect_upright(self.detector, given, turns) if present else []
+        regions = self._regions(present, previous)
+        detected = detect_upright(self.detector, given, turns, regions) if present else []
         keypoints: list[np.ndarray | None] = [None] * len(images)
         for index, people in zip(present, detected, strict=True):
             keypoints[index] = people
@@ -202,6 +211,15 @@ class PoseEstimator:
     @property
     def _has_backbone(self) -> bool:
         return hasattr(self.model, "backbone")
+
+    def _regions(self, present: Sequence[int], previous: np.ndarray | None) -> list[Region] | None:
+        """Where the detector looks in each view that has a frame; None: everywhere."""
+        nobody = previous is None or not len(previous)
+        if nobody or self._since_full + 1 >= self.settings.full_detection_every:
+            self._since_full = 0
+            return None
+        self._since_full += 1
+        return people_regions([self.rig.cameras[index] for index in present], previous)
 
     def _refined_detector(self) -> Detector:
         if self._has_backbone:
@@ -261,6 +279,13 @@ def _name(detector: Detector | None) -> str:
     if isinstance(detector, RefinedDetector):
         return f"{_name(detector.detector)}, refined"
     return type(detector).__name__
+
+
+def _detects_crops(detector: Detector | None) -> bool:
+    """Whether it can look at parts of images; without a detector there is nothing to look at."""
+    if isinstance(detector, RefinedDetector):
+        return _detects_crops(detector.detector)
+    return detector is None or isinstance(detector, CropDetector)
 
 
 def _make_detector(

@@ -59,6 +59,12 @@ class EstimatorSettings(BaseModel):
         "tracker expects. Steadier, but fast limbs come late; the tracker's smoothing does better.",
     )
     max_people: int = Field(10, ge=1, description="Largest number of people per frame set.")
+    full_detection_every: int = Field(
+        1,
+        ge=1,
+        description="Detect in whole images in every N-th frame set, and between them only around the "
+        "people whom the tracker expects: new people are found up to N - 1 frame sets later; 1: always.",
+    )
     min_cameras: int = Field(2, ge=2, description="Smallest number of cameras in a frame set.")
     recenter: bool = Field(
         True,

@@ -278,7 +278,7 @@ def _estimator_settings(p: Parameters, min_cameras: int) -> EstimatorSettings:
         1.0,
         live=True,
     )
-    people = fields["max_people"]
+    people, every = fields["max_people"], fields["full_detection_every"]
     return EstimatorSettings(
         proposal_threshold=None if threshold < 0 else threshold,
         support_threshold=number("support_threshold", 0.0, 1.0),
@@ -293,6 +293,9 @@ def _estimator_settings(p: Parameters, min_cameras: int) -> EstimatorSettings:
             "estimator.max_people", people.default, people.description, 1, 100, live=True
         ),
         min_cameras=min_cameras,
+        full_detection_every=p.integer(
+            "estimator.full_detection_every", every.default, every.description, 1, 1000
+        ),
         recenter=flag("recenter"),
         recenter_distance=number("recenter_distance", 0.0, 5000.0),
         refine=flag("refine"),

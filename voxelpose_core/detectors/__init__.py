@@ -6,6 +6,7 @@ from typing import Callable, Protocol, Sequence, runtime_checkable
 
 import numpy as np
 
+from voxelpose_core.detectors.regions import Region
 from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.image_turns import turn_image, turn_points, turned_size
 from voxelpose_core.skeletons import JointSet
@@ -34,8 +35,27 @@ class Detector(Protocol):
         ...
 
 
+@runtime_checkable
+class CropDetector(Detector, Protocol):
+    """A detector that is faster on a part of an image, which it sees at the scale of the whole."""
+
+    def detect_crops(
+        self, crops: Sequence[np.ndarray], whole_sizes: Sequence[tuple[int, int]]
+    ) -> list[np.ndarray]:
+        """The people in each crop, in pixels of the crop.
+
+        Args:
+            crops: BGR uint8 (h, w, 3).
+            whole_sizes: (width, height) of the image that each was cut from.
+        """
+        ...
+
+
 def detect_upright(
-    detector: Detector, images: Sequence[np.ndarray], quarter_turns: Sequence[int]
+    detector: Detector,
+    images: Sequence[np.ndarray],
+    quarter_turns: Sequence[int],
+    regions: Sequence[Region] | None = None,
 ) -> list[np.ndarray]:
     """The people in images that show them lying or upside down.
 
@@ -43,16 +63,40 @@ def detect_upright(
         detector: finds upright people.
         images: BGR uint8 (H, W, 3).
         quarter_turns: of each image, clockwise, that make it upright.
+        regions: of each image the part to look at, for a `CropDetector`; None: all of it.
 
     Returns:
         as `Detector.detect`, in pixels of the images as they were given.
     """
+    if regions is not None:
+        return _detect_in_regions(detector, images, quarter_turns, regions)
     upright = [turn_image(i, turns) for i, turns in zip(images, quarter_turns, strict=True)]
     found = detector.detect(upright)
     return [
         _turned_back(people, image.shape[1::-1], turns)
         for people, image, turns in zip(found, images, quarter_turns, strict=True)
     ]
+
+
+def _detect_in_regions(
+    detector: CropDetector,
+    images: Sequence[np.ndarray],
+    quarter_turns: Sequence[int],
+    regions: Sequence[Region],
+) -> list[np.ndarray]:
+    nobody = np.zeros((0, len(detector.joint_set), 3), np.float32)
+    found = [nobody] * len(images)
+    views = [index for index, region in enumerate(regions) if not region.empty]
+    crops = [regions[index].cut(images[index]) for index in views]
+    turns = [quarter_turns[index] for index in views]
+    answers = detector.detect_crops(
+        [turn_image(crop, turn) for crop, turn in zip(crops, turns)],
+        [turned_size(images[index].shape[1::-1], turn) for index, turn in zip(views, turns)],
+    )
+    for index, people, crop, turn in zip(views, answers, crops, turns, strict=True):
+        corner = np.array([regions[index].left, regions[index].top, 0], np.float32)
+        found[index] = _turned_back(people, crop.shape[1::-1], turn) + corner
+    return found
 
 
 def _turned_back(people: np.ndarray, size: tuple[int, int], turns: int) -> np.ndarray:

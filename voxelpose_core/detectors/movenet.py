@@ -71,6 +71,17 @@ class Letterbox(NamedTuple):
         return (points - np.array(self.corner) + 0.5) / scale - 0.5
 
 
+def crop_letterbox(crop_size: tuple[int, int], whole_size: tuple[int, int]) -> Letterbox:
+    """The letterbox of a crop (width, height), at the scale that the image of whole_size has."""
+    if crop_size == whole_size:
+        return letterbox(whole_size)
+    scale = np.array(letterbox(whole_size).inner) / np.array(whole_size)
+    inner = np.maximum(np.round(np.array(crop_size) * scale), 1).astype(int)
+    outer = np.maximum(STRIDE * -(-inner // STRIDE), SHORTEST_SIDE)
+    corner = (outer - inner) // 2
+    return Letterbox(crop_size, *(tuple(pair.tolist()) for pair in (inner, corner, outer)))
+
+
 def letterbox(image_size: tuple[int, int]) -> Letterbox:
     """The letterbox of an image (width, height): 480x256 for 16:9, 256x480 for 9:16."""
     width, height = image_size
@@ -140,15 +151,21 @@ class MoveNet:
 
     def detect(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
         """People (P, 17, 3) in each BGR image: see `Detector.detect`. At most six an image."""
-        return list(self._pool.map(self._detect_one, images))
+        return self.detect_crops(images, [image.shape[1::-1] for image in images])
 
-    def _detect_one(self, image: np.ndarray) -> np.ndarray:
+    def detect_crops(
+        self, crops: Sequence[np.ndarray], whole_sizes: Sequence[tuple[int, int]]
+    ) -> list[np.ndarray]:
+        """People (P, 17, 3) in each crop of a larger image: see `CropDetector.detect_crops`."""
+        return list(self._pool.map(self._detect_one, crops, whole_sizes))
+
+    def _detect_one(self, image: np.ndarray, whole_size: tuple[int, int]) -> np.ndarray:
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             raise InputError(
                 f"image of shape {image.shape} and type {image.dtype}: "
                 "expected (height, width, 3) uint8, BGR"
             )
-        box = letterbox((image.shape[1], image.shape[0]))
+        box = crop_letterbox((image.shape[1], image.shape[0]), whole_size)
         (answer,) = self._session.run(None, {"input:0": box.apply(image)})
         return self._decode(answer[0], box)
 

@@ -55,7 +55,17 @@ class RefinedDetector:
 
     def detect(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
         """People (P, 17, 3) in each BGR image, those of the detector: see `Detector.detect`."""
-        found = self.detector.detect(images)
+        return self._refine_all(images, self.detector.detect(images))
+
+    def detect_crops(
+        self, crops: Sequence[np.ndarray], whole_sizes: Sequence[tuple[int, int]]
+    ) -> list[np.ndarray]:
+        """The same in crops of larger images, where the detector is a `CropDetector`."""
+        return self._refine_all(crops, self.detector.detect_crops(crops, whole_sizes))
+
+    def _refine_all(
+        self, images: Sequence[np.ndarray], found: Sequence[np.ndarray]
+    ) -> list[np.ndarray]:
         crops = [
             (image, person) for image, people in zip(images, found, strict=True) for person in people
         ]
