@@ -1,5 +1,9 @@
 """Detection in parts of images: where people are expected, the same scale, turned cameras, the schedule."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from test_estimator import keypoints_of, people
@@ -147,3 +151,17 @@ def test_the_person_of_a_recording_is_found_in_a_crop(shared_dir):
         (found,) = detect_upright(detector, [image], [0], [region])
         gaps = np.linalg.norm(found[0, sure, :2] - person[sure, :2], axis=1)
         assert np.median(gaps) < 0.02 * size
+
+
+def test_the_benchmark_prints_a_row_per_setting(shared_dir):
+    script = Path(__file__).resolve().parents[1] / "benchmarks" / "detection_settings.py"
+    command = [sys.executable, script, "--pose2sim", shared_dir / "data/pose2sim", "--frames", "2"]
+    ended = subprocess.run([*command, "--every", "2"], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    rows = [line.split(" | ") for line in ended.stdout.splitlines() if line.startswith("| ")]
+    settings = [row[0].strip("| ") for row in rows if row[0].strip("| ") not in ("setting", "---")]
+    expected = ["as shipped", "refine_detections", "full_detection_every 2", "both, 2"]
+    assert settings == 2 * expected
+    assert all(" in 2" in row[5] for row in rows if row[0].strip("| ") in expected)
+    ended = subprocess.run([*command[:2], "--pose2sim", "nowhere"], capture_output=True, text=True)
+    assert ended.returncode == 2 and len(ended.stderr.splitlines()) == 1
