@@ -1,6 +1,7 @@
 """The demonstration: real video over ROS into pictures, skeletons.json and a report."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -94,6 +95,7 @@ def test_a_node_that_cannot_start_ends_the_demo(recording, tmp_path):
         "--rig", rig, "--videos", *videos, "--output", tmp_path, "--weights", "no_such_weights"
     )
     assert ended.returncode == 2
-    errors = [line for line in ended.stderr.splitlines() if line.startswith("error: ")]
+    # On a busy machine the bar of the estimation is there already, on the same line.
+    errors = re.findall("error: .*", ended.stderr)
     assert "no_such_weights" in errors[0]
     assert errors[1] == "error: voxelpose_node ended with exit code 2"
