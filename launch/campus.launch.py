@@ -1,8 +1,24 @@
-"""The three cameras of the Campus rig, or people simulated in it, in RViz."""
+"""The three cameras of the Campus rig, or people simulated in it, in RViz.
 
-from voxelpose_ros import launch_files
+ros2 launch voxelpose_ros campus.launch.py simulate:=true
+"""
+
+from pathlib import Path
+
+from ament_index_python.packages import get_package_share_directory
+from launch import LaunchDescription
+from launch.actions import IncludeLaunchDescription
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+
+SHARE = Path(get_package_share_directory("voxelpose_ros"))
 
 
 def generate_launch_description():
-    """What `ros2 launch voxelpose_ros campus.launch.py` starts."""
-    return launch_files.describe_shipped("campus")
+    return LaunchDescription(
+        [
+            IncludeLaunchDescription(
+                PythonLaunchDescriptionSource(str(SHARE / "launch" / "rig.launch.py")),
+                launch_arguments={"rig": str(SHARE / "config" / "rigs" / "campus.yaml")}.items(),
+            )
+        ]
+    )

@@ -43,17 +43,11 @@ USER_PARAMETERS = (
     "sync.max_wait_ms",
     "publish_tf",
 )
+# The default of a launch argument that only launch knows.
+COMPUTED = object()
 MESSAGES = ("SkeletonArray", "Skeleton", "Keypoints2DArray", "Keypoints2D")
-# Titles of the groups of launch arguments, by their names in voxelpose_ros/launch_files.py.
-LAUNCH_GROUPS = {
-    "RIG": "rig",
-    "CAMERAS": "cameras",
-    "SIMULATION": "simulation",
-    "DEMO": "demo",
-    "PLAYER": "player",
-    "MODEL": "model",
-    "RVIZ": "RViz",
-}
+# Launch files with arguments of their own; campus and shelf have those of rig.launch.py, which all include.
+LAUNCH_FILES = ("rig.launch.py", "demo.launch.py", "panoptic.launch.py")
 
 
 # Node parameters --------------------------------------------------------------------------------
@@ -217,18 +211,33 @@ def meaning(action: argparse.Action, parser: argparse.ArgumentParser) -> str:
     return f"{text}; required" if action.required and action.option_strings else text
 
 
+def launch_arguments(file: str) -> list[Declared]:
+    """What launch/FILE declares with DeclareLaunchArgument; a default of None: required."""
+    tree = parse(f"launch/{file}")
+    names, found = assignments(tree), []
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    for call in sorted(calls, key=lambda node: (node.lineno, node.col_offset)):
+        if isinstance(call.func, ast.Name) and call.func.id == "DeclareLaunchArgument":
+            given = {keyword.arg: evaluate(keyword.value, names) for keyword in call.keywords}
+            if "default_value" in given and given["default_value"] is None:
+                given["default_value"] = COMPUTED
+            choices = ", ".join(given.get("choices") or ())
+            name, default = evaluate(call.args[0], names), given.get("default_value")
+            found.append(Declared(name, default, given["description"], choices))
+    return found
+
+
 def launch_table() -> list[str]:
-    """The arguments of the launch files by group, from voxelpose_ros/launch_files.py."""
-    groups = assignments(parse("voxelpose_ros/launch_files.py"))
-    rows, shown = [], set()
-    for variable, title in LAUNCH_GROUPS.items():
-        for name, (default, description) in groups[variable].items():
-            if (name, description) in shown:
-                continue
-            shown.add((name, description))
-            given = "required" if default is None else as_given(default)
-            rows.append([title, code(name), given, description.rstrip(".")])
-    return table(["group", "argument", "default", "meaning"], rows)
+    """The arguments of the launch files."""
+    rows = []
+    for file in LAUNCH_FILES:
+        for argument in launch_arguments(file):
+            default = "required" if argument.default is None else as_given(argument.default)
+            default = "see meaning" if argument.default is COMPUTED else default
+            rows.append(
+                [code(file), code(argument.name), default, argument.limits, argument.description.rstrip(".")]
+            )
+    return table(["launch file", "argument", "default", "values", "meaning"], rows)
 
 
 # Python sources that need not be importable here -------------------------------------------------

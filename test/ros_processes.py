@@ -76,10 +76,6 @@ class Ros:
         self._processes.append(process)
         return process
 
-    def start_described(self, described):
-        """Start a process that voxelpose_ros.bringup describes."""
-        return self.start(described.command(), described.environment)
-
     def listen(self, message_type, topic, qos=100):
         """Keep the messages of a topic in `heard[topic]`."""
         self.node.create_subscription(message_type, topic, self.heard[topic].append, qos)

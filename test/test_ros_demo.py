@@ -98,4 +98,4 @@ def test_a_node_that_cannot_start_ends_the_demo(recording, tmp_path):
     # On a busy machine the bar of the estimation is there already, on the same line.
     errors = re.findall("error: .*", ended.stderr)
     assert "no_such_weights" in errors[0]
-    assert errors[1] == "error: voxelpose_node ended with exit code 2"
+    assert errors[1] == "error: node 'voxelpose' ended with exit code 2"

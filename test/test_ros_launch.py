@@ -1,144 +1,111 @@
-"""Launch files and demo start the same processes, from one description."""
+"""Launch files start what they say, and `make demo` the same; with launch_ros or a stand-in for it."""
 
 import importlib.util
 import inspect
 import os
+import re
 import sys
-import types
 from pathlib import Path
 
+import launch_stand_in
 import pytest
 import yaml
 
 pytest.importorskip("voxelpose_ros.msg", reason="the package's messages are not built")
 
 from ros_processes import room_rig  # noqa: E402
+from test_documentation import generator  # noqa: E402
 
+from voxelpose_core.datasets import panoptic  # noqa: E402
 from voxelpose_core.errors import InputError  # noqa: E402
 from voxelpose_core.geometry.rig import load_rig  # noqa: E402
-from voxelpose_ros import bringup  # noqa: E402
+from voxelpose_ros import bringup, demo  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 LAUNCH_FILES = sorted((ROOT / "launch").glob("*.launch.py"))
 
 
-class Recorded:
-    """Any launch class: keeps what it was made with."""
-
-    def __init__(self, *args, **options):
-        self.args, self.options = args, options
-
-
-class LaunchConfiguration(Recorded):
-    def perform(self, context):
-        return context[self.args[0]]
+@pytest.fixture
+def launched(monkeypatch):
+    """What a launch file starts with arguments, by node name."""
+    launch_stand_in.install(monkeypatch)
+    return lambda name, **arguments: launch_stand_in.started(ROOT / "launch" / name, **arguments)
 
 
 @pytest.fixture
-def fake_launch(monkeypatch):
-    """The parts of launch and launch_ros that launch files use."""
-    modules = {
-        "launch": {"LaunchDescription": Recorded},
-        "launch.actions": {
-            "DeclareLaunchArgument": Recorded,
-            "OpaqueFunction": Recorded,
-        },
-        "launch.substitutions": {"LaunchConfiguration": LaunchConfiguration},
-        "launch_ros": {},
-        "launch_ros.actions": {"Node": Recorded},
-    }
-    for name, members in modules.items():
-        module = types.ModuleType(name)
-        vars(module).update(members)
-        monkeypatch.setitem(sys.modules, name, module)
-
-
-def load(file):
-    spec = importlib.util.spec_from_file_location(file.name.replace(".", "_"), file)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def bring_up(name, **arguments):
-    """What the launch file starts with these arguments: options of Node, by node name."""
-    (description,) = load(ROOT / "launch" / name).generate_launch_description().args
-    *declared, opaque = description
-    context = {a.args[0]: a.options["default_value"] for a in declared}
-    assert set(arguments) <= set(context)
-    assert None not in (context | arguments).values()
-    nodes = opaque.options["function"](context | arguments)
-    return {node.options["name"]: node.options for node in nodes}
+def rig(tmp_path):
+    """Path of a rig file of four cameras."""
+    room_rig(tmp_path / "room.yaml")
+    return str(tmp_path / "room.yaml")
 
 
 @pytest.mark.parametrize("file", LAUNCH_FILES, ids=lambda f: f.name)
-def test_every_argument_is_described(fake_launch, file):
-    (description,) = load(file).generate_launch_description().args
-    *declared, _ = description
-    assert declared
+def test_every_argument_is_described(file, monkeypatch):
+    launch_stand_in.install(monkeypatch)
+    entities = launch_stand_in.load(file).entities
+    declared = [entity for entity in entities if type(entity).__name__ == "DeclareLaunchArgument"]
     for argument in declared:
-        assert len(argument.options["description"]) > 5
-        name, default = argument.args[0], argument.options["default_value"]
-        assert isinstance(default, str) or name in ("rig", "sequence")
+        assert len(argument.description) > 5
+        assert argument.default_value is not None or argument.name in ("rig", "sequence")
 
 
-def test_the_demo_starts_player_and_node(fake_launch, tmp_path):
-    room_rig(tmp_path / "room.yaml")
-    rig = str(tmp_path / "room.yaml")
-    started = bring_up(
+def test_the_demo_starts_player_and_node(launched, rig):
+    started = launched(
         "demo.launch.py", rig=rig, videos="a.mp4,b.mp4", device="cpu", rviz="false", rate="5"
     )
     assert set(started) == {"voxelpose", "camera_player"}
-    assert started["voxelpose"]["executable"] == "voxelpose_node"
-    (parameters,) = started["voxelpose"]["parameters"]
-    assert parameters["rig_file"] == rig
-    assert parameters["device"] == "cpu"
-    (parameters,) = started["camera_player"]["parameters"]
-    assert parameters["videos"] == ["a.mp4", "b.mp4"]
-    assert parameters["loop"] is True
-    assert parameters["rate"] == 5.0
+    node, player = started["voxelpose"], started["camera_player"]
+    assert node.executable == "voxelpose_node"
+    assert node.parameters["rig_file"] == rig
+    assert node.parameters["device"] == "cpu"
+    assert node.parameters["qos.reliability"] == "reliable"
+    assert node.parameters["sync.max_wait_ms"] == 100.0
+    assert player.parameters == {"rig_file": rig, "videos": "a.mp4,b.mp4", "loop": True, "rate": 5.0}
 
 
-def test_the_launch_file_and_the_demo_start_the_same(fake_launch, tmp_path):
-    room_rig(tmp_path / "room.yaml")
-    rig = str(tmp_path / "room.yaml")
-    launched = bring_up(
+def test_the_launch_file_and_the_demo_start_the_same(launched, rig):
+    started = launched(
         "demo.launch.py", rig=rig, videos="a.mp4", rviz="false", loop="false", step_by_step="true"
     )
-    described = bringup.demo(
-        rig,
-        ["a.mp4"],
-        weights="universal",
-        device="auto",
-        detector="movenet",
-        refine_detections=False,
-        publish_tf=False,
-    )
+    described = demo.processes(rig, ["a.mp4"], 7, demo._parser().parse_args([]))
     for process in described:
-        assert launched[process.name] == process.action().options
+        launched_one = started[process.name]
+        parameters = launch_stand_in.parameters_of(process.params_file, process.name) | process.parameters
+        if process.name == "camera_player":
+            assert parameters.pop("max_frame_sets") == 7
+            assert [launched_one.parameters["videos"]] == parameters.pop("videos")
+        for name, value in parameters.items():
+            assert launched_one.parameters[name] == value, name
+        assert launched_one.environment == process.environment
+        # What the launch file gives beside that are the defaults.
+        others = set(launched_one.parameters) - set(parameters) - {"videos"}
+        assert others <= set(launch_argument_defaults()) | {"loop", "rate"}
 
 
-def test_rviz_comes_with_the_cameras_transforms(fake_launch, tmp_path):
-    room_rig(tmp_path / "room.yaml")
-    started = bring_up("demo.launch.py", rig=str(tmp_path / "room.yaml"), videos="a.mp4")
-    assert started["rviz2"]["package"] == "rviz2"
-    arguments = started["rviz2"]["arguments"]
+def launch_argument_defaults():
+    return {argument.name for argument in generator.launch_arguments("rig.launch.py")}
+
+
+def test_rviz_comes_with_the_cameras_transforms(launched, rig):
+    started = launched("demo.launch.py", rig=rig, videos="a.mp4")
+    assert started["rviz2"].package == "rviz2"
+    arguments = started["rviz2"].arguments
     assert arguments[0] == "-d" and Path(arguments[1]).is_file()
     assert arguments[2:] == ["-f", "world"]
-    transforms = {name for name, node in started.items() if node["package"] == "tf2_ros"}
+    transforms = {name for name, node in started.items() if node.package == "tf2_ros"}
     assert transforms == {f"camera{i}_transform" for i in range(4)}
-    arguments = started["camera0_transform"]["arguments"]
-    values = dict(zip(arguments[::2], arguments[1::2]))
+    arguments = started["camera0_transform"].arguments
+    values = dict(zip(arguments[::2], arguments[1::2], strict=True))
     assert values["--frame-id"] == "world"
     assert values["--child-frame-id"] == "camera0_optical_frame"
     assert float(values["--z"]) == pytest.approx(2.3)
 
 
 @pytest.mark.parametrize("name", ["campus", "shelf"])
-def test_a_shipped_rig_waits_for_its_cameras(fake_launch, name):
-    started = bring_up(f"{name}.launch.py", image_topic="/{camera}/image", rviz="false")
+def test_a_shipped_rig_waits_for_its_cameras(launched, name):
+    started = launched(f"{name}.launch.py", image_topic="/{camera}/image", rviz="false")
     assert set(started) == {"voxelpose"}
-    (parameters,) = started["voxelpose"]["parameters"]
+    parameters = started["voxelpose"].parameters
     shipped = load_rig(ROOT / "config" / "rigs" / f"{name}.yaml")
     assert load_rig(parameters["rig_file"]).names == shipped.names
     assert parameters["image_topic"] == "/{camera}/image"
@@ -147,91 +114,132 @@ def test_a_shipped_rig_waits_for_its_cameras(fake_launch, name):
 
 
 @pytest.mark.parametrize("name", ["campus", "shelf"])
-def test_a_shipped_rig_can_be_simulated(fake_launch, name):
-    started = bring_up(f"{name}.launch.py", simulate="true", people="2", rviz="false")
+def test_a_shipped_rig_can_be_simulated(launched, name):
+    started = launched(f"{name}.launch.py", simulate="true", people="2", rviz="false")
     assert set(started) == {"voxelpose", "rig_simulator"}
-    (parameters,) = started["voxelpose"]["parameters"]
-    assert parameters["input"] == "keypoints"
-    (parameters,) = started["rig_simulator"]["parameters"]
-    assert parameters["people"] == 2
+    assert started["voxelpose"].parameters["input"] == "keypoints"
+    assert started["rig_simulator"].parameters["people"] == 2
 
 
-def test_a_rig_of_ones_own_needs_its_file_only(fake_launch, tmp_path):
-    room_rig(tmp_path / "room.yaml")
-    started = bring_up("rig.launch.py", rig=str(tmp_path / "room.yaml"))
+def test_a_rig_of_ones_own_needs_its_file_only(launched, rig):
+    started = launched("rig.launch.py", rig=rig)
     assert {"voxelpose", "rviz2"} <= set(started)
-    (parameters,) = started["voxelpose"]["parameters"]
-    assert parameters["rig_file"] == str(tmp_path / "room.yaml")
-    with pytest.raises(AssertionError):
-        bring_up("rig.launch.py")
+    assert started["voxelpose"].parameters["rig_file"] == rig
+    with pytest.raises(RuntimeError, match='Required launch argument "rig"'):
+        launched("rig.launch.py")
+
+
+def test_parameters_come_from_a_file_too_and_launch_arguments_win(launched, rig, tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("/voxelpose: {ros__parameters: {sync: {slop_ms: 8.0}, device: 'cuda:1'}}")
+    started = launched("rig.launch.py", rig=rig, rviz="false", device="cpu", params_file=str(file))
+    assert started["voxelpose"].parameters["sync.slop_ms"] == 8.0
+    assert started["voxelpose"].parameters["device"] == "cpu"
+
+
+def test_every_parameter_is_a_launch_argument_or_in_the_shipped_file_with_its_default(launched, rig):
+    given = launched("rig.launch.py", rig=rig, rviz="false")["voxelpose"].parameters
+    declared = {parameter.name: parameter.default for parameter in generator.node_parameters()}
+    assert set(given) <= set(declared)
+    # rcl cannot read an empty list; with RViz the frame and the calibration are the rig file's.
+    assert set(declared) - set(given) == {"calibration", "topics", "sync.offsets_ms"}
+    for name, value in given.items():
+        if name != "rig_file":
+            assert value == (declared[name] or type(value)()), name
 
 
 @pytest.mark.parametrize("kind", ["hdVideos", "hdImgs"])
-def test_a_panoptic_sequence_is_played(fake_launch, tmp_path, kind):
+def test_a_panoptic_sequence_is_played(launched, tmp_path, kind):
+    arguments = {"sequence": str(tmp_path), "cameras": "00_03,00_06", "rviz": "false"}
     (tmp_path / "calibration_160906_ian5.json").write_text("{}")
     with pytest.raises(InputError, match="neither .*hd_00_03.mp4' nor .*00_03' exists"):
-        bring_up("panoptic.launch.py", sequence=str(tmp_path), cameras="00_03,00_06", rviz="false")
+        launched("panoptic.launch.py", **arguments)
     for camera in ("00_03", "00_06"):
         (tmp_path / "hdImgs" / camera).mkdir(parents=True)
     if kind == "hdVideos":
         (tmp_path / "hdVideos").mkdir()
         for camera in ("00_03", "00_06"):
             (tmp_path / "hdVideos" / f"hd_{camera}.mp4").touch()
-    started = bring_up(
-        "panoptic.launch.py", sequence=str(tmp_path), cameras="00_03,00_06", rviz="false"
-    )
-    (node,) = started["voxelpose"]["parameters"]
-    (player,) = started["camera_player"]["parameters"]
-    assert node["cameras"] == player["cameras"] == ["00_03", "00_06"]
-    assert node["space"] == "0,-500,800,8000,8000,2000"
-    views = player["videos" if kind == "hdVideos" else "image_folders"]
-    assert all(Path(view).exists() and "00_0" in view and kind in view for view in views)
+    started = launched("panoptic.launch.py", **arguments)
+    node, player = started["voxelpose"].parameters, started["camera_player"].parameters
+    assert node["rig_file"] == player["rig_file"] == str(tmp_path / "calibration_160906_ian5.json")
+    assert node["cameras"] == player["cameras"] == "00_03,00_06"
+    assert node["qos.reliability"] == "reliable"
+    views, others = player["videos"], player["image_folders"]
+    if kind == "hdImgs":
+        views, others = others, views
+    assert not others
+    for view in views.split(","):
+        assert Path(view).exists() and "00_0" in view and kind in view
 
 
-def test_a_folder_that_is_no_panoptic_sequence_is_told(fake_launch, tmp_path):
+def test_a_panoptic_sequence_of_other_players_is_only_estimated(launched, tmp_path):
+    (tmp_path / "calibration_160906_ian5.json").write_text("{}")
+    started = launched("panoptic.launch.py", sequence=str(tmp_path), play="false", rviz="false")
+    (node,) = started.values()
+    assert node.parameters["qos.reliability"] == "best_effort"
+    # The paper's cameras and space, which the launch file does not import: that would load PyTorch.
+    assert node.parameters["cameras"].split(",") == list(panoptic.CAMERAS)
+    space = [*panoptic.SPACE.center, *panoptic.SPACE.size]
+    assert [float(value) for value in node.parameters["space"].split(",")] == space
+
+
+def test_a_folder_that_is_no_panoptic_sequence_is_told(launched, tmp_path):
     with pytest.raises(InputError, match="has no calibration_"):
-        bring_up("panoptic.launch.py", sequence=str(tmp_path))
+        launched("panoptic.launch.py", sequence=str(tmp_path))
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "error", "message"),
     [
-        ({"simulate": "perhaps"}, "'simulate' is 'perhaps', expected true or false"),
-        ({"people": "many"}, "'people' is 'many', expected a number"),
+        ({"simulate": "perhaps"}, RuntimeError, '"simulate" provided value "perhaps" is not valid'),
+        ({"people": "many", "simulate": "true"}, ValueError, "many"),
+        ({"reliability": "reliable"}, InputError, "'reliability' is now 'qos.reliability'"),
+        ({"slop_ms": "20"}, InputError, "'sync.slop_ms' is no launch argument: write it into a param"),
+        ({"tracking__smooth": "true"}, InputError, "'tracking.smooth' is no launch argument"),
+        ({"params_file": "nowhere.yaml"}, InputError, "params_file 'nowhere.yaml' does not exist"),
     ],
 )
-def test_bad_arguments_are_named(fake_launch, arguments, message):
-    with pytest.raises(InputError, match=message):
-        bring_up("campus.launch.py", **arguments)
+def test_bad_arguments_are_named(launched, arguments, error, message):
+    with pytest.raises(error, match=message):
+        launched("campus.launch.py", rviz="false", **arguments)
 
 
-def test_a_demo_without_a_recording_says_what_it_needs(fake_launch, monkeypatch):
+def test_a_demo_without_a_recording_says_what_it_needs(launched, monkeypatch):
     monkeypatch.setattr(bringup, "_recording_folders", lambda: iter(()))
-    with pytest.raises(InputError, match="expected a rig and one video a camera"):
-        bring_up("demo.launch.py")
+    with pytest.raises(InputError, match="expected a rig and one video per camera"):
+        launched("demo.launch.py")
+    with pytest.raises(InputError, match="rig and videos belong together"):
+        launched("demo.launch.py", videos="a.mp4")
 
 
 def test_the_command_line_carries_every_parameter(tmp_path):
-    process = bringup.Process(
-        "voxelpose_ros",
-        "camera_player",
+    process = demo.Process(
+        "voxelpose_ros.camera_player",
         "player",
-        {"videos": ["a b.mp4", "7"], "rate": 2.5, "loop": True, "nothing": [], "text": "10"},
+        {"videos": ["a b.mp4", "7"], "rate": 2.5, "loop": True, "text": "10"},
+        tmp_path / "parameters.yaml",
     )
     command = process.command()
     assert command[:3] == [sys.executable, "-m", "voxelpose_ros.camera_player"]
     assert "__node:=player" in command
+    assert command[command.index("--params-file") + 1] == str(tmp_path / "parameters.yaml")
     pairs = [command[i + 1] for i, word in enumerate(command) if word == "-p"]
     given = {name: yaml.safe_load(value) for name, value in (p.split(":=", 1) for p in pairs)}
     assert given == {"videos": ["a b.mp4", "7"], "rate": 2.5, "loop": True, "text": "10"}
 
 
 def test_every_executable_is_installed_and_has_a_main():
-    cmake = (ROOT / "CMakeLists.txt").read_text()
-    for executable, module in bringup._MODULES.items():
-        assert f"install_python_executable({executable} {module})" in cmake
+    installed = re.findall(
+        r"^install_python_executable\((\w+) (voxelpose_ros\.\w+)\)",
+        (ROOT / "CMakeLists.txt").read_text(),
+        re.MULTILINE,
+    )
+    for _, module in installed:
         main = importlib.import_module(module).main
         assert list(inspect.signature(main).parameters) == ["args"]
+    launched = {name for file in LAUNCH_FILES for name in re.findall(r'executable="(\w+)"', file.read_text())}
+    assert launched == {executable for executable, _ in installed} - {"detector_node"}
 
 
 def test_own_dds_settings_are_respected(monkeypatch):

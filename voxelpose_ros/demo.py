@@ -9,15 +9,18 @@ from __future__ import annotations
 import argparse
 import contextlib
 import itertools
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -35,6 +38,7 @@ from voxelpose_core.drawing.frame import FramePainter
 from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.rig import Rig, load_rig
 from voxelpose_core.pose_types import Estimate
+from voxelpose_core.resources import find_resource
 from voxelpose_core.results import FrameSkeletons, RunReport, write_skeletons
 from voxelpose_core.skeletons import JointSet, get_joint_set
 from voxelpose_core.sources import FrameSource, open_videos
@@ -50,6 +54,63 @@ _GRACE_S = 15.0
 _VIDEO_FPS = 30.0
 # The 3D view of the video swings to and fro, which shows depth.
 _SWING_DEG, _SWING_PERIOD_S = 12.0, 8.0
+
+
+@dataclass(frozen=True)
+class Process:
+    """A ROS node as a process of its own.
+
+    Attributes:
+        module: whose main() it runs.
+        name: of the node.
+        parameters: by name; they win over those of the parameter file.
+        params_file: parameter file; None: without.
+        environment: variables beside this process's own.
+    """
+
+    module: str
+    name: str
+    parameters: Mapping[str, Any]
+    params_file: Path | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def command(self) -> list[str]:
+        """Command line that starts it with this Python."""
+        command = [sys.executable, "-m", self.module, "--ros-args", "-r", f"__node:={self.name}"]
+        if self.params_file is not None:
+            command += ["--params-file", str(self.params_file)]
+        for name, value in self.parameters.items():
+            # JSON is YAML, which rcl reads.
+            command += ["-p", f"{name}:={json.dumps(value)}"]
+        return command
+
+
+def processes(
+    rig_file: str, videos: Sequence[str], frames: int, arguments: argparse.Namespace
+) -> tuple[Process, Process]:
+    """Node and player, as launch/demo.launch.py starts them.
+
+    Args:
+        rig_file: calibration file.
+        videos: one per camera, in the rig's order.
+        frames: stop after this many frame sets.
+        arguments: the command line's.
+    """
+    params_file = None if arguments.real_time else find_resource("config/ros/lockstep.yaml")
+    node = {
+        "rig_file": rig_file,
+        "qos.reliability": "reliable",
+        "weights": arguments.weights,
+        "device": arguments.device,
+        "detector": arguments.detector,
+        "refine_detections": arguments.refine_detections,
+    }
+    player = {"rig_file": rig_file, "videos": list(videos), "max_frame_sets": frames}
+    transport = bringup.image_transport()
+    return (
+        Process("voxelpose_ros.node", bringup.NODE_NAME, node, params_file),
+        Process("voxelpose_ros.camera_player", "camera_player", player, params_file, transport),
+    )
 
 
 class Listener(Node):
@@ -186,16 +247,7 @@ def run(arguments: argparse.Namespace) -> int:
     source = open_videos(videos)
     arguments.output.mkdir(parents=True, exist_ok=True)
     frames = min(arguments.frames or len(source), len(source))
-    node, player = bringup.demo(
-        rig_file,
-        videos,
-        moments=frames,
-        step_by_step=not arguments.real_time,
-        weights=arguments.weights,
-        device=arguments.device,
-        detector=arguments.detector,
-        refine_detections=arguments.refine_detections,
-    )
+    node, player = processes(rig_file, videos, frames, arguments)
     rclpy.init(args=[])
     listener = Listener(rig)
     try:
@@ -207,14 +259,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _listen_while_playing(
-    listener: Listener, node: bringup.Process, player: bringup.Process, frames: int
+    listener: Listener, node: Process, player: Process, frames: int
 ) -> None:
     with _running(node) as estimating:
         ready = partial(listener.count_publishers, bringup.SKELETONS_TOPIC)
         # The node ends by itself when its configuration is bad; it has said why.
         _spin_until(listener, lambda: ready() or estimating.poll() is not None)
         if estimating.poll() is not None:
-            raise InputError(f"{node.executable} ended with exit code {estimating.returncode}")
+            raise InputError(f"node '{node.name}' ended with exit code {estimating.returncode}")
         with _running(player) as playing, _progress(frames, "estimate") as bar:
 
             def over() -> bool:
@@ -226,14 +278,14 @@ def _listen_while_playing(
             # On a busy machine topics can be seen before the node ends for a bad configuration.
             for process, run in ((node, estimating), (player, playing)):
                 if run.poll():
-                    raise InputError(f"{process.executable} ended with exit code {run.returncode}")
+                    raise InputError(f"node '{process.name}' ended with exit code {run.returncode}")
             # The last diagnostics count everything.
             deadline = time.monotonic() + _LAST_WORDS_S
             _spin_until(listener, lambda: listener.knows_all() or time.monotonic() > deadline)
 
 
 @contextlib.contextmanager
-def _running(described: bringup.Process) -> Iterator[subprocess.Popen]:
+def _running(described: Process) -> Iterator[subprocess.Popen]:
     environment = {**os.environ, **described.environment}
     started = subprocess.Popen(described.command(), env=environment)
     try:
