@@ -49,7 +49,7 @@ def test_the_plain_frame_gives_the_model_s_poses(benchmark, scene):
     with torch.inference_mode():
         proposals = estimator.model.propose(scene.heatmaps, scene.views, scene.grid, -1e9, 2)
         centers, settings = proposals.centers[0], estimator.settings
-        ours = estimator.people._poses(scene.heatmaps, scene.views, centers, 2, settings)
+        ours = estimator.people.nets._poses(scene.heatmaps, scene.views, centers, 2, settings)
     assert plain.shape == (2, 17, 3)
     torch.testing.assert_close(ours, plain, rtol=0, atol=2.0)
 

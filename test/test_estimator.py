@@ -148,13 +148,13 @@ def test_confidence_moves_nobody(estimator, rig):
 def test_only_people_off_their_box_are_regressed_again(rig, monkeypatch):
     estimator = estimator_with(rig, recenter_distance=60.0)
     regressed = []
-    regress = estimator.people._regress
+    regress = estimator.people.nets._regress
 
     def count(heatmaps, views, centers, settings):
         regressed.append(len(centers))
         return regress(heatmaps, views, centers, settings)
 
-    monkeypatch.setattr(estimator.people, "_regress", count)
+    monkeypatch.setattr(estimator.people.nets, "_regress", count)
     keypoints = keypoints_of(rig, people())
     estimator.estimate_keypoints(keypoints)
     assert regressed == [2]
@@ -167,8 +167,8 @@ def distances_from_boxes(rig, persons):
     """Of each person's mid-hip from the proposal, mm."""
     estimator = estimator_with(rig, recenter=False, refine=False)
     centers = []
-    regress = estimator.people._regress
-    estimator.people._regress = lambda h, v, c, s: centers.append(c.numpy()) or regress(h, v, c, s)
+    regress = estimator.people.nets._regress
+    estimator.people.nets._regress = lambda h, v, c, s: centers.append(c.numpy()) or regress(h, v, c, s)
     found = estimator.estimate_keypoints(keypoints_of(rig, persons)).skeletons
     roots = np.array([COCO17.root_of(skeleton.joints) for skeleton in found])
     distances = np.linalg.norm(roots[:, None] - centers[0], axis=-1).min(axis=1)
@@ -184,10 +184,10 @@ def test_buckets_of_people_change_nobody(rig, monkeypatch):
     answers, sizes = [], []
     for bucket in (lambda count, most: count, lambda count, most: min(most, 4 * count)):
         estimator = PoseEstimator(rig, "voxelpose", device="cpu", detector=None, settings=settings)
-        monkeypatch.setattr(estimator.people, "_bucket", bucket)
-        regress = estimator.people._regress
+        monkeypatch.setattr(estimator.people.nets, "_bucket", bucket)
+        regress = estimator.people.nets._regress
         monkeypatch.setattr(
-            estimator.people,
+            estimator.people.nets,
             "_regress",
             lambda h, v, c, s, r=regress: sizes.append(len(c)) or r(h, v, c, s),
         )
@@ -245,7 +245,7 @@ def test_people_in_several_calls_of_the_pose_net(rig, monkeypatch):
     settings = EstimatorSettings(recenter=False, refine=False)
     estimator = PoseEstimator(rig, "voxelpose", device="cpu", detector=None, settings=settings)
     together = estimator.estimate_keypoints(keypoints_of(rig, persons))
-    monkeypatch.setattr("voxelpose_core.voxel_people._VOXELS_AT_ONCE", 1)
+    monkeypatch.setattr("voxelpose_core.heatmap_people._VOXELS_AT_ONCE", 1)
     apart = estimator.estimate_keypoints(keypoints_of(rig, persons))
     assert len(together.skeletons) == 2
     for one, other in zip(together.skeletons, apart.skeletons, strict=True):

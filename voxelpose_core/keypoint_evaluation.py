@@ -20,7 +20,7 @@ from voxelpose_core.datasets.generated_rigs import GeneratedFrameSet
 from voxelpose_core.metrics.average_precision import DetectionMetrics, evaluate_detections
 from voxelpose_core.metrics.mpjpe import pose_distances
 from voxelpose_core.metrics.pcp import PCP, campus14_from_coco17, evaluate_pcp
-from voxelpose_core.pose_types import Estimate
+from voxelpose_core.pose_types import Estimate, joints_of
 from voxelpose_core.skeletons import COCO17
 
 # People whom at least so many cameras see whole are counted together.
@@ -58,7 +58,7 @@ class Predictions:
         skeletons = method.estimate_keypoints(keypoints).skeletons
         self.wall_ms.append((time.perf_counter() - wall) * 1e3)
         self.cpu_ms.append((time.process_time() - cpu) * 1e3)
-        self.poses.append(np.array([s.joints for s in skeletons]).reshape(-1, len(COCO17), 3))
+        self.poses.append(joints_of(skeletons, len(COCO17)))
         self.scores.append(np.array([s.score for s in skeletons]))
 
 

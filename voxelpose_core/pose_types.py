@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -28,6 +29,11 @@ class Skeleton:
     track_id: int = -1
     joint_velocities: np.ndarray | None = None
     joint_covariances: np.ndarray | None = None
+
+
+def joints_of(skeletons: Sequence[Skeleton], joint_count: int) -> np.ndarray:
+    """(S, J, 3) joints of S skeletons, mm, also of none."""
+    return np.array([s.joints for s in skeletons]).reshape(-1, joint_count, 3)
 
 
 @dataclass
