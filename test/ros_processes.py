@@ -22,7 +22,7 @@ from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.rig import Rig, save_rig
 from voxelpose_core.geometry.space import Space
 from voxelpose_core.skeletons import COCO17
-from voxelpose_ros import conversions
+from voxelpose_ros import conversions, image_messages
 from voxelpose_ros.bringup import image_transport
 from voxelpose_ros.msg import SkeletonArray
 from voxelpose_ros.rig_simulator import WalkingPeople
@@ -173,10 +173,10 @@ class Cameras:
         width, height = camera.image_size
         image = np.zeros((height, width, 3), np.uint8)
         draw_person(image, camera.project(self.joints)[0], camera.sees(self.joints))
-        return conversions.bgr_to_image(image, Header(stamp=stamp))
+        return image_messages.bgr_to_image(image, Header(stamp=stamp))
 
     def compressed(self, name, stamp):
-        image = conversions.image_to_bgr(self.image(name, stamp))
+        image = image_messages.image_to_bgr(self.image(name, stamp))
         message = CompressedImage(header=Header(stamp=stamp), format="png")
         message.data.frombytes(cv2.imencode(".png", image)[1].tobytes())
         return message

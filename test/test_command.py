@@ -92,7 +92,8 @@ def test_the_command_s_own_code_is_kept():
 
 @pytest.mark.parametrize("arguments", [["--debug", "rig", "check", RIG], ["rig", "check", RIG, "--debug"]])
 def test_debug_shows_the_traceback(arguments, monkeypatch, capsys):
-    monkeypatch.setattr("voxelpose_core.command_line.options.load_rig", fail_with(ZeroDivisionError("division by zero")))
+    fails = fail_with(ZeroDivisionError("division by zero"))
+    monkeypatch.setattr("voxelpose_core.command_line.options.load_rig", fails)
     assert cli.main(arguments) == 70
     err = capsys.readouterr().err
     assert err.startswith("Traceback") and err.endswith("ZeroDivisionError: division by zero\n")

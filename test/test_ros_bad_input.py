@@ -15,7 +15,14 @@ from diagnostic_msgs.msg import DiagnosticStatus  # noqa: E402
 from ros_processes import Cameras, Ros, positions, python_command, room_rig  # noqa: E402
 from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
 
-from voxelpose_ros import camera_player, conversions, detector_node, process, rig_simulator  # noqa: E402
+from voxelpose_ros import (  # noqa: E402
+    camera_info_messages,
+    camera_player,
+    detector_node,
+    image_messages,
+    process,
+    rig_simulator,
+)
 from voxelpose_ros import node as voxelpose_node  # noqa: E402
 from voxelpose_ros.msg import Keypoints2D, Keypoints2DArray  # noqa: E402
 
@@ -172,7 +179,7 @@ def change(**values):
 
 
 def crop(message):
-    smaller = conversions.bgr_to_image(np.zeros((180, 320, 3), np.uint8), message.header)
+    smaller = image_messages.bgr_to_image(np.zeros((180, 320, 3), np.uint8), message.header)
     for name in ("width", "height", "step", "data"):
         setattr(message, name, getattr(smaller, name))
 
@@ -217,8 +224,8 @@ def test_a_scaled_copy_is_resized_and_remarked_once(start_node):
     expected = positions(cameras.show(cameras.image).skeletons[0])
 
     def enlarge(message):
-        image = cv2.resize(conversions.to_bgr(message), (1280, 960), interpolation=cv2.INTER_NEAREST)
-        larger = conversions.bgr_to_image(image, message.header)
+        image = cv2.resize(image_messages.to_bgr(message), (1280, 960), interpolation=cv2.INTER_NEAREST)
+        larger = image_messages.bgr_to_image(image, message.header)
         for name in ("width", "height", "step", "data"):
             setattr(message, name, getattr(larger, name))
 
@@ -235,10 +242,10 @@ def test_a_scaled_copy_is_resized_and_remarked_once(start_node):
 
 def test_a_camera_info_that_contradicts_the_rig_takes_its_camera_out(start_node):
     process, cameras = start_node("image")
-    wrong = conversions.camera_info(
+    wrong = camera_info_messages.camera_info(
         cameras.rig.camera("camera2"), cameras.ros.node.get_clock().now().to_msg()
     )
-    right = conversions.camera_info(cameras.rig.camera("camera2"), wrong.header.stamp)
+    right = camera_info_messages.camera_info(cameras.rig.camera("camera2"), wrong.header.stamp)
     wrong.width = 1280
     cameras.infos["camera2"].publish(wrong)
     cameras.ros.spin_for(0.5)

@@ -22,7 +22,7 @@ from voxelpose_core.geometry.camera import Camera  # noqa: E402
 from voxelpose_core.image_headers import declared_size  # noqa: E402
 from voxelpose_core.pose_types import Skeleton  # noqa: E402
 from voxelpose_core.skeletons import COCO17, PANOPTIC15, get_joint_set  # noqa: E402
-from voxelpose_ros import conversions, topics  # noqa: E402
+from voxelpose_ros import camera_info_messages, conversions, image_messages, topics  # noqa: E402
 from voxelpose_ros.calibration import TopicCalibration  # noqa: E402
 from voxelpose_ros.msg import Keypoints2D, SkeletonArray  # noqa: E402
 from voxelpose_ros.parameters import Parameters  # noqa: E402
@@ -101,7 +101,7 @@ def test_every_common_encoding_gives_the_picture(encoding, padding):
     image = picture()
     message = image_message(encoded(image, encoding), encoding, padding)
     message.width = image.shape[1]
-    found = conversions.image_to_bgr(message)
+    found = image_messages.image_to_bgr(message)
     assert found.dtype == np.uint8
     expected = image
     if encoding in GREY:
@@ -118,14 +118,14 @@ def test_sixteen_bits_come_in_either_order():
     little.width = big.width = 16
     big.is_bigendian = 1
     np.testing.assert_array_equal(
-        conversions.image_to_bgr(big), conversions.image_to_bgr(little)
+        image_messages.image_to_bgr(big), image_messages.image_to_bgr(little)
     )
 
 
 def test_a_bgr_picture_is_not_copied():
     message = image_message(picture(), "bgr8")
     before = message.data[0]
-    conversions.image_to_bgr(message)[0, 0, 0] = before + 1
+    image_messages.image_to_bgr(message)[0, 0, 0] = before + 1
     assert message.data[0] == before + 1
 
 
@@ -137,21 +137,21 @@ def test_encodings_beyond_the_common_ones_go_through_cv_bridge(monkeypatch):
 
     module = type("module", (), {"CvBridge": CvBridge})
     monkeypatch.setitem(__import__("sys").modules, "cv_bridge", module)
-    found = conversions.image_to_bgr(image_message(np.zeros((8, 32), np.uint8), "nv21"))
+    found = image_messages.image_to_bgr(image_message(np.zeros((8, 32), np.uint8), "nv21"))
     np.testing.assert_array_equal(found, picture())
 
 
 def test_cv_bridge_reads_our_messages_alike():
     cv_bridge = pytest.importorskip("cv_bridge")
-    message = conversions.bgr_to_image(picture(), HEADER)
+    message = image_messages.bgr_to_image(picture(), HEADER)
     found = cv_bridge.CvBridge().imgmsg_to_cv2(message, "bgr8")
     np.testing.assert_array_equal(found, picture())
 
 
 def test_images_survive_the_way_there_and_back():
-    message = conversions.bgr_to_image(picture()[:, ::2], HEADER)
+    message = image_messages.bgr_to_image(picture()[:, ::2], HEADER)
     assert (message.width, message.height, message.step) == (8, 8, 24)
-    np.testing.assert_array_equal(conversions.image_to_bgr(message), picture()[:, ::2])
+    np.testing.assert_array_equal(image_messages.image_to_bgr(message), picture()[:, ::2])
     assert message.header == HEADER
 
 
@@ -178,22 +178,22 @@ def broken(**changes):
 )
 def test_a_broken_image_is_refused_in_one_line(message, text):
     with pytest.raises(InputError, match=text) as caught:
-        conversions.image_to_bgr(message)
+        image_messages.image_to_bgr(message)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])
 def test_compressed_images(suffix):
     data = cv2.imencode(suffix, picture())[1].tobytes()
-    found = conversions.compressed_to_bgr(CompressedImage(format=suffix[1:], data=data))
+    found = image_messages.compressed_to_bgr(CompressedImage(format=suffix[1:], data=data))
     np.testing.assert_allclose(found.astype(int), picture(), atol=12)
 
 
 def test_compressed_images_survive_the_way_there_and_back():
-    message = conversions.bgr_to_compressed(picture(), HEADER, quality=95)
+    message = image_messages.bgr_to_compressed(picture(), HEADER, quality=95)
     assert "jpeg" in message.format
     np.testing.assert_allclose(
-        conversions.compressed_to_bgr(message).astype(int), picture(), atol=12
+        image_messages.compressed_to_bgr(message).astype(int), picture(), atol=12
     )
 
 
@@ -211,12 +211,12 @@ JPEG = cv2.imencode(".jpg", picture(160, 120))[1].tobytes()
 )
 def test_a_broken_compressed_image_is_refused_in_one_line(data, text):
     with pytest.raises(InputError, match=text):
-        conversions.compressed_to_bgr(CompressedImage(format="jpeg", data=data))
+        image_messages.compressed_to_bgr(CompressedImage(format="jpeg", data=data))
 
 
 def test_zeros_after_the_end_of_a_jpeg_are_harmless():
     message = CompressedImage(format="jpeg", data=JPEG + bytes(64))
-    assert conversions.compressed_to_bgr(message).shape == (120, 160, 3)
+    assert image_messages.compressed_to_bgr(message).shape == (120, 160, 3)
 
 
 @pytest.mark.parametrize("nanoseconds", [0, 1, 1_700_000_000_123_456_789, -1, -1_500_000_000])
@@ -225,12 +225,12 @@ def test_stamps_survive_the_way_there_and_back(nanoseconds):
 
 
 def test_camera_info_says_what_the_rig_says(camera):
-    message = conversions.camera_info(camera, HEADER.stamp)
+    message = camera_info_messages.camera_info(camera, HEADER.stamp)
     assert (message.width, message.height) == (640, 480)
     np.testing.assert_array_equal(np.reshape(message.k, (3, 3)), camera.K)
     np.testing.assert_array_equal(message.d, camera.distortion)
     assert message.header.frame_id == "left_optical_frame"
-    conversions.check_camera_info(message, camera)
+    camera_info_messages.check_camera_info(message, camera)
 
 
 @pytest.mark.parametrize(
@@ -242,16 +242,16 @@ def test_camera_info_says_what_the_rig_says(camera):
 )
 def test_camera_info_names_the_lens_model(camera, lens, model):
     camera = dataclasses.replace(camera, **lens)
-    message = conversions.camera_info(camera, HEADER.stamp)
+    message = camera_info_messages.camera_info(camera, HEADER.stamp)
     assert message.distortion_model == model
     np.testing.assert_array_equal(message.d, camera.distortion)
-    conversions.check_camera_info(message, camera)
+    camera_info_messages.check_camera_info(message, camera)
     with pytest.raises(InputError, match="says distortion"):
-        conversions.check_camera_info(changed_info(camera, d=[0.9] * len(message.d)), camera)
+        camera_info_messages.check_camera_info(changed_info(camera, d=[0.9] * len(message.d)), camera)
 
 
 def changed_info(camera, **changes):
-    message = conversions.camera_info(camera, HEADER.stamp)
+    message = camera_info_messages.camera_info(camera, HEADER.stamp)
     for name, value in changes.items():
         setattr(message, name, value)
     return message
@@ -289,7 +289,7 @@ def test_a_camera_comes_back_from_its_messages(camera, lens):
     camera = dataclasses.replace(camera, **lens)
     found = conversions.camera_from_messages(
         "left",
-        conversions.camera_info(camera, HEADER.stamp),
+        camera_info_messages.camera_info(camera, HEADER.stamp),
         conversions.camera_transform(camera, "map"),
     )
     assert (found.name, found.image_size, found.fisheye) == ("left", (640, 480), camera.fisheye)
@@ -346,13 +346,13 @@ def test_binning_and_region_of_interest_of_a_message(camera):
     found = conversions.camera_from_messages("left", windowed(camera), transform)
     assert found.image_size == (200, 150)
     np.testing.assert_allclose(found.K, [[250, 0, 110], [0, 255, 90], [0, 0, 1]])
-    conversions.check_camera_info(windowed(camera), found)
+    camera_info_messages.check_camera_info(windowed(camera), found)
     # The window has the aspect of the whole image, but not its view.
     with pytest.raises(InputError, match="says fx 250.0, .* the rig file, scaled to 200x150, 156.2"):
-        conversions.check_camera_info(windowed(camera), camera)
+        camera_info_messages.check_camera_info(windowed(camera), camera)
     beyond = windowed(camera, width=450)
     with pytest.raises(InputError, match="region of interest is 400x300 at .100, 60., expected"):
-        conversions.check_camera_info(beyond, camera)
+        camera_info_messages.check_camera_info(beyond, camera)
 
 
 RECTIFY = Rotation.from_euler("xyz", [2.0, -3.0, 1.5], degrees=True).as_matrix()
@@ -379,18 +379,18 @@ def test_a_rig_of_the_rectified_image_is_compared_with_p(camera):
     info = changed_info(camera, r=RECTIFY.ravel().tolist(), p=RECTIFIED_P)
     transform = conversions.camera_transform(camera, "map")
     rectified = conversions.camera_from_messages("left", info, transform, rectified=True)
-    conversions.check_camera_info(info, rectified, rectified=True)
-    conversions.check_camera_info(info, camera)
+    camera_info_messages.check_camera_info(info, rectified, rectified=True)
+    camera_info_messages.check_camera_info(info, camera)
     with pytest.raises(InputError, match="fx 500.*of the rectified image: subscribe to image_rect"):
-        conversions.check_camera_info(info, rectified)
+        camera_info_messages.check_camera_info(info, rectified)
     with pytest.raises(InputError, match=r"fx 420.*\(P\).*raw image: subscribe to image_raw"):
-        conversions.check_camera_info(info, camera, rectified=True)
+        camera_info_messages.check_camera_info(info, camera, rectified=True)
     # K and P alike: only the distortion tells.
     alike = changed_info(camera)
     with pytest.raises(InputError, match="images are rectified, but the rig file has a lens with"):
-        conversions.check_camera_info(alike, camera, rectified=True)
+        camera_info_messages.check_camera_info(alike, camera, rectified=True)
     unsaid = changed_info(camera, p=[0.0] * 12)
-    conversions.check_camera_info(unsaid, rectified, rectified=True)
+    camera_info_messages.check_camera_info(unsaid, rectified, rectified=True)
 
 
 @pytest.mark.parametrize(
@@ -486,25 +486,25 @@ def test_a_transform_without_a_rotation_is_refused(camera):
     transform.transform.rotation.y = transform.transform.rotation.z = 0.0
     with pytest.raises(InputError, match="no rotation, expected a unit quaternion"):
         conversions.camera_from_messages(
-            "left", conversions.camera_info(camera, HEADER.stamp), transform
+            "left", camera_info_messages.camera_info(camera, HEADER.stamp), transform
         )
 
 
 def test_what_a_codec_crops_still_fits(camera):
-    conversions.check_image_size((640, 472), camera)
-    conversions.check_camera_info(changed_info(camera, height=472), camera)
+    camera_info_messages.check_image_size((640, 472), camera)
+    camera_info_messages.check_camera_info(changed_info(camera, height=472), camera)
     for size in ((640, 464), (641, 480), (472, 640)):
         with pytest.raises(InputError, match="calibrated for 640x480"):
-            conversions.check_image_size(size, camera)
+            camera_info_messages.check_image_size(size, camera)
 
 
 def test_a_scaled_copy_fits_and_its_keypoints_are_scaled(camera):
-    conversions.check_image_size((320, 240), camera)
+    camera_info_messages.check_image_size((320, 240), camera)
     K = camera.K
     half = [K[0, 0] / 2, 0, K[0, 2] / 2 - 0.25, 0, K[1, 1] / 2, K[1, 2] / 2 - 0.25, 0, 0, 1]
-    conversions.check_camera_info(changed_info(camera, width=320, height=240, k=half), camera)
+    camera_info_messages.check_camera_info(changed_info(camera, width=320, height=240, k=half), camera)
     with pytest.raises(InputError, match="CameraInfo says fx"):
-        conversions.check_camera_info(changed_info(camera, width=320, height=240), camera)
+        camera_info_messages.check_camera_info(changed_info(camera, width=320, height=240), camera)
     people = np.full((1, 17, 3), 0.5, np.float32)
     people[..., 0], people[..., 1] = 99.5, 59.5
     message = conversions.keypoints_message(people, "left", (320, 240), COCO17, HEADER)
@@ -513,7 +513,7 @@ def test_a_scaled_copy_fits_and_its_keypoints_are_scaled(camera):
 
 
 def test_a_driver_without_calibration_contradicts_nothing(camera):
-    conversions.check_camera_info(changed_info(camera, k=[0.0] * 9), camera)
+    camera_info_messages.check_camera_info(changed_info(camera, k=[0.0] * 9), camera)
 
 
 @pytest.mark.parametrize(
@@ -528,7 +528,7 @@ def test_a_driver_without_calibration_contradicts_nothing(camera):
 )
 def test_a_camera_info_that_contradicts_the_rig_is_told(camera, changes, text):
     with pytest.raises(InputError, match=text):
-        conversions.check_camera_info(changed_info(camera, **changes), camera)
+        camera_info_messages.check_camera_info(changed_info(camera, **changes), camera)
 
 
 def test_the_camera_transform_takes_optical_points_to_the_world(camera):
@@ -612,7 +612,7 @@ def test_images_that_promise_too_much_are_not_decoded(size):
     """A picture of black pixels compresses a thousand times."""
     message = CompressedImage(format="png", data=giant_png(*size))
     with pytest.raises(InputError, match=f"promises {size[0]}x{size[1]}, expected at most"):
-        conversions.compressed_to_bgr(message)
+        image_messages.compressed_to_bgr(message)
 
 
 @pytest.mark.parametrize("kind", [".png", ".jpg"])
@@ -637,7 +637,7 @@ def test_what_others_write_does_not_fill_the_log(camera):
         (CompressedImage(format="x" * 10_000, data=b"junk"), "compressed_to_bgr"),
     ):
         with pytest.raises(InputError) as caught:
-            getattr(conversions, read)(message)
+            getattr(image_messages, read)(message)
         assert len(str(caught.value)) < 600
 
 

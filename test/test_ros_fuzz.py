@@ -19,7 +19,7 @@ from rclpy.duration import Duration  # noqa: E402
 from ros_processes import Cameras, Ros, positions, room_rig, stamp_ns  # noqa: E402
 from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
 
-from voxelpose_ros import conversions  # noqa: E402
+from voxelpose_ros import camera_info_messages, conversions  # noqa: E402
 from voxelpose_ros.msg import Keypoints2DArray  # noqa: E402
 
 BAD_MESSAGES = int(os.environ.get("VOXELPOSE_FUZZ_MESSAGES", 200))
@@ -86,7 +86,7 @@ class Fuzz:
         for good in (False, True, True):
             for name, publisher in self.cameras.infos.items():
                 now = self.ros.node.get_clock().now().to_msg()
-                message = conversions.camera_info(self.rig.camera(name), now)
+                message = camera_info_messages.camera_info(self.rig.camera(name), now)
                 if not good:
                     spoil_camera_info(message, self.source)
                     self.sent += 1

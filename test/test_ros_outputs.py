@@ -22,7 +22,7 @@ from visualization_msgs.msg import MarkerArray  # noqa: E402
 from voxelpose_core.errors import InputError  # noqa: E402
 from voxelpose_core.geometry.rig import load_rig, save_rig  # noqa: E402
 from voxelpose_core.geometry.rig_check import rig_findings  # noqa: E402
-from voxelpose_ros import conversions, topics  # noqa: E402
+from voxelpose_ros import camera_info_messages, conversions, image_messages, topics  # noqa: E402
 from voxelpose_ros.calibration import RigFile  # noqa: E402
 from voxelpose_ros.msg import Keypoints2DArray, SkeletonArray  # noqa: E402
 from voxelpose_ros.node import VoxelPoseNode  # noqa: E402
@@ -138,7 +138,7 @@ def test_a_node_calibrated_by_topics_tells_and_follows(start, transforms, tmp_pa
 
     stamp = ros.node.get_clock().now().to_msg()
     for camera in rig.cameras:
-        cameras.infos[camera.name].publish(conversions.camera_info(camera, stamp))
+        cameras.infos[camera.name].publish(camera_info_messages.camera_info(camera, stamp))
     unknown = lambda: "no transform from 'hall' to" in (  # noqa: E731
         cameras.value("estimator", "last problem") or ""
     )
@@ -203,7 +203,7 @@ def test_a_calibration_from_topics_comes_without_simulated_time(start, transform
         # Again and again: the node's side may find the publishers later than they find it.
         stamp = ros.node.get_clock().now().to_msg()
         for camera in rig.cameras:
-            cameras.infos[camera.name].publish(conversions.camera_info(camera, stamp))
+            cameras.infos[camera.name].publish(camera_info_messages.camera_info(camera, stamp))
         return ros.heard["/voxelpose/rig_markers"]
 
     publish_until(cameras, calibrated, "the calibration")
@@ -240,7 +240,7 @@ def test_overlays_are_drawn_for_whoever_listens_and_other_qualities_are_told(sta
         ros.spin_until(lambda topic=topic: ros.node.count_subscribers(topic), "subscriptions")
     ros.spin_for(1.0)
     publish_until(cameras, lambda: ros.heard["/voxelpose/overlay/camera1"], "an overlay")
-    picture = conversions.image_to_bgr(ros.heard["/voxelpose/overlay/camera1"][-1])
+    picture = image_messages.image_to_bgr(ros.heard["/voxelpose/overlay/camera1"][-1])
     assert picture.shape == (480, 640, 3)
     assert ros.heard["/voxelpose/overlay/camera1"][-1].header.frame_id == "camera1_optical_frame"
     # Something was drawn where the person is.
@@ -280,7 +280,7 @@ def test_a_rig_of_rectified_images_is_compared_with_p(start, tmp_path):
     )
     ros.spin_for(1.0)
     for camera, flat in zip(raw.cameras, rectified.cameras):
-        info = conversions.camera_info(camera, ros.node.get_clock().now().to_msg())
+        info = camera_info_messages.camera_info(camera, ros.node.get_clock().now().to_msg())
         info.p = np.hstack([flat.K, np.zeros((3, 1))]).ravel().tolist()
         cameras.infos[camera.name].publish(info)
     ros.spin_for(0.5)

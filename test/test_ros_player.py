@@ -12,7 +12,7 @@ pytest.importorskip("voxelpose_ros.msg", reason="the package's messages are not 
 from ros_processes import Ros, python_command, room_rig, stamp_ns  # noqa: E402
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image  # noqa: E402
 
-from voxelpose_ros import conversions  # noqa: E402
+from voxelpose_ros import camera_info_messages, image_messages  # noqa: E402
 from voxelpose_ros.msg import SkeletonArray  # noqa: E402
 from voxelpose_ros.pacing import Pace  # noqa: E402
 
@@ -86,13 +86,13 @@ def test_every_moment_comes_once_with_one_stamp_and_its_intrinsics(ros, rig, tmp
         assert {m.header.frame_id for m in images} == {f"{name}_optical_frame"}
         infos = ros.heard[f"/{name}/camera_info"]
         assert [stamp_ns(m) for m in infos] == stamps
-        conversions.check_camera_info(infos[0], rig.camera(name))
+        camera_info_messages.check_camera_info(infos[0], rig.camera(name))
         compressed = ros.heard[f"/{name}/image_raw/compressed"]
         assert [stamp_ns(m) for m in compressed] == stamps
         for index, (raw, jpeg) in enumerate(zip(images, compressed)):
             value = 10 * index + 100 * (name == "camera0")
-            assert (conversions.image_to_bgr(raw) == value).all()
-            assert np.abs(conversions.compressed_to_bgr(jpeg).astype(int) - value).max() <= 3
+            assert (image_messages.image_to_bgr(raw) == value).all()
+            assert np.abs(image_messages.compressed_to_bgr(jpeg).astype(int) - value).max() <= 3
 
 
 def test_jitter_drops_loops_and_their_end(ros, rig, tmp_path):
@@ -112,7 +112,7 @@ def test_jitter_drops_loops_and_their_end(ros, rig, tmp_path):
     assert 25 <= len(everything) <= 55  # of 60, 30 % lost
     assert len(set(everything)) == len(everything)
     # The pictures begin again after the fifth.
-    values = {int(conversions.image_to_bgr(m)[0, 0, 0]) for m in ros.heard["/camera1/image_raw"]}
+    values = {int(image_messages.image_to_bgr(m)[0, 0, 0]) for m in ros.heard["/camera1/image_raw"]}
     assert values == {0, 10, 20, 30, 40}
 
 

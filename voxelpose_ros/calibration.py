@@ -16,7 +16,7 @@ from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.calibration_formats import Notes
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.rig import Rig
-from voxelpose_ros import conversions, topics
+from voxelpose_ros import camera_info_messages, conversions, topics
 
 WORLD_FRAME = "world"
 
@@ -149,7 +149,7 @@ class TopicCalibration:
         """What was assumed of the cameras."""
         notes = Notes()
         for name, info in self._infos.items():
-            intrinsics = conversions.intrinsics_from_message(info, self._rectified[name])
+            intrinsics = camera_info_messages.intrinsics_from_message(info, self._rectified[name])
             for assumption in intrinsics.assumptions:
                 notes.add(name, assumption)
         return notes.lines(self._info_topics)

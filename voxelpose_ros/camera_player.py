@@ -16,7 +16,7 @@ from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.rig import load_rig
 from voxelpose_core.sources import FrameSource, open_image_folders, open_videos
-from voxelpose_ros import clocks, conversions, process, topics
+from voxelpose_ros import camera_info_messages, clocks, conversions, image_messages, process, topics
 from voxelpose_ros.pacing import Handshake, Pace, flush, spin_beside
 from voxelpose_ros.parameters import Parameters
 from voxelpose_ros.renamed_parameters import PLAYER
@@ -134,12 +134,12 @@ class CameraPlayer(Node):
 
     def _publish_image(self, index: int, camera: Camera, image: np.ndarray, stamp_ns: int) -> None:
         stamp = conversions.to_stamp(stamp_ns)
-        header = Header(stamp=stamp, frame_id=conversions.optical_frame(camera.name))
-        self._infos[index].publish(conversions.camera_info(camera, stamp))
+        header = Header(stamp=stamp, frame_id=camera_info_messages.optical_frame(camera.name))
+        self._infos[index].publish(camera_info_messages.camera_info(camera, stamp))
         if self._raw:
-            self._raw[index].publish(conversions.bgr_to_image(image, header))
+            self._raw[index].publish(image_messages.bgr_to_image(image, header))
         if self._compressed:
-            message = conversions.bgr_to_compressed(image, header, self._quality)
+            message = image_messages.bgr_to_compressed(image, header, self._quality)
             self._compressed[index].publish(message)
 
 

@@ -6,70 +6,32 @@ Errors name what is wrong in the message; the caller, who knows it, puts the top
 from __future__ import annotations
 
 import array
-import dataclasses
-import reprlib
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Point, TransformStamped, Vector3
 from scipy.spatial.transform import Rotation
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
 from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.camera import Camera
-from voxelpose_core.geometry.camera_info import (
-    CameraInfoFields,
-    Intrinsics,
-    image_geometry,
-    intrinsics_of,
-    lens_of,
-)
-from voxelpose_core.geometry.image_scale import is_scaled_copy, scaled_camera, scaled_points
-from voxelpose_core.image_headers import declared_size
+from voxelpose_core.geometry.image_scale import is_scaled_copy, scaled_points
 from voxelpose_core.pose_types import Skeleton
 from voxelpose_core.skeletons import JointSet, get_joint_set
-from voxelpose_core.sources import is_codec_crop
+from voxelpose_ros.camera_info_messages import (
+    check_image_size,
+    intrinsics_from_message,
+    optical_frame,
+)
+from voxelpose_ros.image_messages import shown
 from voxelpose_ros.msg import Keypoints2D, Keypoints2DArray, SkeletonArray
 from voxelpose_ros.msg import Skeleton as SkeletonMessage
 
 SECOND = 1_000_000_000
 MM_PER_M = 1000.0
 MAX_PEOPLE = 100
-# More than any camera has; and where a header says so, behind a thumbnail perhaps.
-_MAX_PIXELS = 2**26
-_HEADER_BYTES = 2**18
-
-# Bytes a sample, samples a pixel, and OpenCV's code to BGR. ROS names a Bayer pattern by its first
-# row, OpenCV by its second. cv_bridge is asked for the encodings that are not here only: PyPI's
-# ignores `step`, and an installed one that was built against another numpy ends the process.
-_BAYER = {
-    "bayer_rggb": cv2.COLOR_BayerBG2BGR,
-    "bayer_bggr": cv2.COLOR_BayerRG2BGR,
-    "bayer_gbrg": cv2.COLOR_BayerGR2BGR,
-    "bayer_grbg": cv2.COLOR_BayerGB2BGR,
-}
-_COLORS = {
-    "bgr": (3, None),
-    "rgb": (3, cv2.COLOR_RGB2BGR),
-    "mono": (1, cv2.COLOR_GRAY2BGR),
-    "bgra": (4, cv2.COLOR_BGRA2BGR),
-    "rgba": (4, cv2.COLOR_RGBA2BGR),
-    **{pattern: (1, code) for pattern, code in _BAYER.items()},
-}
-_ENCODINGS = {
-    **{f"{name}8": (1, samples, code) for name, (samples, code) in _COLORS.items()},
-    **{f"{name}16": (2, samples, code) for name, (samples, code) in _COLORS.items()},
-    "8UC3": (1, 3, None),
-    "8UC1": (1, 1, cv2.COLOR_GRAY2BGR),
-    "16UC1": (2, 1, cv2.COLOR_GRAY2BGR),
-    "yuv422": (1, 2, cv2.COLOR_YUV2BGR_UYVY),
-    "uyvy": (1, 2, cv2.COLOR_YUV2BGR_UYVY),
-    "yuv422_yuy2": (1, 2, cv2.COLOR_YUV2BGR_YUYV),
-    "yuyv": (1, 2, cv2.COLOR_YUV2BGR_YUYV),
-}
 
 
 def to_nanoseconds(stamp: Time) -> int:
@@ -81,141 +43,6 @@ def to_stamp(nanoseconds: int) -> Time:
     """Integer nanoseconds as a message's stamp."""
     sec, nanosec = divmod(int(nanoseconds), SECOND)
     return Time(sec=sec, nanosec=nanosec)
-
-
-def to_bgr(message: Image | CompressedImage) -> np.ndarray:
-    """The picture (H, W, 3), uint8, BGR; InputError as of `image_to_bgr`, `compressed_to_bgr`."""
-    if isinstance(message, CompressedImage):
-        return compressed_to_bgr(message)
-    return image_to_bgr(message)
-
-
-def image_to_bgr(message: Image) -> np.ndarray:
-    """The picture (H, W, 3), uint8, BGR; a view of the message's data where that is possible.
-
-    Raises:
-        InputError: for an unknown encoding, or sizes, step and data that do not agree.
-    """
-    width, height, step = message.width, message.height, message.step
-    if width == 0 or height == 0:
-        raise InputError(f"image is {width}x{height}, expected pixels")
-    if len(message.data) != step * height:
-        raise InputError(
-            f"image has {len(message.data)} bytes, expected step {step} x {height} rows"
-        )
-    if message.encoding not in _ENCODINGS:
-        return _through_cv_bridge(message)
-    bytes_per_sample, samples, to_bgr = _ENCODINGS[message.encoding]
-    used = width * samples * bytes_per_sample
-    if step < used:
-        raise InputError(
-            f"image's step is {step} bytes, expected at least {used} for {width} pixels of "
-            f"{message.encoding}"
-        )
-    rows = np.frombuffer(message.data, np.uint8).reshape(height, step)[:, :used]
-    if bytes_per_sample == 2:
-        # The high bytes: 8 of 16 bits, as cv_bridge does.
-        rows = rows[:, 0 if message.is_bigendian else 1 :: 2]
-    pixels = rows.reshape(height, width, samples)
-    if to_bgr is None:
-        return pixels
-    try:
-        return cv2.cvtColor(pixels, to_bgr)
-    except cv2.error:
-        raise InputError(
-            f"image of {width}x{height} cannot be {message.encoding}, expected even sizes"
-        ) from None
-
-
-def _through_cv_bridge(message: Image) -> np.ndarray:
-    try:
-        from cv_bridge import CvBridge
-
-        image = np.asarray(CvBridge().imgmsg_to_cv2(message, "bgr8"))
-    # cv_bridge raises whatever it meets inside, of any type.
-    except Exception:
-        raise InputError(
-            f"encoding {_shown(message.encoding)} is unknown, expected one of "
-            f"{', '.join(_ENCODINGS)}"
-        ) from None
-    return image
-
-
-def compressed_to_bgr(message: CompressedImage) -> np.ndarray:
-    """The picture (H, W, 3), uint8, BGR.
-
-    Raises:
-        InputError: when the data are not a whole JPEG, PNG or other picture that OpenCV reads.
-    """
-    data = np.frombuffer(message.data, np.uint8)
-    if len(data) == 0:
-        raise InputError("compressed image is empty, expected a JPEG or PNG")
-    # OpenCV fills the missing half of a JPEG with grey and says nothing.
-    if bytes(data[:2]) == b"\xff\xd8" and not bytes(data[-4096:]).rstrip(b"\0").endswith(
-        b"\xff\xd9"
-    ):
-        raise InputError(f"JPEG of {len(data)} bytes is cut off, expected its end marker")
-    size = declared_size(bytes(data[:_HEADER_BYTES]))
-    if size is not None and size[0] * size[1] > _MAX_PIXELS:
-        raise InputError(
-            f"compressed image promises {size[0]}x{size[1]}, expected at most {_MAX_PIXELS} pixels"
-        )
-    try:
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR)
-    except cv2.error:
-        image = None
-    if image is None:
-        raise InputError(f"compressed image of format {_shown(message.format)} cannot be decoded")
-    return image
-
-
-def _shown(text: str) -> str:
-    """What somebody else wrote, in a form that fits into a line."""
-    return reprlib.repr(text)
-
-
-def bgr_to_image(image: np.ndarray, header: Header) -> Image:
-    """A BGR picture (H, W, 3), uint8, as a message of encoding bgr8."""
-    height, width = image.shape[:2]
-    message = Image(header=header, height=height, width=width, encoding="bgr8", step=3 * width)
-    # rclpy checks the type of every element unless it is an array of bytes already.
-    message.data.frombytes(np.ascontiguousarray(image).data)
-    return message
-
-
-def bgr_to_compressed(image: np.ndarray, header: Header, quality: int = 90) -> CompressedImage:
-    """A BGR picture (H, W, 3), uint8, as a JPEG message."""
-    _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    message = CompressedImage(header=header, format="bgr8; jpeg compressed bgr8")
-    message.data.frombytes(data.data)
-    return message
-
-
-def optical_frame(camera_name: str) -> str:
-    """TF frame of a camera: x right, y down, z forward (REP-103)."""
-    return f"{camera_name}_optical_frame"
-
-
-def camera_info(camera: Camera, stamp: Time) -> CameraInfo:
-    """A camera's intrinsics as a message."""
-    width, height = camera.image_size
-    projection = np.hstack([camera.K, np.zeros((3, 1))])
-    return CameraInfo(
-        header=Header(stamp=stamp, frame_id=optical_frame(camera.name)),
-        width=width,
-        height=height,
-        distortion_model=_distortion_model(camera),
-        d=camera.distortion.tolist(),
-        k=camera.K.ravel().tolist(),
-        r=np.eye(3).ravel().tolist(),
-        p=projection.ravel().tolist(),
-    )
-
-
-def _distortion_model(camera: Camera) -> str:
-    if camera.fisheye:
-        return "equidistant"
-    return "plumb_bob" if len(camera.distortion) == 5 else "rational_polynomial"
 
 
 def camera_transform(camera: Camera, frame_id: str) -> TransformStamped:
@@ -242,29 +69,6 @@ def body_transform(skeleton: Skeleton, joint_set: JointSet, header: Header) -> T
     return transform
 
 
-def intrinsics_from_message(info: CameraInfo, rectified: bool = False) -> Intrinsics:
-    """The intrinsics of the raw image, or of the rectified one (P and R, no distortion).
-
-    Raises:
-        InputError: when they are missing (K or P all zero) or not usable.
-    """
-    return intrinsics_of(_fields(info), rectified)
-
-
-def _fields(info: CameraInfo) -> CameraInfoFields:
-    roi = info.roi
-    return CameraInfoFields(
-        (info.width, info.height),
-        np.reshape(info.k, (3, 3)),
-        info.distortion_model,
-        np.array(info.d),
-        np.reshape(info.r, (3, 3)),
-        np.reshape(info.p, (3, 4)),
-        (info.binning_x, info.binning_y),
-        (roi.x_offset, roi.y_offset, roi.width, roi.height),
-    )
-
-
 def camera_from_messages(
     name: str, info: CameraInfo, transform: TransformStamped, rectified: bool = False
 ) -> Camera:
@@ -288,90 +92,6 @@ def camera_from_messages(
         Rotation.from_quat(quaternion).as_matrix().T,
         MM_PER_M * np.array([position.x, position.y, position.z]),
     )
-
-
-def check_camera_info(message: CameraInfo, camera: Camera, rectified: bool = False) -> None:
-    """Compare a CameraInfo with the rig's calibration of that camera.
-
-    A message without intrinsics (K all zero, as uncalibrated drivers send it) says nothing of them.
-
-    Args:
-        message: the CameraInfo.
-        camera: the rig's camera.
-        rectified: the images are rectified, so that P is compared, and distortion is to be zero.
-
-    Raises:
-        InputError: naming what contradicts: image size, K (or P) beyond 2 % of the image's width,
-            or of the same lens model a distortion coefficient beyond 0.05.
-    """
-    fields = _fields(message)
-    has_intrinsics = bool(np.any(fields.P if rectified else fields.K))
-    if not has_intrinsics:
-        # The size is compared all the same.
-        fields = dataclasses.replace(fields, K=np.eye(3), P=np.eye(3, 4))
-    size, K = image_geometry(fields, rectified)
-    if not _fits(size, camera):
-        raise InputError(
-            f"CameraInfo says {size[0]}x{size[1]} pixels, the rig file "
-            f"{camera.image_size[0]}x{camera.image_size[1]} for camera '{camera.name}'"
-        )
-    if not has_intrinsics:
-        return
-    scaled = ""
-    if is_scaled_copy(size, camera):
-        camera = scaled_camera(camera, size)
-        scaled = f", scaled to {size[0]}x{size[1]},"
-    if not _same_matrix(K, camera):
-        raise InputError(
-            f"CameraInfo says fx {K[0, 0]:.1f}, fy {K[1, 1]:.1f}, cx {K[0, 2]:.1f}, "
-            f"cy {K[1, 2]:.1f}{' (P)' * rectified}, the rig file{scaled} {camera.K[0, 0]:.1f}, "
-            f"{camera.K[1, 1]:.1f}, {camera.K[0, 2]:.1f}, {camera.K[1, 2]:.1f} for camera "
-            f"'{camera.name}'{_other_image(fields, camera, rectified)}"
-        )
-    if rectified:
-        _check_undistorted(camera)
-    else:
-        _check_distortion(fields, camera)
-
-
-def _same_matrix(K: np.ndarray, camera: Camera) -> bool:
-    return bool(np.abs(K - camera.K).max() <= 0.02 * camera.image_size[0])
-
-
-def _other_image(fields: CameraInfoFields, camera: Camera, rectified: bool) -> str:
-    """What to do where the rig file is that of the camera's other image, rectified or raw."""
-    if not np.any(fields.K if rectified else fields.P):
-        return ""
-    _, K = image_geometry(fields, not rectified)
-    if not _same_matrix(K, camera):
-        return ""
-    if rectified:
-        return ", which is that of the raw image: subscribe to image_raw, or set rectified:=false"
-    return ", which is that of the rectified image: subscribe to image_rect, or set rectified:=true"
-
-
-def _check_undistorted(camera: Camera) -> None:
-    if camera.fisheye or np.any(camera.distortion):
-        raise InputError(
-            f"the images are rectified, but the rig file has a lens with distortion for camera "
-            f"'{camera.name}', expected a rig from P: subscribe to image_raw, or set "
-            "rectified:=false"
-        )
-
-
-def _check_distortion(fields: CameraInfoFields, camera: Camera) -> None:
-    try:
-        distortion, fisheye, _ = lens_of(fields)
-    except InputError:
-        # A lens model that this package lacks: there is nothing to compare.
-        return
-    if fisheye != camera.fisheye or len(distortion) != len(camera.distortion):
-        return
-    if not np.abs(distortion - camera.distortion).max() <= 0.05:
-        raise InputError(
-            f"CameraInfo says distortion {np.round(distortion, 4).tolist()}, the rig file "
-            f"{np.round(camera.distortion, 4).tolist()} for camera '{camera.name}'"
-        )
 
 
 def skeletons_to_message(
@@ -525,10 +245,10 @@ def keypoints_from_message(
     """
     if message.camera and message.camera != camera.name:
         raise InputError(
-            f"keypoints are of camera {_shown(message.camera)}, expected '{camera.name}'"
+            f"keypoints are of camera {shown(message.camera)}, expected '{camera.name}'"
         )
     if message.joint_set != joint_set.name:
-        raise InputError(f"joint set is {_shown(message.joint_set)}, expected '{joint_set.name}'")
+        raise InputError(f"joint set is {shown(message.joint_set)}, expected '{joint_set.name}'")
     size = (message.image_width, message.image_height)
     check_image_size(size, camera)
     if len(message.people) > MAX_PEOPLE:
@@ -549,20 +269,3 @@ def keypoints_from_message(
     if is_scaled_copy(size, camera):
         keypoints[..., :2] = scaled_points(keypoints[..., :2], size, camera.image_size)
     return keypoints
-
-
-def check_image_size(size: tuple[int, int], camera: Camera) -> None:
-    """InputError when (width, height) is not the size that the camera was calibrated at.
-
-    The rim that a codec crops is let pass, see `sources.is_codec_crop`, and a scaled copy.
-    """
-    if not _fits(size, camera):
-        raise InputError(
-            f"image is {size[0]}x{size[1]}, camera '{camera.name}' is calibrated for "
-            f"{camera.image_size[0]}x{camera.image_size[1]}"
-        )
-
-
-def _fits(size: tuple[int, int], camera: Camera) -> bool:
-    whole = tuple(size) == camera.image_size
-    return whole or is_codec_crop(size, camera) or is_scaled_copy(size, camera)

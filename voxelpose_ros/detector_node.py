@@ -18,7 +18,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from voxelpose_core.detectors import detect_upright, load_detector
 from voxelpose_core.detectors.refinement import RefinedDetector
 from voxelpose_core.errors import InputError
-from voxelpose_ros import clocks, conversions, process, topics
+from voxelpose_ros import clocks, conversions, image_messages, process, topics
 from voxelpose_ros.msg import Keypoints2DArray
 from voxelpose_ros.parameters import Parameters
 from voxelpose_ros.renamed_parameters import DETECTOR
@@ -140,7 +140,7 @@ class DetectorNode(Node):
 
     def _detect(self, camera: str, message: Image | CompressedImage) -> None:
         start = time.perf_counter()
-        image = conversions.to_bgr(message)
+        image = image_messages.to_bgr(message)
         (people,) = detect_upright(self._detector, [image], [self._quarter_turns[camera]])
         self._publishers_of[camera].publish(
             conversions.keypoints_message(

@@ -20,7 +20,7 @@ from voxelpose_core.errors import InputError
 from voxelpose_core.estimator import PoseEstimator
 from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.geometry.rig_check import rig_findings
-from voxelpose_ros import clocks, conversions, process, topics
+from voxelpose_ros import camera_info_messages, clocks, conversions, process, topics
 from voxelpose_ros.calibration import WORLD_FRAME, Calibration, RigFile, TopicCalibration
 from voxelpose_ros.diagnostics import Health
 from voxelpose_ros.findings import Finding
@@ -318,7 +318,7 @@ class VoxelPoseNode(LifecycleNode):
     def _on_camera_info(self, name: str, message: CameraInfo) -> None:
         try:
             rectified = self._settings.is_rectified(self._topics[name])
-            conversions.check_camera_info(message, self._worker.rig.camera(name), rectified)
+            camera_info_messages.check_camera_info(message, self._worker.rig.camera(name), rectified)
             self._calibration_faults.pop(name, None)
         except InputError as error:
             topic = topics.camera_info_topic(self._topics[name])

@@ -18,7 +18,7 @@ from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.geometry.space import Space
 from voxelpose_core.pose_types import Estimate
-from voxelpose_ros import conversions, topics
+from voxelpose_ros import camera_info_messages, conversions, image_messages, topics
 from voxelpose_ros.calibration import tf2_ros
 from voxelpose_ros.markers import SkeletonMarkers, rig_markers
 from voxelpose_ros.msg import Keypoints2DArray, SkeletonArray
@@ -108,7 +108,7 @@ class Outputs:
         )
         # The skeletons last: whoever waits for those of a frame set has everything by then.
         for index, camera in enumerate(estimator.rig.cameras):
-            optical = Header(stamp=stamp, frame_id=conversions.optical_frame(camera.name))
+            optical = Header(stamp=stamp, frame_id=camera_info_messages.optical_frame(camera.name))
             self._publish_keypoints(camera, estimate.keypoints[index], estimator, optical)
             image = None if images is None else images[index]
             self._publish_overlay(index, image, estimator, estimate, optical)
@@ -151,7 +151,7 @@ class Outputs:
                 estimate.keypoints[index],
                 _OVERLAY_WIDTH,
             )
-            publisher.publish(conversions.bgr_to_image(picture, header))
+            publisher.publish(image_messages.bgr_to_image(picture, header))
 
     def _advertise(self, message_type: type, topic: str, qos: QoSProfile) -> Publisher:
         events = topics.publisher_events(

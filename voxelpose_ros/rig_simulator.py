@@ -20,7 +20,7 @@ from voxelpose_core.geometry.coverage import propose_space
 from voxelpose_core.geometry.rig import Rig, load_rig
 from voxelpose_core.geometry.space import Space
 from voxelpose_core.skeletons import COCO17
-from voxelpose_ros import clocks, conversions, process, topics
+from voxelpose_ros import camera_info_messages, clocks, conversions, process, topics
 from voxelpose_ros.msg import Keypoints2DArray, SkeletonArray
 from voxelpose_ros.pacing import Handshake, Pace, flush, spin_beside
 from voxelpose_ros.parameters import Parameters
@@ -170,8 +170,8 @@ class RigSimulator(Node):
             if random.random() < self._drop:
                 continue
             stamp = conversions.to_stamp(now + round(jitter))
-            header = Header(stamp=stamp, frame_id=conversions.optical_frame(camera.name))
-            infos.publish(conversions.camera_info(camera, stamp))
+            header = Header(stamp=stamp, frame_id=camera_info_messages.optical_frame(camera.name))
+            infos.publish(camera_info_messages.camera_info(camera, stamp))
             keypoints.publish(conversions.keypoints_to_message(seen, camera, COCO17, header))
         if self._handshake is not None:
             self._handshake.wait_for_answer(now - round(self._jitter_ns))

@@ -18,7 +18,7 @@ from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.pose_types import Estimate
 from voxelpose_core.sources import codec_crop_note, is_codec_crop, pad_codec_crop
 from voxelpose_core.tracking import Tracker
-from voxelpose_ros import conversions
+from voxelpose_ros import camera_info_messages, conversions, image_messages
 from voxelpose_ros.calibration_watch import CalibrationWatch
 from voxelpose_ros.diagnostics import Health
 from voxelpose_ros.findings import Finding
@@ -231,7 +231,7 @@ class EstimationWorker:
                 if is_scaled_copy(size, camera):
                     self._health.remark(camera.name, scale_note(size, camera, "keypoints are scaled"))
                 return people
-            return self._whole(conversions.to_bgr(message), camera)
+            return self._whole(image_messages.to_bgr(message), camera)
         except InputError as error:
             self._problem(f"topic {self._topics[camera.name]}: {error}", camera.name)
             return None
@@ -239,7 +239,7 @@ class EstimationWorker:
     def _whole(self, image: np.ndarray, camera: Camera) -> np.ndarray:
         """The image in its calibrated size: what a codec cropped is black, a scaled copy is resized."""
         size = image.shape[1::-1]
-        conversions.check_image_size(size, camera)
+        camera_info_messages.check_image_size(size, camera)
         if size == camera.image_size:
             return image
         if is_codec_crop(size, camera):

@@ -10,7 +10,7 @@ import numpy as np
 
 from voxelpose_core.drawing.colors import GRID, INK, PALETTE, WHITE, Color
 from voxelpose_core.drawing.layout import Panel
-from voxelpose_core.drawing.scene_view import best_azimuth
+from voxelpose_core.drawing.scene_view import best_azimuth, looking_down
 from voxelpose_core.drawing.strokes import FARTHEST_PX, SUBPIXEL_BITS, fixed_point
 from voxelpose_core.drawing.text import write_text
 from voxelpose_core.errors import InputError
@@ -276,16 +276,8 @@ def _in_perspective(
     ground = coverage.ground
     target = np.array([*middle, (2 * ground + centers[:, 2].mean()) / 3])
     azimuth = best_azimuth(list(centers), np.array([*middle, ground]))
-    elevation = math.radians(_ELEVATION_DEG)
-    back = np.array(
-        [
-            math.cos(elevation) * math.cos(azimuth),
-            math.cos(elevation) * math.sin(azimuth),
-            math.sin(elevation),
-        ]
-    )
-    right = np.array([-math.sin(azimuth), math.cos(azimuth), 0.0])
-    R = np.stack([right, np.cross(-back, right), -back])
+    R = looking_down(azimuth, math.radians(_ELEVATION_DEG))
+    back = -R[2]
     focal = 0.5 * max(size) / math.tan(math.radians(_FIELD_OF_VIEW_DEG / 2))
     K = np.array([[focal, 0, size[0] / 2], [0, focal, size[1] / 2], [0, 0, 1]])
     shown = [centers, np.column_stack([centers[:, :2], np.full(len(centers), ground)])]

@@ -86,21 +86,12 @@ class SceneView:
         return picture
 
     def _virtual_camera(self, turn_deg: float = 0.0) -> Camera:
-        azimuth, elevation = self._azimuth + math.radians(turn_deg), math.radians(ELEVATION_DEG)
-        back = np.array(
-            [
-                math.cos(elevation) * math.cos(azimuth),
-                math.cos(elevation) * math.sin(azimuth),
-                math.sin(elevation),
-            ]
-        )
-        right = np.array([-math.sin(azimuth), math.cos(azimuth), 0.0])
-        rotation = np.stack([right, np.cross(-back, right), -back])
+        rotation = looking_down(self._azimuth + math.radians(turn_deg), math.radians(ELEVATION_DEG))
         width, height = self._size
         focal = 0.5 * max(width, height) / math.tan(math.radians(FIELD_OF_VIEW_DEG / 2))
         cx, cy = np.array(self._size) / 2 + self._shift
         K = np.array([[focal, 0, cx], [0, focal, cy], [0, 0, 1]])
-        center = self._target + self._distance * back
+        center = self._target - self._distance * rotation[2]
         return Camera("3D view", self._size, K, np.zeros(5), rotation, center)
 
     def _fit(self) -> None:
@@ -247,6 +238,19 @@ def best_azimuth(centers: Sequence[np.ndarray], target: np.ndarray) -> float:
     gaps = np.where(gaps > math.pi, 0.0, gaps)
     widest = int(gaps.argmax())
     return float(angles[widest] + gaps[widest] / 2)
+
+
+def looking_down(azimuth: float, elevation: float) -> np.ndarray:
+    """(3, 3) rotation of an upright camera at that azimuth and elevation, rad, around what it looks at."""
+    back = np.array(
+        [
+            math.cos(elevation) * math.cos(azimuth),
+            math.cos(elevation) * math.sin(azimuth),
+            math.sin(elevation),
+        ]
+    )
+    right = np.array([-math.sin(azimuth), math.cos(azimuth), 0.0])
+    return np.stack([right, np.cross(-back, right), -back])
 
 
 def _box_corners(space: Space) -> np.ndarray:
