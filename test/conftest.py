@@ -14,3 +14,13 @@ def shared_dir() -> Path:
     if not (folder / "data").is_dir():
         pytest.skip(f"no recordings at {folder} (set VOXELPOSE_SHARED)")
     return folder
+
+
+@pytest.fixture
+def ros(tmp_path):
+    """Real ROS processes in a domain of their own, ended after the test."""
+    from ros_processes import Ros
+
+    ros = Ros(tmp_path)
+    yield ros
+    ros.close()

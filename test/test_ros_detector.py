@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("voxelpose_ros.msg", reason="the package's messages are not built")
 
 from diagnostic_msgs.msg import DiagnosticStatus  # noqa: E402
-from ros_processes import Cameras, Ros, python_command, room_rig, stamp_ns  # noqa: E402
+from ros_processes import Cameras, python_command, room_rig, stamp_ns  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 
 from voxelpose_core.skeletons import COCO17  # noqa: E402
@@ -17,37 +17,40 @@ from voxelpose_ros import conversions, detector_node  # noqa: E402
 from voxelpose_ros.msg import Keypoints2DArray  # noqa: E402
 
 
-@pytest.fixture
-def ros(tmp_path):
-    ros = Ros(tmp_path)
-    yield ros
-    ros.close()
-
-
-def test_keypoints_come_of_images(ros, tmp_path):
-    rig = room_rig(tmp_path / "room.yaml", cameras=2)
+def start_detector(ros, folder, **parameters):
+    """The detector node before two cameras: its process, the cameras, and their keypoint topics."""
+    rig = room_rig(folder / "room.yaml", cameras=2)
     cameras = Cameras(ros, rig, Image, "/{camera}/image_raw", node_name="/detector")
     answers = {name: f"/{name}/keypoints" for name in rig.names}
     for topic in answers.values():
         ros.listen(Keypoints2DArray, topic)
     script = Path(__file__).with_name("coloured_dots_node.py")
-    arguments = python_command(
-        "", cameras="[camera0, camera1]", detector="coloured_dots", qos__reliability="reliable"
-    )[3:]
+    arguments = python_command("", cameras="[camera0, camera1]", detector="coloured_dots", **parameters)[3:]
     process = ros.start([sys.executable, str(script), "detector_node", *arguments])
     publishers = list(cameras.publishers.values())
     ros.wait_for_node(process, answers["camera0"])
     ros.spin_until(lambda: all(p.get_subscription_count() for p in publishers), "subscriptions")
     ros.spin_for(0.5)
+    return process, cameras, answers
+
+
+def expect_the_person(ros, cameras, answers):
+    """One set of images in, and the person's keypoints of each camera out."""
     cameras.publish(cameras.image)
     ros.spin_until(lambda: all(ros.heard[topic] for topic in answers.values()), "keypoints")
-    for camera in rig.cameras:
+    for camera in cameras.rig.cameras:
         (message,) = ros.heard[answers[camera.name]]
+        assert (message.image_width, message.image_height) == camera.image_size
         (person,) = conversions.keypoints_from_message(message, camera, COCO17)
         pixels, _ = camera.project(cameras.joints)
         seen = person[:, 2] > 0
         assert seen.sum() > 12
         np.testing.assert_allclose(person[seen, :2], pixels[seen], atol=2.0)
+
+
+def test_keypoints_come_of_images(ros, tmp_path):
+    process, cameras, answers = start_detector(ros, tmp_path, qos__reliability="reliable")
+    expect_the_person(ros, cameras, answers)
     stamps = {stamp_ns(ros.heard[topic][0]) for topic in answers.values()}
     assert len(stamps) == 1
 
@@ -92,34 +95,9 @@ def test_a_bad_start_says_why_in_one_line(parameters, message, capfd, monkeypatc
 
 def test_images_are_turned_upright_and_joints_back(ros, tmp_path):
     """The detector of this test knows no up, so that only the way there and back is seen here."""
-    rig = room_rig(tmp_path / "room.yaml", cameras=2)
-    cameras = Cameras(ros, rig, Image, "/{camera}/image_raw", node_name="/detector")
-    answers = {name: f"/{name}/keypoints" for name in rig.names}
-    for topic in answers.values():
-        ros.listen(Keypoints2DArray, topic)
-    script = Path(__file__).with_name("coloured_dots_node.py")
-    arguments = python_command(
-        "",
-        cameras="[camera0, camera1]",
-        detector="coloured_dots",
-        qos__reliability="reliable",
-        quarter_turns="[1, 2]",
-    )[3:]
-    process = ros.start([sys.executable, str(script), "detector_node", *arguments])
-    publishers = list(cameras.publishers.values())
-    ros.wait_for_node(process, answers["camera0"])
-    ros.spin_until(lambda: all(p.get_subscription_count() for p in publishers), "subscriptions")
-    ros.spin_for(0.5)
-    cameras.publish(cameras.image)
-    ros.spin_until(lambda: all(ros.heard[topic] for topic in answers.values()), "keypoints")
-    for camera in rig.cameras:
-        (message,) = ros.heard[answers[camera.name]]
-        assert (message.image_width, message.image_height) == camera.image_size
-        (person,) = conversions.keypoints_from_message(message, camera, COCO17)
-        pixels, _ = camera.project(cameras.joints)
-        seen = person[:, 2] > 0
-        assert seen.sum() > 12
-        np.testing.assert_allclose(person[seen, :2], pixels[seen], atol=2.0)
+    turns = {"qos__reliability": "reliable", "quarter_turns": "[1, 2]"}
+    process, cameras, answers = start_detector(ros, tmp_path, **turns)
+    expect_the_person(ros, cameras, answers)
     assert ros.stop(process) == 0, process.output()
 
 

@@ -12,7 +12,7 @@ pytest.importorskip("voxelpose_ros.msg", reason="the package's messages are not 
 
 from coloured_dots_node import draw_person  # noqa: E402
 from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
-from ros_processes import Ros, positions, python_command, room_rig, stamp_ns  # noqa: E402
+from ros_processes import positions, python_command, room_rig, stamp_ns  # noqa: E402
 from visualization_msgs.msg import Marker, MarkerArray  # noqa: E402
 
 from voxelpose_core.estimator import PoseEstimator  # noqa: E402
@@ -25,13 +25,6 @@ SKELETONS = "/voxelpose/skeletons"
 MARKERS = "/voxelpose/markers"
 TRUTH = "/rig_simulator/truth"
 MOMENTS = 6
-
-
-@pytest.fixture
-def ros(tmp_path):
-    ros = Ros(tmp_path)
-    yield ros
-    ros.close()
 
 
 def listen_to_everything(ros, rig, keypoints_topic):

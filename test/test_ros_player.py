@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("voxelpose_ros.msg", reason="the package's messages are not built")
 
-from ros_processes import Ros, python_command, room_rig, stamp_ns  # noqa: E402
+from ros_processes import python_command, room_rig, stamp_ns  # noqa: E402
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image  # noqa: E402
 
 from voxelpose_ros import camera_info_messages, image_messages  # noqa: E402
@@ -17,13 +17,6 @@ from voxelpose_ros.msg import SkeletonArray  # noqa: E402
 from voxelpose_ros.pacing import Pace  # noqa: E402
 
 ANSWERS = "/answers"
-
-
-@pytest.fixture
-def ros(tmp_path):
-    ros = Ros(tmp_path)
-    yield ros
-    ros.close()
 
 
 @pytest.fixture

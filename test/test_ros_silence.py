@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("voxelpose_ros.msg", reason="the package's messages are not built")
 
 from diagnostic_msgs.msg import DiagnosticStatus  # noqa: E402
-from ros_processes import Cameras, Ros, python_command, room_rig  # noqa: E402
+from ros_processes import Cameras, python_command, room_rig  # noqa: E402
 from rosgraph_msgs.msg import Clock  # noqa: E402
 
 from voxelpose_ros import conversions  # noqa: E402
@@ -20,13 +20,6 @@ NO_CLOCK = (
     "use_sim_time is true but nothing comes on /clock: play the bag with --clock, or set "
     "use_sim_time to false"
 )
-
-
-@pytest.fixture
-def ros(tmp_path):
-    ros = Ros(tmp_path)
-    yield ros
-    ros.close()
 
 
 def start_node(ros, folder, **parameters):
