@@ -228,7 +228,9 @@ def test_support_is_the_share_of_views_that_agree():
     keypoints[1][0, 9, 2] = 0
     keypoints[2][0, 9, :2] += 300.0
     rays = rays_of_cameras(cameras, keypoints, 0.1)
-    support = joint_support(rays, torch.from_numpy(people).float(), torch.ones(1, 4, 17))
+    support, shares = joint_support(rays, torch.from_numpy(people).float(), torch.ones(1, 4, 17))
+    assert shares.shape == (1, 4, 1)
+    assert shares[0, 0, 0] > 0.95 > shares[0, 2, 0] > 0.85
     assert support[0, 5] == pytest.approx(0.9, abs=0.01)
     assert support[0, 9] == pytest.approx(0.45, abs=0.05)
 

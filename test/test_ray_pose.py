@@ -287,10 +287,25 @@ def test_poses_of_one_person_are_one():
     joints[2, :, 0] += 900.0
     joints[3, :, 0] += 950.0
     confidence = np.array([0.6, 0.9, 0.4, 0.8])
-    assert suppress(joints, confidence, 0.5).tolist() == [False, True, False, True]
-    assert suppress(joints, confidence, 0.85).tolist() == [False, True, False, False]
-    assert suppress(joints, np.full(4, 0.7), 0.5).tolist() == [True, False, True, False]
-    assert suppress(joints[:0], confidence[:0], 0.5).tolist() == []
+    # Each explains a detection of its own in both views.
+    shares = np.eye(4)[:, None].repeat(2, axis=1)
+    assert suppress(joints, confidence, shares, 0.5).tolist() == [False, True, False, True]
+    assert suppress(joints, confidence, shares, 0.85).tolist() == [False, True, False, False]
+    assert suppress(joints, np.full(4, 0.7), shares, 0.5).tolist() == [True, False, True, False]
+    assert suppress(joints[:0], confidence[:0], shares[:0], 0.5).tolist() == []
+
+
+def test_whoever_explains_nothing_better_than_others_goes():
+    joints = np.zeros((3, 17, 3))
+    joints[1, :, 0], joints[2, :, 0] = 300.0, 2000.0
+    confidence = np.array([0.9, 0.8, 0.7])
+    # Two views with two detections: of the first person, and of the third; the second is a mixture.
+    shares = np.array([[[0.8, 0.1], [0.7, 0.0]], [[0.5, 0.4], [0.6, 0.1]], [[0.1, 0.6], [0.0, 0.5]]])
+    assert suppress(joints, confidence, shares, 0.5).tolist() == [True, False, True]
+    shares[1, 1, 0] = 0.75
+    assert suppress(joints, confidence, shares, 0.5).tolist() == [True, False, True]
+    shares[1, 0, 0] = 0.85
+    assert suppress(joints, confidence, shares, 0.5).tolist() == [True, True, True]
 
 
 def test_a_rival_who_explains_a_detection_takes_it():
@@ -302,7 +317,7 @@ def test_a_rival_who_explains_a_detection_takes_it():
     phantom = people.copy()
     phantom[1] = people[0] + [0.0, 0.0, 260.0]
     joints = torch.from_numpy(phantom).float()
-    poses = Poses((joints,), torch.ones(2, 17, 6), torch.zeros(2, 17), torch.zeros(2, TINY.width))
+    poses = Poses(joints, (joints,), torch.ones(2, 17, 6), torch.zeros(2, 17), torch.zeros(2, TINY.width))
     visible = visibility(joints, scene, views)
     first, second = confidence_logits(net, rays, poses, scene, visible)
     assert (first - second).abs().min() > 1e-4

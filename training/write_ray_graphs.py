@@ -40,6 +40,7 @@ _SIZES = {
     "directions": {0: "views", 1: "detections"},
     "scores": {0: "views", 1: "detections"},
     "pairs": {0: "pairs"},
+    "shares": {0: "candidates", 1: "views", 2: "detections"},
 }
 
 
@@ -70,7 +71,7 @@ def write_graphs(folder: Path, config: RayConfig = RayConfig()) -> None:
         RayProposals(config.proposals), rays | {"pairs": pairs}, ("centers", "votes"), config
     )
     inputs = rays | {"centers": centers, "last": last, "has_last": has_last}
-    outputs = ("joints", "covariances", "confidence", "support")
+    outputs = ("joints", "covariances", "confidence", "support", "shares")
     frame = _exported(RayFrame(model), inputs, outputs, config)
     for name, content in ((PROPOSALS, proposals), (FRAME, frame)):
         (folder / name).write_bytes(content)

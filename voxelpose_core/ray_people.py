@@ -100,7 +100,9 @@ class RayPeople:
             clock.lap("poses")
             return [], []
         people = self.runtime.solve(cameras, *rays, centers, *self._last_poses(centers))
-        stays = suppress(people.joints, people.confidence, threshold, settings.duplicate_distance)
+        stays = suppress(
+            people.joints, people.confidence, people.shares, threshold, settings.duplicate_distance
+        )
         people = People(*(values[stays] for values in people))
         if previous is not None and settings.last_pose:
             people = self._with_last_poses(people, previous, cameras, rays)
@@ -150,9 +152,9 @@ class RayPeople:
         again = self.runtime.solve(
             cameras, *rays, centers, previous[expected], np.ones(len(own), bool)
         )
-        joints, covariances, _, support = (values.copy() for values in people)
+        joints, covariances, _, support, _ = (values.copy() for values in people)
         joints[own], covariances[own], support[own] = again.joints, again.covariances, again.support
-        return People(joints, covariances, people.confidence, support)
+        return people._replace(joints=joints, covariances=covariances, support=support)
 
     def _last_poses(self, centers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Poses (M, J, 3) of the last frame, mm, and which candidates have one: none."""
@@ -168,5 +170,5 @@ class RayPeople:
                 score=float(score),
                 joint_covariances=covariance,
             )
-            for joints, covariance, score, support in zip(*people, strict=True)
+            for joints, covariance, score, support, _ in zip(*people, strict=True)
         ]

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 FIT_SCALE = 80.0
 # Poses whose joints are nearer in the mean are one person, mm.
 SAME_PERSON = 200.0
+# A person explains detections better than the more confident people do in so many views at least. On
+# generated rigs 500..507 this drops 33 of 1143 poses: 31 second poses of people, a false positive, a person.
+OWNED_VIEWS = 2
 # Standard deviation of the Gaussian by which a ray supports a joint, mm: that of the heatmaps that
 # detections are drawn as elsewhere, for a person of 1.7 m.
 _SUPPORT_DEVIATION = 75.0
@@ -151,8 +154,10 @@ def confidence_logits(
     return first, decide(taken)
 
 
-def joint_support(rays: Rays, joints: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
-    """How well the 2D detections support each joint.
+def joint_support(
+    rays: Rays, joints: torch.Tensor, visible: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """How well the 2D detections support each joint, and how much of each a pose explains.
 
     Of each view that can see the joint the detection that fits the pose best counts: its score times a
     Gaussian of the distance between ray and joint. The answer is the mean over these views, like the
@@ -164,15 +169,16 @@ def joint_support(rays: Rays, joints: torch.Tensor, visible: torch.Tensor) -> to
         visible: (M, V, J), 1 where the camera can see the joint.
 
     Returns:
-        (M, J) in [0, 1]; 0 where no view can see the joint.
+        support (M, J) in [0, 1], 0 where no view can see the joint, and shares (M, V, D) in [0, 1].
     """
     scene = joints.new_zeros(joints.shape[:1], dtype=torch.long)
     fit = fits(rays, joints, scene)
-    index = fit.mean(dim=-1).argmax(dim=-1)
+    shares = fit.mean(dim=-1)
+    index = shares.argmax(dim=-1)
     own, scores = _of_detections(fit, rays, scene, index)
     distance = -FIT_SCALE * own.clamp(min=1e-6).log()
     value = scores * torch.exp(-0.5 * (distance / _SUPPORT_DEVIATION).square()) * (own > 0) * visible
-    return value.sum(dim=1) / visible.sum(dim=1).clamp(min=1.0)
+    return value.sum(dim=1) / visible.sum(dim=1).clamp(min=1.0), shares
 
 
 def _of_detections(fit, rays, scene, index) -> tuple[torch.Tensor, torch.Tensor]:
@@ -183,13 +189,21 @@ def _of_detections(fit, rays, scene, index) -> tuple[torch.Tensor, torch.Tensor]
 
 
 def suppress(
-    joints: np.ndarray, confidence: np.ndarray, threshold: float, distance: float = SAME_PERSON
+    joints: np.ndarray,
+    confidence: np.ndarray,
+    shares: np.ndarray,
+    threshold: float,
+    distance: float = SAME_PERSON,
 ) -> np.ndarray:
     """Non-maximum suppression on the poses of one scene.
+
+    Two kinds of candidates go in favour of more confident ones: those near them, and those who explain no
+    detection better than they do in OWNED_VIEWS views, which are poses mixed of several people's limbs.
 
     Args:
         joints: (M, J, 3), mm.
         confidence: (M,).
+        shares: (M, V, D) of `joint_support`.
         threshold: candidates below it go.
         distance: of two candidates whose joints are nearer in the mean, the more confident stays, mm.
 
@@ -198,8 +212,16 @@ def suppress(
     """
     gaps = np.linalg.norm(joints[:, None] - joints[None], axis=-1).mean(axis=-1)
     stays = np.asarray(confidence >= threshold)
+    taken = np.zeros(shares.shape[1:], shares.dtype)
     for index in np.argsort(-confidence, kind="stable"):
-        if stays[index]:
-            stays &= gaps[index] >= distance
-            stays[index] = True
+        if not stays[index]:
+            continue
+        best = shares[index].argmax(axis=-1)[:, None]
+        own = np.take_along_axis(shares[index], best, axis=-1)
+        if (own > np.take_along_axis(taken, best, axis=-1)).sum() < OWNED_VIEWS:
+            stays[index] = False
+            continue
+        stays &= gaps[index] >= distance
+        stays[index] = True
+        taken = np.maximum(taken, shares[index])
     return stays

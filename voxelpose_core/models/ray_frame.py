@@ -34,12 +34,14 @@ class People(NamedTuple):
         covariances: (M, J, 3, 3), mm^2.
         confidence: (M,) that it is a person, in [0, 1].
         support: (M, J) of the joints by 2D detections, in [0, 1].
+        shares: (M, V, D) of each detection that the pose explains, in [0, 1].
     """
 
     joints: torch.Tensor
     covariances: torch.Tensor
     confidence: torch.Tensor
     support: torch.Tensor
+    shares: torch.Tensor
 
 
 class RayProposals(nn.Module):
@@ -104,5 +106,5 @@ class RayFrame(nn.Module):
         poses = self.model(rays, centers, scene, last, has_last)
         visible = visibility(poses.joints, scene, views)
         _, logits = confidence_logits(self.model, rays, poses, scene, visible)
-        support = joint_support(rays, poses.joints, visible)
-        return People(poses.joints, poses.covariance(), logits.sigmoid(), support)
+        support, shares = joint_support(rays, poses.joints, visible)
+        return People(poses.joints, poses.covariance(), logits.sigmoid(), support, shares)

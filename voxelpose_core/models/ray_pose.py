@@ -11,7 +11,8 @@ A = sum_i w_i (I - d_i d_i^T) + (lambda + kappa) I. (Triangulation with learned 
 "Learnable Triangulation of Human Pose", ICCV 2019, there with the DLT; the prior and the stages are
 ours.) An untrained net triangulates already; joints that no view shows come from the prior. x_last is
 the pose of the last frame where a tracker has one. A^-1, scaled by a learned factor, is the covariance
-of the joint.
+of the joint. At the end each joint moves to where most of the rays that the net trusts agree
+(`ray_solver.agree`).
 
 Everything that the net sees is relative to the present pose and turned about the vertical so that the
 person faces along x: it need not learn that people look alike from all sides.
@@ -23,7 +24,7 @@ net lengths are in units of 300 mm around the candidate's centre; at its doors t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -36,6 +37,7 @@ from voxelpose_core.models.ray_solver import (
     TRUST,
     UNIT,
     ChosenRays,
+    agree,
     facing,
     full_matrix,
     invert_symmetric,
@@ -95,21 +97,18 @@ class Poses:
     """What the net makes of M candidates.
 
     Attributes:
+        joints: (M, J, 3), mm: the last stage's, moved to where rays agree (`ray_solver.agree`).
         stages: per stage (M, J, 3), mm; the first one is the triangulation that the net starts from.
         precision: (M, J, 6) of the last stage, in 1 / mm^2: xx, yy, zz, xy, xz, yz.
         log_scale: (M, J) logarithm of the learned factor on the precision.
         embedding: (M, width) the pose token at the end.
     """
 
+    joints: torch.Tensor
     stages: tuple[torch.Tensor, ...]
     precision: torch.Tensor
     log_scale: torch.Tensor
     embedding: torch.Tensor
-
-    @property
-    def joints(self) -> torch.Tensor:
-        """(M, J, 3), mm."""
-        return self.stages[-1]
 
     def covariance(self) -> torch.Tensor:
         """(M, J, 3, 3) of each joint, mm^2."""
@@ -170,14 +169,17 @@ class RayPose(nn.Module):
         yaw = facing(start)
         tokens = self._first_tokens(chosen, last, start, yaw)
         mask = self._attention_mask(chosen, known)
-        poses, system = [start], None
+        poses = [start]
         for stage in self.stages:
-            tokens, pose, system = stage(tokens, poses[-1].detach(), chosen, last, known, mask)
+            tokens, pose, solved = stage(tokens, poses[-1].detach(), chosen, last, known, mask)
             poses.append(pose)
-        log_scale = self._log_scale(tokens[:, 0], system, poses[-1], chosen)
+        # The net does not learn through the robust solve.
+        agreed = agree(chosen, solved.weights.detach(), pose.detach(), solved.precision.detach())
+        log_scale = self._log_scale(tokens[:, 0], solved.system, poses[-1], chosen)
         return Poses(
+            agreed * UNIT + centers[:, None],
             tuple(pose * UNIT + centers[:, None] for pose in poses),
-            system / UNIT**2,
+            solved.system / UNIT**2,
             log_scale,
             tokens[:, 0],
         )
@@ -251,6 +253,14 @@ class RayPose(nn.Module):
         return self.uncertainty(torch.cat([token, 0.3 * facts], dim=-1)).clamp(-6, 4)
 
 
+class _Solved(NamedTuple):
+    """What a stage solved: weights (2, M, T, J), the prior's precision (M, J), the system (M, J, 6)."""
+
+    weights: torch.Tensor
+    precision: torch.Tensor
+    system: torch.Tensor
+
+
 class _Stage(nn.Module):
     """Features of the rays around the present pose -> transformer -> weights, prior -> next pose."""
 
@@ -270,7 +280,7 @@ class _Stage(nn.Module):
             _start_at_zero(layer)
 
     def forward(self, tokens, pose, chosen: ChosenRays, last, known, mask):
-        """Tokens (M, 2 + T, width), pose (M, J, 3) -> tokens, the next pose, and its system (M, J, 6)."""
+        """Tokens (M, 2 + T, width), pose (M, J, 3) -> tokens, the next pose, and what was solved."""
         joints = pose.shape[1]
         yaw = facing(pose)
         features, near, gap = self._features(pose, chosen, yaw)
@@ -287,7 +297,7 @@ class _Stage(nn.Module):
         both = precision + kappa
         mean = (precision[..., None] * mean + kappa[..., None] * last) / both[..., None]
         new, system = chosen.solve(weights, mean, both)
-        return tokens, new, system
+        return tokens, new, _Solved(weights, both, system)
 
     def _transformed(self, tokens, mask) -> torch.Tensor:
         """(M, 2 + T, width) after the layers, which work on a plain list of tokens."""

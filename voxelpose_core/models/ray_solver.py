@@ -30,6 +30,12 @@ from voxelpose_core.models.rays import components_first, lengths
 UNIT = 300.0
 # A ray that passes a joint by so much counts 1 / e of one through it, mm.
 TRUST = 150.0
+# In the last, robust solve a ray that passes the net's joint by so much counts half, mm; the joint is held
+# by so many times the precision of the net's prior. On generated rigs 500 (3, 4 and 5 cameras), where bodies
+# and joints are exactly those of the training, it costs 1 mm of MPJPE; more freedom would cost more.
+AGREEMENT = 40.0
+_HOLD = 8.0
+_AGREEMENT_STEPS = 2
 # Standard deviation of a ray and of the prior before training, mm.
 RAY_DEVIATION = 50.0
 PRIOR_DEVIATION = 500.0
@@ -196,3 +202,28 @@ def triangulate_plainly(chosen: ChosenRays, upright: torch.Tensor) -> torch.Tens
         gap = lengths(chosen.nearest_points(pose))
         weights = strength * torch.exp(-gap * (UNIT / TRUST)) * chosen.present
     return pose
+
+
+def agree(
+    chosen: ChosenRays, weights: torch.Tensor, pose: torch.Tensor, precision: torch.Tensor
+) -> torch.Tensor:
+    """(M, J, 3) the net's pose, moved to where most of the rays that it trusts agree.
+
+    The net averages what it trusts, and its prior knows bodies and joints as they are generated; real
+    detectors and people differ. So the system is solved again with Cauchy's weights, w_i / (1 + (r_i /
+    40 mm)^2) of a ray that passes in a distance of r_i, and the net's pose as the prior (iteratively
+    reweighted least squares; Holland and Welsch, "Robust regression using iteratively reweighted
+    least-squares", 1977).
+
+    Args:
+        chosen: the rays.
+        weights: (2, M, T, J) of the last stage.
+        pose: (M, J, 3) of the last stage.
+        precision: (M, J) of its prior.
+    """
+    agreed = pose
+    for _ in range(_AGREEMENT_STEPS):
+        gap = lengths(chosen.nearest_points(agreed)) * (UNIT / AGREEMENT)
+        robust = torch.cat([weights[:1] / (1 + gap.square()), weights[1:]])
+        agreed, _ = chosen.solve(robust, pose, _HOLD * precision)
+    return agreed

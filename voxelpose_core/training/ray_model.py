@@ -23,7 +23,7 @@ from voxelpose_core.datasets.ray_scenes import RayScenes, RaySource, previous_po
 from voxelpose_core.devices import select_device
 from voxelpose_core.errors import InputError
 from voxelpose_core.models.checkpoints import save_weights
-from voxelpose_core.models.ray_confidence import confidence_logits, suppress, visibility
+from voxelpose_core.models.ray_confidence import confidence_logits, fits, suppress, visibility
 from voxelpose_core.models.ray_pose import Poses, RayPose
 from voxelpose_core.models.ray_solver import UNIT, apply_symmetric
 from voxelpose_core.models.rays import propose
@@ -125,9 +125,9 @@ def run(model: RayPose, scenes: RayScenes, candidates: Candidates, generator=Non
     stages = tuple(torch.cat(pair)[back] for pair in zip(*(p.stages for p in parts), strict=True))
     joined = {
         name: torch.cat([getattr(part, name) for part in parts])[back]
-        for name in ("precision", "log_scale", "embedding")
+        for name in ("joints", "precision", "log_scale", "embedding")
     }
-    return Poses(stages, **joined)
+    return Poses(stages=stages, **joined)
 
 
 def losses(
@@ -192,11 +192,14 @@ def measure(model: RayPose, scenes_of: RaySource, batches: int, batch: int = 24)
         inside.append((mahalanobis < 7.815)[mask].float())
         visible = visibility(poses.joints, candidates.scene, scenes.views)
         confidence = confidence_logits(model, scenes.rays, poses, candidates.scene, visible)[1].sigmoid()
+        shares = fits(scenes.rays, poses.joints, candidates.scene).mean(dim=-1)
         threshold = model.config.confidence_threshold
         for index in range(batch):
             own = candidates.scene == index
             joints = poses.joints[own]
-            stays = suppress(joints.cpu().numpy(), confidence[own].cpu().numpy(), threshold)
+            stays = suppress(
+                *(values[own].cpu().numpy() for values in (poses.joints, confidence, shares)), threshold
+            )
             joints = joints[torch.from_numpy(stays)]
             persons = scenes.joints[index][scenes.valid[index]]
             gaps = (joints[:, None] - persons[None]).norm(dim=-1).mean(dim=-1)
