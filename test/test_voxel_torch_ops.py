@@ -6,7 +6,7 @@ import importlib
 import pytest
 import torch
 
-from test_voxel_kernels import HEATMAP, boxes, scenes
+from test_voxel_kernels import HEATMAP, boxes, in_process, scenes
 from voxelpose_core.voxel import (
     bindings,
     feature_volumes,
@@ -73,6 +73,9 @@ def test_unpacking_undoes_packing(scene):
     assert torch.equal(OPS.unpack_heatmaps(pack_heatmaps(heatmaps).values, 5), heatmaps)
 
 
+@pytest.mark.skipif(
+    not hasattr(torch.compiler, "is_compiling"), reason="PyTorch before 2.3 breaks the graph here"
+)
 @pytest.mark.parametrize("dynamic", [False, True])
 def test_torch_compile_makes_one_graph(scene, dynamic):
     heatmaps, views = scene
@@ -115,6 +118,12 @@ def test_an_exported_program_runs_with_and_without_a_kernel(scene):
     # A voxel on the border of an image may be seen by the one and not by the other.
     with bindings.use(bindings.REFERENCE):
         assert ((run(heatmaps) - expected).abs() > 2e-3).float().mean() < 2e-3
+
+
+def test_operators_do_not_make_the_import_slow():
+    """torch.compile's machinery takes longer to import than PyTorch itself."""
+    done = in_process("import sys, voxelpose_core.voxel; print('torch._dynamo' in sys.modules)")
+    assert done.stdout.strip() == "False", done.stderr
 
 
 def test_operators_without_a_kernel_give_the_same_gradient(scene):

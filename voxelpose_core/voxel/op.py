@@ -14,6 +14,8 @@ from voxelpose_core.voxel.views import Views
 # A pixel's number and two fractions.
 _BYTES_PER_SAMPLE = 12
 _MOST_GRID_BYTES = 2**28
+# PyTorch 2.1 and 2.2 do not tell; torch.compile then breaks the graph before the op.
+_is_compiling = getattr(torch.compiler, "is_compiling", lambda: False)
 
 
 @dataclass(frozen=True)
@@ -138,10 +140,10 @@ def sampling_grid(
     return SamplingGrid(pixel, right, down, heatmap_size)
 
 
-# torch.compile loads the library in place of tracing how it is built.
-@torch._dynamo.assume_constant_result
 def _has_kernel(device: torch.device) -> bool:
-    return bindings.kernel_for(device) is not None
+    # torch.compile must not trace how a library is built. Without one the operators compute as the
+    # reference does, so that a graph of them is right everywhere.
+    return _is_compiling() or bindings.kernel_for(device) is not None
 
 
 def _check(heatmaps: torch.Tensor | PackedHeatmaps, views: Views, boxes: Boxes) -> None:
