@@ -44,7 +44,7 @@ FAULTS = ("death", "death", "death", "jitter", "burst", "rubbish", "twice", "clo
 CALM_S = 3.0
 NOTICED_WITHIN_S = 1.0
 SILENT_FOR_S = 60.0
-_RECORDED_MOMENTS = 250
+_RECORDED_FRAME_SETS = 250
 _PAGE_MB = os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
@@ -84,24 +84,24 @@ class Cameras:
         for camera in self.rig.cameras:
             topic = topics.expand(topics.KEYPOINTS_TOPIC, camera.name)
             self._publishers[camera.name] = self.node.create_publisher(Keypoints2DArray, topic, 10)
-            for moment in range(_RECORDED_MOMENTS):
-                seen = observe(people.joints(moment / RATE_HZ), camera, noise, 2.0, 0.02)
+            for frame_set in range(_RECORDED_FRAME_SETS):
+                seen = observe(people.joints(frame_set / RATE_HZ), camera, noise, 2.0, 0.02)
                 message = conversions.keypoints_to_message(seen, camera, COCO17, Header())
                 self._recording[camera.name].append(message)
 
-    def publish(self, moment: int) -> int:
+    def publish(self, frame_set: int) -> int:
         """Publish one frame set of all cameras; its stamp in nanoseconds."""
         stamp = self.node.get_clock().now().nanoseconds + self.shift_ns
         for name in self.rig.names:
             kinds = {fault.kind for fault in self.faults if name in fault.cameras}
             if "death" in kinds:
                 continue
-            message = self._recording[name][moment % _RECORDED_MOMENTS]
+            message = self._recording[name][frame_set % _RECORDED_FRAME_SETS]
             own = stamp + (self.source.randrange(-6_000_000, 6_000_000) if "jitter" in kinds else 0)
             message.header.stamp = conversions.to_stamp(own)
             message.camera = "nobody" if "rubbish" in kinds else name
             if "burst" in kinds:
-                self._held[name].append((moment, message.header.stamp))
+                self._held[name].append((frame_set, message.header.stamp))
                 continue
             self._release(name)
             for _ in range(1 + ("twice" in kinds)):
@@ -113,8 +113,8 @@ class Cameras:
         self._publishers[name].publish(message)
 
     def _release(self, name: str) -> None:
-        for moment, stamp in self._held[name]:
-            message = self._recording[name][moment % _RECORDED_MOMENTS]
+        for frame_set, stamp in self._held[name]:
+            message = self._recording[name][frame_set % _RECORDED_FRAME_SETS]
             # The message at hand may be the same one.
             kept, message.header.stamp = message.header.stamp, stamp
             self._send(name, message)
@@ -214,19 +214,19 @@ class Soak:
 
     def run(self) -> None:
         """Publish, spoil, watch, for the whole time."""
-        moment = 0
+        frame_set = 0
         while self.watch.outputs == 0 and self.process.poll() is None:
-            moment = self._tick(moment)
+            frame_set = self._tick(frame_set)
         start = time.monotonic()
         self.watch.memory_mb.clear()
         while self._alive(start):
             until = time.monotonic() + self._begin_faults()
             while time.monotonic() < until and self._alive(start):
-                moment = self._tick(moment)
+                frame_set = self._tick(frame_set)
             self._end_faults()
             until = time.monotonic() + CALM_S
             while time.monotonic() < until and self._alive(start):
-                moment = self._tick(moment)
+                frame_set = self._tick(frame_set)
             self.watch.calm_is_over()
 
     def close(self) -> None:
@@ -247,18 +247,18 @@ class Soak:
             return False
         return self.process.poll() is None and time.monotonic() - start < self._seconds
 
-    def _tick(self, moment: int) -> int:
+    def _tick(self, frame_set: int) -> int:
         due = time.monotonic() + 1 / RATE_HZ
-        self._stamp = self.cameras.publish(moment)
+        self._stamp = self.cameras.publish(frame_set)
         for fault in list(self.cameras.faults):
             if time.monotonic() >= fault.until_s:
                 self._end(fault)
         while (left := due - time.monotonic()) > 0:
             self._executor.spin_once(timeout_sec=left)
-        if moment % round(RATE_HZ) == 0 and self.process.poll() is None:
+        if frame_set % round(RATE_HZ) == 0 and self.process.poll() is None:
             pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
             self.watch.memory_mb.append(pages * _PAGE_MB)
-        return moment + 1
+        return frame_set + 1
 
     def _begin_faults(self) -> float:
         """One to three faults that overlap; how long they last at most, seconds."""

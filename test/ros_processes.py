@@ -189,13 +189,13 @@ class Cameras:
         return conversions.keypoints_to_message(person, camera, COCO17, Header(stamp=stamp))
 
     def publish(self, make, names=None):
-        """Publish one moment of all or some cameras."""
+        """Publish one frame set of all or some cameras."""
         stamp = self.ros.node.get_clock().now().to_msg()
         for name in names or self.rig.names:
             self.publishers[name].publish(make(name, stamp))
 
     def show(self, make, spoil=None, bad=()):
-        """Publish one moment and return the answer to it; `spoil` changes the bad cameras'."""
+        """Publish one frame set and return the answer to it; `spoil` changes the bad cameras'."""
         stamp = self.ros.node.get_clock().now().to_msg()
         before = len(self.ros.heard[self.skeletons])
         for name, publisher in self.publishers.items():

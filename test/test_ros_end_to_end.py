@@ -24,7 +24,7 @@ from voxelpose_ros.rig_simulator import WalkingPeople  # noqa: E402
 SKELETONS = "/voxelpose/skeletons"
 MARKERS = "/voxelpose/markers"
 TRUTH = "/rig_simulator/truth"
-MOMENTS = 6
+FRAME_SETS = 6
 
 
 def listen_to_everything(ros, rig, keypoints_topic):
@@ -49,7 +49,7 @@ def value_of(ros, name, key):
 
 
 def offline(rig, ros, topic, stamp):
-    """What PoseEstimator says, without ROS, of the keypoints that were published of a moment."""
+    """What PoseEstimator says, without ROS, of the keypoints that were published of a frame set."""
     keypoints = []
     for camera in rig.cameras:
         heard = {stamp_ns(m): m for m in ros.heard[topic.format(camera=camera.name)]}
@@ -105,7 +105,7 @@ def test_keypoints_become_skeletons_where_the_people_are(ros, tmp_path):
             "voxelpose_ros.rig_simulator",
             rig_file=tmp_path / "room.yaml",
             people=2,
-            max_frame_sets=MOMENTS,
+            max_frame_sets=FRAME_SETS,
             faults__noise_px=1.0,
             seed=3,
             lockstep__wait_for=SKELETONS,
@@ -113,12 +113,12 @@ def test_keypoints_become_skeletons_where_the_people_are(ros, tmp_path):
     )
     ros.spin_until(lambda: simulator.poll() is not None, "the end of the simulation")
     assert simulator.returncode == 0, simulator.output()
-    ros.spin_until(lambda: value_of(ros, "estimator", "frame sets estimated") == str(MOMENTS))
+    ros.spin_until(lambda: value_of(ros, "estimator", "frame sets estimated") == str(FRAME_SETS))
 
-    # Stamps: those of the moments that were seen.
+    # Stamps: those of the frame sets that were seen.
     truths = {stamp_ns(message): message for message in ros.heard[TRUTH]}
     skeletons = {stamp_ns(message): message for message in ros.heard[SKELETONS]}
-    assert len(skeletons) == MOMENTS
+    assert len(skeletons) == FRAME_SETS
     assert truths and set(truths) <= set(skeletons)
 
     # Where the people are, in metres; the truth follows from the seed.
@@ -143,7 +143,7 @@ def test_keypoints_become_skeletons_where_the_people_are(ros, tmp_path):
     found = [positions(s) for s in skeletons[last].skeletons]
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
-    # Markers of every moment, in the same frame.
+    # Markers of every frame set, in the same frame.
     drawn = {}
     for message in ros.heard[MARKERS]:
         for marker in message.markers:
@@ -177,13 +177,13 @@ def drawn_recording(tmp_path):
     for camera in rig.cameras:
         folder = tmp_path / camera.name
         folder.mkdir()
-        for index in range(MOMENTS):
+        for index in range(FRAME_SETS):
             (joints,) = people.joints(index / 10.0)
             image = np.zeros((480, 640, 3), np.uint8)
             draw_person(image, camera.project(joints)[0], camera.sees(joints))
             cv2.imwrite(str(folder / f"{index:03d}.png"), image)
         folders.append(str(folder))
-    truth = [people.joints(index / 10.0) / 1000.0 for index in range(MOMENTS)]
+    truth = [people.joints(index / 10.0) / 1000.0 for index in range(FRAME_SETS)]
     return rig, folders, truth
 
 
@@ -213,10 +213,10 @@ def test_images_become_skeletons_where_the_person_is(ros, tmp_path, drawn_record
     )
     ros.spin_until(lambda: player.poll() is not None, "the end of the recording")
     assert player.returncode == 0, player.output()
-    ros.spin_until(lambda: value_of(ros, "estimator", "frame sets estimated") == str(MOMENTS))
+    ros.spin_until(lambda: value_of(ros, "estimator", "frame sets estimated") == str(FRAME_SETS))
 
     messages = sorted(ros.heard[SKELETONS], key=stamp_ns)
-    assert len(messages) == MOMENTS
+    assert len(messages) == FRAME_SETS
     for message, people in zip(messages, truth):
         check_message(message, rig)
         (skeleton,) = message.skeletons
@@ -225,5 +225,5 @@ def test_images_become_skeletons_where_the_person_is(ros, tmp_path, drawn_record
     (expected,) = offline(rig, ros, keypoints, last).skeletons
     found = positions(messages[-1].skeletons[0])
     np.testing.assert_allclose(found, expected.joints / 1000.0, atol=1e-4)
-    assert value_of(ros, "camera0", "received") == str(MOMENTS)
+    assert value_of(ros, "camera0", "received") == str(FRAME_SETS)
     assert ros.stop(node) == 0, node.output()

@@ -58,12 +58,12 @@ class Lab:
         return self.ros.heard[self.cameras[side].skeletons]
 
     def stream(self, condition, what, sides=SIDES, rates=(1, 1, 1, 1), ago_ns=0):
-        """Publish moments until it happens; a camera's rate is 1, 0, or 1 of so many moments."""
-        moments = 0
+        """Publish frame sets until it happens; a camera's rate is 1, 0, or 1 of so many frame sets."""
+        frame_sets = 0
         following = time.monotonic()
 
         def happened():
-            nonlocal moments, following
+            nonlocal frame_sets, following
             if time.monotonic() >= following:
                 following = time.monotonic() + PERIOD_S
                 now = self.ros.node.get_clock().now().nanoseconds - ago_ns
@@ -71,22 +71,22 @@ class Lab:
                 for side in sides:
                     cameras = self.cameras[side]
                     for name, every in zip(self.rig.names, rates):
-                        if every and moments % every == 0:
+                        if every and frame_sets % every == 0:
                             cameras.publishers[name].publish(cameras.keypoints(name, stamp))
-                moments += 1
+                frame_sets += 1
             return condition()
 
         self.ros.spin_until(happened, what)
 
     def next_from(self, side, cameras, count=2, **options):
-        """Stream until so many new moments with just these cameras have come; returns them."""
+        """Stream until so many new frame sets with just these cameras have come; returns them."""
         before = len(self.answers(side))
 
         def fitting():
             new = self.answers(side)[before:]
             return [m for m in new if list(m.cameras) == [f"camera{i}" for i in cameras]]
 
-        self.stream(lambda: len(fitting()) >= count, f"moments of cameras {cameras}", **options)
+        self.stream(lambda: len(fitting()) >= count, f"frame sets of cameras {cameras}", **options)
         return fitting()
 
 

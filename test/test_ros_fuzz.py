@@ -1,4 +1,4 @@
-"""Thousands of bad messages over real topics: every good moment between them comes out.
+"""Thousands of bad messages over real topics: every good frame set between them comes out.
 
 VOXELPOSE_FUZZ_MESSAGES sets how many bad messages of each kind of input; CI sends some hundreds.
 """
@@ -28,7 +28,7 @@ INPUTS = {
     "compressed": (CompressedImage, "/{camera}/image_raw/compressed"),
     "keypoints": (Keypoints2DArray, "/{camera}/keypoints"),
 }
-# Farther apart than the slop: no message of one moment may be taken for one of the other.
+# Farther apart than the slop: no message of one frame set may be taken for one of the other.
 PAUSE_S = 0.04
 
 
@@ -67,7 +67,7 @@ class Fuzz:
         self.sent = 0
 
     def round(self, count):
-        """Bad messages, then a good moment; returns the answer to that."""
+        """Bad messages, then a good frame set; returns the answer to that."""
         mad = self.source.choice(self.rig.names)
         names = self.source.choices(self.rig.names, k=count)
         # Every camera speaks last: nobody waits for one that has been silent for a second.
@@ -79,7 +79,7 @@ class Fuzz:
                 SPOIL[self.kind](message, self.source)
             self.send(self.cameras.publishers[name], message)
         time.sleep(PAUSE_S)
-        return self.good_moment()
+        return self.good_frame_set()
 
     def camera_infos(self):
         """Each camera's intrinsics, bad, then good."""
@@ -97,8 +97,8 @@ class Fuzz:
         publisher.publish(message)
         self.sent += 1
 
-    def good_moment(self):
-        """The answer to a moment in which everything is as it should be."""
+    def good_frame_set(self):
+        """The answer to a frame set in which everything is as it should be."""
         stamp = self.ros.node.get_clock().now().to_msg()
         for name, publisher in self.cameras.publishers.items():
             publisher.publish(self.make(name, stamp))
@@ -110,7 +110,7 @@ class Fuzz:
         def answered():
             return self.process.poll() is not None or any(stamp_ns(m) == expected for m in heard)
 
-        self.ros.spin_until(answered, f"the answer to a good moment after {self.sent} bad messages")
+        self.ros.spin_until(answered, f"the answer to a good frame set after {self.sent} bad messages")
         assert self.process.poll() is None, self.process.output()
         answer = next(m for m in heard if stamp_ns(m) == expected)
         heard.clear()
@@ -118,10 +118,10 @@ class Fuzz:
 
 
 @pytest.mark.parametrize("kind", INPUTS)
-def test_good_moments_between_bad_messages_all_come_out(kind, tmp_path):
+def test_good_frame_sets_between_bad_messages_all_come_out(kind, tmp_path):
     fuzz = Fuzz(tmp_path, kind)
     try:
-        known = fuzz.good_moment()
+        known = fuzz.good_frame_set()
         assert len(known.skeletons) == 1
         rounds = 0
         while fuzz.sent < BAD_MESSAGES:
@@ -138,6 +138,6 @@ def test_good_moments_between_bad_messages_all_come_out(kind, tmp_path):
         for name in (*fuzz.rig.names, "estimator"):
             assert "\n" not in fuzz.cameras.value(name, "last problem")
         assert "Traceback" not in fuzz.process.output()
-        print(f"{kind}: {fuzz.sent} bad messages, {rounds} good moments, {problems} problems told")
+        print(f"{kind}: {fuzz.sent} bad messages, {rounds} good frame sets, {problems} problems told")
     finally:
         fuzz.ros.close()

@@ -14,7 +14,7 @@ from voxelpose_ros import conversions  # noqa: E402
 from voxelpose_ros.markers import NAMESPACES, SkeletonMarkers, track_color  # noqa: E402
 
 
-def moment(*track_ids):
+def frame_set(*track_ids):
     """A SkeletonArray of people with these ids, one metre apart."""
     people = np.random.default_rng(0).uniform(0, 1800, (len(track_ids), 17, 3))
     people += 1000.0 * np.arange(len(track_ids))[:, None, None]
@@ -52,12 +52,12 @@ def test_the_scene_follows_the_people():
     drawer = SkeletonMarkers()
     shown = {("joints", 99)}  # of an earlier run
     for track_ids in ((0, 1), (0, 1), (1, 2), (), (3,)):
-        shown = scene(drawer.update(moment(*track_ids)), shown)
+        shown = scene(drawer.update(frame_set(*track_ids)), shown)
         assert shown == markers_of(track_ids)
 
 
 def test_joints_and_limbs_lie_where_the_skeleton_is():
-    message = moment(7)
+    message = frame_set(7)
     markers = SkeletonMarkers().update(message)
     person = message.skeletons[0]
     joints, limbs = only(markers, "joints"), only(markers, "limbs")
@@ -70,7 +70,7 @@ def test_joints_and_limbs_lie_where_the_skeleton_is():
 
 
 def test_the_id_stands_above_the_head():
-    message = moment(7)
+    message = frame_set(7)
     label = only(SkeletonMarkers().update(message), "ids")
     assert label.type == Marker.TEXT_VIEW_FACING
     assert label.text == "7"
@@ -78,7 +78,7 @@ def test_the_id_stands_above_the_head():
 
 
 def test_joints_that_are_not_valid_are_not_drawn():
-    message = moment(7)
+    message = frame_set(7)
     ankle = COCO17.index("left_ankle")
     message.skeletons[0].joint_valid[ankle] = False
     markers = SkeletonMarkers().update(message)
@@ -90,9 +90,9 @@ def test_joints_that_are_not_valid_are_not_drawn():
 
 def test_people_without_an_id_are_drawn_apart_from_each_other():
     drawer = SkeletonMarkers()
-    shown = scene(drawer.update(moment(-1, -1, 0)))
+    shown = scene(drawer.update(frame_set(-1, -1, 0)))
     assert len(shown) == 9
-    assert scene(drawer.update(moment()), shown) == set()
+    assert scene(drawer.update(frame_set()), shown) == set()
 
 
 def test_a_person_has_the_colour_of_our_pictures():
@@ -100,10 +100,10 @@ def test_a_person_has_the_colour_of_our_pictures():
     color = track_color(4)
     assert (color.r, color.g, color.b) == pytest.approx((red / 255, green / 255, blue / 255))
     assert color.a == 1.0
-    for marker in SkeletonMarkers().update(moment(4)).markers[1:]:
+    for marker in SkeletonMarkers().update(frame_set(4)).markers[1:]:
         assert marker.color == color
 
 
 def test_markers_of_a_node_that_died_fade():
-    for marker in SkeletonMarkers(lifetime_s=1.5).update(moment(1)).markers[1:]:
+    for marker in SkeletonMarkers(lifetime_s=1.5).update(frame_set(1)).markers[1:]:
         assert (marker.lifetime.sec, marker.lifetime.nanosec) == (1, 500_000_000)

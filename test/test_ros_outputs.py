@@ -109,7 +109,7 @@ def start(tmp_path, monkeypatch):
 
 
 def publish_until(cameras, condition, what):
-    """Publish moments until it happens."""
+    """Publish frame sets until it happens."""
 
     def happened():
         cameras.publish(cameras.keypoints)

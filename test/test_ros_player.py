@@ -32,7 +32,7 @@ def rig(tmp_path):
 
 
 def play(ros, rig, folder, **parameters):
-    """Run the player to its end; answers every moment, as the node would."""
+    """Run the player to its end; answers every frame set, as the node would."""
     ros.listen(Image, "/camera0/image_raw")
     for name in rig.names:
         ros.listen(CameraInfo, f"/{name}/camera_info")
@@ -68,7 +68,7 @@ def play(ros, rig, folder, **parameters):
     return player
 
 
-def test_every_moment_comes_once_with_one_stamp_and_its_intrinsics(ros, rig, tmp_path):
+def test_every_frame_set_comes_once_with_one_stamp_and_its_intrinsics(ros, rig, tmp_path):
     play(ros, rig, tmp_path, format="both", rate=50)
     stamps = [stamp_ns(m) for m in ros.heard["/camera0/image_raw"]]
     assert len(stamps) == 5
@@ -109,8 +109,8 @@ def test_jitter_drops_loops_and_their_end(ros, rig, tmp_path):
     assert values == {0, 10, 20, 30, 40}
 
 
-def test_it_waits_for_the_answer_to_each_moment(ros, rig, tmp_path):
-    """Nobody answers: each of two moments takes the time-out."""
+def test_it_waits_for_the_answer_to_each_frame_set(ros, rig, tmp_path):
+    """Nobody answers: each of two frame sets takes the time-out."""
     ros.listen(Image, "/camera0/image_raw")
     ros.listen(Image, "/camera1/image_raw")
     ros.listen(Image, "/camera2/image_raw")

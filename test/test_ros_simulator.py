@@ -93,9 +93,9 @@ def test_without_noise_a_camera_sees_the_projections(camera, walks):
 def test_noise_and_misses_are_as_large_as_asked(camera, walks):
     random = np.random.default_rng(0)
     offsets, joints, people, there = [], 0, 0, 0
-    for moment in walks:
-        exact = observe(moment, camera, np.random.default_rng(0), 0.0, 0.0)
-        noisy = observe(moment, camera, random, 3.0, 0.2)
+    for frame_set in walks:
+        exact = observe(frame_set, camera, np.random.default_rng(0), 0.0, 0.0)
+        noisy = observe(frame_set, camera, random, 3.0, 0.2)
         people += len(noisy)
         there += len(exact)
         for person in noisy:

@@ -153,7 +153,8 @@ def test_weights_are_specialized_by_the_script(tmp_path):
         for one, other in zip(before.parameters(), after.parameters(), strict=True)
     ]
     assert any(changed)
-    assert json.loads(safe_open(out, "pt").metadata()["notes"])["steps"] == 2 and not list(tmp_path.glob("*.pt"))
+    assert json.loads(safe_open(out, "pt").metadata()["notes"])["steps"] == 2
+    assert not list(tmp_path.glob("*.pt"))
 
 
 def test_poses_of_the_last_frame_are_near():

@@ -45,8 +45,8 @@ class VoxelPoseNode(LifecycleNode):
 
     A managed node: `configure` loads calibration and weights and advertises the output, `activate`
     subscribes and starts to estimate, `deactivate` and `cleanup` undo the one and the other.
-    Callbacks only sort messages into moments; a worker thread decodes, estimates and publishes the
-    newest moment. A bad message ends in a diagnostic and costs that message.
+    Callbacks only sort messages into frame sets; a worker thread decodes, estimates and publishes the
+    newest frame set. A bad message is dropped and reported on /diagnostics.
 
     Raises:
         InputError: when a parameter is not as expected.
@@ -241,7 +241,7 @@ class VoxelPoseNode(LifecycleNode):
             stamp_clock=self._now_ns,
             offsets_s={name: ms / 1e3 for name, ms in zip(self._topics, offsets)},
         )
-        synchronizer.registerCallback(lambda moment: self._worker.put(moment))
+        synchronizer.registerCallback(lambda frame_set: self._worker.put(frame_set))
         return synchronizer
 
     # Parameters -----------------------------------------------------------------------------------

@@ -29,12 +29,10 @@ class SynchronizedSet:
     Attributes:
         stamp_ns: mean of the messages' stamps.
         messages: one per camera, in the synchronizer's order; None where a camera gave none.
-        spread_ns: latest minus earliest stamp.
     """
 
     stamp_ns: int
     messages: tuple[Any | None, ...]
-    spread_ns: int
 
     @property
     def complete(self) -> bool:
@@ -394,9 +392,7 @@ class Synchronizer:
             statistics.missed += 1
             if statistics.missing_since_ns is None:
                 statistics.missing_since_ns = frame_set.opened_ns
-        self._ready.append(
-            SynchronizedSet(center, tuple(frame_set.messages), frame_set.high - frame_set.low)
-        )
+        self._ready.append(SynchronizedSet(center, tuple(frame_set.messages)))
         self._check.emitted(frame_set.count, self._now)
         frame_set.messages = []
         self._last = frame_set

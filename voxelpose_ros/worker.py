@@ -1,4 +1,4 @@
-"""The thread that turns moments into people: decode, estimate, track, publish."""
+"""The thread that turns frame sets into people: decode, estimate, track, publish."""
 
 from __future__ import annotations
 
@@ -40,22 +40,22 @@ class Received(NamedTuple):
 
 
 class EstimationWorker:
-    """Works on the newest moment, again and again, from `start` to `stop`.
+    """Works on the newest frame set, again and again, from `start` to `stop`.
 
-    A bad message costs that message, a bad moment that moment; `health` hears of both.
+    A bad message or frame set is dropped and reported to `health`.
 
     Args:
         settings: of the node.
         make_estimator: the estimator of a rig; called once, when the rig is known.
         topics: each camera's topic, in the rig's order.
-        outputs: publishes what comes of a moment.
+        outputs: publishes what comes of a frame set.
         health: collects problems and timings.
         problem: says what went wrong with a camera, or at large.
         faults: what is wrong with the calibration of a camera, whose messages are then dropped.
         now_ns: ROS's clock.
 
     Attributes:
-        settings: may be replaced at any time; the next moment follows them.
+        settings: may be replaced at any time; the next frame set follows them.
         rig: the calibration, None while it is unknown; may be replaced likewise.
         estimator: None before there is a rig.
     """
@@ -89,7 +89,7 @@ class EstimationWorker:
 
     @property
     def skipped(self) -> int:
-        """Moments that were replaced by newer ones while the worker was busy."""
+        """Frame sets that were replaced by newer ones while the worker was busy."""
         return self._skipped + (self._slot.replaced if self._slot is not None else 0)
 
     def start(self) -> None:
@@ -102,7 +102,7 @@ class EstimationWorker:
         self._thread.start()
 
     def stop(self) -> None:
-        """Finish the moment at hand; does nothing where nothing works."""
+        """Finish the frame set at hand; no-op if not running."""
         slot, self._slot = self._slot, None
         if slot is not None:
             self._skipped += slot.replaced
@@ -114,10 +114,10 @@ class EstimationWorker:
         """What the estimated frame sets say against the calibration."""
         return [] if self._watch is None else list(self._watch.findings())
 
-    def put(self, moment: SynchronizedSet) -> None:
-        """Give the next moment; never waits."""
+    def put(self, frame_set: SynchronizedSet) -> None:
+        """Give the next frame set; never waits."""
         if self._slot is not None:
-            self._slot.put((moment, time.monotonic_ns()))
+            self._slot.put((frame_set, time.monotonic_ns()))
 
     def _work(self, slot: LatestSlot) -> None:
         while (item := slot.take()) is not None:
@@ -125,7 +125,7 @@ class EstimationWorker:
                 self._process(*item)
             except InputError as error:
                 self._problem(str(error), "")
-            # Whatever a moment does to the estimator, the next one gets its chance.
+            # Whatever a frame set does to the estimator, the next one gets its chance.
             except Exception as error:
                 if not self._outputs.alive:
                     return
@@ -136,8 +136,8 @@ class EstimationWorker:
                     "",
                 )
 
-    def _process(self, moment: SynchronizedSet, released_ns: int) -> None:
-        waits = self._waits_ms(moment, released_ns)
+    def _process(self, frame_set: SynchronizedSet, released_ns: int) -> None:
+        waits = self._waits_ms(frame_set, released_ns)
         start = time.perf_counter()
         settings = self.settings
         estimator = self.calibrated()
@@ -145,7 +145,7 @@ class EstimationWorker:
         self._tracker.settings = settings.tracker
         inputs = [
             None if received is None else self._read(camera, received.message)
-            for camera, received in zip(estimator.rig.cameras, moment.messages)
+            for camera, received in zip(estimator.rig.cameras, frame_set.messages)
         ]
         usable = sum(given is not None for given in inputs)
         if usable < settings.min_cameras:
@@ -154,14 +154,14 @@ class EstimationWorker:
                 f"sync.min_cameras is {settings.min_cameras}"
             )
         decoded = time.perf_counter()
-        stamp_s = moment.stamp_ns / 1e9
+        stamp_s = frame_set.stamp_ns / 1e9
         estimate = self._estimate(estimator, inputs, self._tracker.predict(stamp_s))
         tracked = time.perf_counter()
         estimate.skeletons = self._tracker.update(estimate.skeletons, stamp_s)
         estimated = time.perf_counter()
         images = None if settings.input == "keypoints" else inputs
-        self._watch.put(estimator.rig, estimator.joint_set, estimate, moment.stamp_ns / 1e9)
-        self._outputs.publish(moment.stamp_ns, estimator, estimate, images)
+        self._watch.put(estimator.rig, estimator.joint_set, estimate, frame_set.stamp_ns / 1e9)
+        self._outputs.publish(frame_set.stamp_ns, estimator, estimate, images)
         published = time.perf_counter()
         timings = {
             **waits,
@@ -173,7 +173,7 @@ class EstimationWorker:
         }
         now_ns = self._now_ns()
         self._health.frame_set(
-            (now_ns - moment.stamp_ns) / 1e6 if now_ns else None,
+            (now_ns - frame_set.stamp_ns) / 1e6 if now_ns else None,
             timings,
             len(estimate.skeletons),
             estimate.dropped_below_floor,
@@ -199,13 +199,13 @@ class EstimationWorker:
         return self.estimator
 
     @staticmethod
-    def _waits_ms(moment: SynchronizedSet, released_ns: int) -> dict[str, float]:
-        """Where the time went before this thread took the moment.
+    def _waits_ms(frame_set: SynchronizedSet, released_ns: int) -> dict[str, float]:
+        """Where the time went before this thread took the frame set.
 
         transport: from a camera's stamp to the arrival of its message, of the slowest camera;
-        waiting: from the first message to the set; queue: while the moment before was estimated.
+        waiting: from the first message to the set; queue: while the frame set before was estimated.
         """
-        received = [message for message in moment.messages if message is not None]
+        received = [message for message in frame_set.messages if message is not None]
         first = min(message.arrived_monotonic_ns for message in received)
         # ROS's clock is 0 before simulated time begins.
         transport = max(
