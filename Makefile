@@ -1,11 +1,12 @@
 # All targets use a sourced ROS installation; without one, .venv holds ROS 2 from PyPI.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup build kernels test test-install demo docs clean
+.PHONY: help setup build kernels check test test-install demo docs clean
 
 help:
 	@echo "make demo    3D skeletons of two people in a four-camera video, over ROS: demo_output/"
-	@echo "make test    build and run all tests"
+	@echo "make test    check, build and run all tests"
+	@echo "make check   lint, format and types"
 	@echo "make test-install  pip install with the newest and the oldest versions of everything, and test it"
 	@echo "make build   build the package (then: . install/setup.bash)"
 	@echo "make docs    write the tables of docs/ that follow from the code"
@@ -23,7 +24,10 @@ build: setup
 kernels:
 	@python3 voxelpose_core/voxel/kernels.py
 
-test: build
+check: setup
+	@. scripts/env.sh && ruff check . && ruff format --check . && mypy
+
+test: check build
 	@scripts/test.sh
 
 test-install: setup

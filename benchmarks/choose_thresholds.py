@@ -4,9 +4,9 @@
     python benchmarks/choose_thresholds.py
 
 Each threshold in turn is tried at several values, and all of them a second time. The value is kept that has
-the greatest sum of recall and of AP at 100 and 150 mm, less the false positives per frame set. (`near_previous`
-needs consecutive frame sets, which generated rigs have not: it is the share by which the estimator decides
-that a 2D detection is a skeleton's image.) Prints what it finds.
+the greatest sum of recall and of AP at 100 and 150 mm, less the false positives per frame set.
+(`near_previous` needs consecutive frame sets, which generated rigs have not: it is the share by which the
+estimator decides that a 2D detection is a skeleton's image.) Prints what it finds.
 """
 
 from __future__ import annotations

@@ -97,7 +97,8 @@ def main() -> int:
         if not folder.is_dir():
             raise InputError(f"--pose2sim: {folder} does not exist, expected a folder of the recording")
         print(f"\n{name}\n")
-        print("| setting | ms per view, mean | median | px to own, mean / median | px to first | people | mm |")
+        heads = "setting | ms per view, mean | median | px to own, mean / median | px to first | people | mm"
+        print(f"| {heads} |")
         print("| --- | --- | --- | --- | --- | --- | --- |")
         for setting, run in measure(folder, args).items():
             print(f"| {setting} | {run.line()} |", flush=True)

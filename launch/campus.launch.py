@@ -6,9 +6,10 @@ ros2 launch voxelpose_ros campus.launch.py simulate:=true
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
-from launch import LaunchDescription
 from launch.actions import IncludeLaunchDescription
 from launch.launch_description_sources import PythonLaunchDescriptionSource
+
+from launch import LaunchDescription
 
 SHARE = Path(get_package_share_directory("voxelpose_ros"))
 

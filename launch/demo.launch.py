@@ -6,13 +6,13 @@ ros2 launch voxelpose_ros demo.launch.py rig:=rig.yaml videos:=a.mp4,b.mp4,c.mp4
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
-from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution, PythonExpression
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
+from launch import LaunchDescription
 from voxelpose_ros import bringup
 
 SHARE = Path(get_package_share_directory("voxelpose_ros"))

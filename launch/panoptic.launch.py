@@ -6,7 +6,6 @@ ros2 launch voxelpose_ros panoptic.launch.py sequence:=/path/to/160906_ian5
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
-from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction
 from launch.conditions import IfCondition
 from launch.launch_description_sources import PythonLaunchDescriptionSource
@@ -14,6 +13,7 @@ from launch.substitutions import LaunchConfiguration, PythonExpression
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
+from launch import LaunchDescription
 from voxelpose_ros import bringup
 
 SHARE = Path(get_package_share_directory("voxelpose_ros"))

@@ -6,13 +6,13 @@ ros2 launch voxelpose_ros rig.launch.py rig:=/path/to/rig.yaml
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
-from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration, PythonExpression
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
+from launch import LaunchDescription
 from voxelpose_ros import bringup
 
 SHARE = Path(get_package_share_directory("voxelpose_ros"))

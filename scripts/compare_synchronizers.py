@@ -70,7 +70,7 @@ class Source:
     def __init__(self):
         self._callbacks = []
 
-    def registerCallback(self, callback: Callable, *args) -> int:  # noqa: N802
+    def registerCallback(self, callback: Callable, *args) -> int:
         """As message_filters.SimpleFilter does."""
         self._callbacks.append((callback, args))
         return len(self._callbacks) - 1
@@ -101,7 +101,7 @@ def run_ours(events: Sequence[Event], cameras: int, slop_ms: float) -> dict[str,
         key=lambda item: item[0],
     )
     durations = []
-    for now, event in timeline:
+    for _, event in timeline:
         start = time.thread_time_ns()
         if event is None:
             synchronizer.poll()

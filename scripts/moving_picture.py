@@ -23,7 +23,8 @@ def main() -> int:
     parser.add_argument("out", type=Path, help="moving picture to write, *.webp")
     parser.add_argument("--width", type=int, default=800, help="width in pixels (default: %(default)s)")
     parser.add_argument("--every", type=int, default=2, help="keep each N-th frame (default: %(default)s)")
-    parser.add_argument("--quality", type=int, default=70, help="WebP quality, 1 to 100 (default: %(default)s)")
+    quality = "WebP quality, 1 to 100 (default: %(default)s)"
+    parser.add_argument("--quality", type=int, default=70, help=quality)
     args = parser.parse_args()
     if not hasattr(cv2, "imwriteanimation"):
         parser.error(f"OpenCV {cv2.__version__} writes no animations, expected 4.11 or newer")

@@ -66,8 +66,9 @@ def started(file, **arguments):
 
 
 def _started_by_launch(file, given):
-    from launch import LaunchContext
     from launch_ros.actions import Node
+
+    from launch import LaunchContext
 
     context = LaunchContext(argv=[f"{name}:={value}" for name, value in given.items()])
     context.launch_configurations.update(given)

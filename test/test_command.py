@@ -87,7 +87,7 @@ def test_a_command_ends_with_one_line_and_its_code(case, capsys):
 
 
 def test_the_command_s_own_code_is_kept():
-    assert [run_command(lambda: code) for code in (0, 1, None)] == [0, 1, 0]
+    assert [run_command(lambda code=code: code) for code in (0, 1, None)] == [0, 1, 0]
 
 
 @pytest.mark.parametrize("arguments", [["--debug", "rig", "check", RIG], ["rig", "check", RIG, "--debug"]])

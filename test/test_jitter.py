@@ -10,7 +10,7 @@ from voxelpose_core.datasets.generated_walks import generate_walk
 from voxelpose_core.skeletons import COCO17
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
-import jitter  # noqa: E402
+import jitter
 
 PERFECT = {"level": 0.15, "number": 3, "people": 2}
 

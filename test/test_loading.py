@@ -149,8 +149,8 @@ def write_campus(folder, predictions=None):
         str(index): {
             "R": camera.R.tolist(),
             "T": camera.C.reshape(3, 1).tolist(),
-            **{"fx": camera.K[0, 0], "fy": camera.K[1, 1]},
-            **{"cx": camera.K[0, 2], "cy": camera.K[1, 2]},
+            "fx": camera.K[0, 0], "fy": camera.K[1, 1],
+            "cx": camera.K[0, 2], "cy": camera.K[1, 2],
             "k": [[0.0]] * 3,
             "p": [[0.0]] * 2,
         }

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from voxelpose_core.cli import main
+from voxelpose_core.drawing.files import VideoWriter
 from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.rig import load_rig
 from voxelpose_core.geometry.space import Space
 from voxelpose_core.output_files import PICTURES, check_outputs
 from voxelpose_core.resources import find_resource
-from voxelpose_core.drawing.files import VideoWriter
 
 RIG = find_resource("config/rigs/campus.yaml")
 

@@ -84,8 +84,9 @@ def installed_python(install_prefix) -> Path:
 @pytest.fixture
 def distribution(monkeypatch):
     """What setup.py says."""
-    import setuptools  # noqa: F401  (it provides distutils where Python has none)
     from distutils.core import run_setup
+
+    import setuptools  # noqa: F401  (it provides distutils where Python has none)
 
     monkeypatch.chdir(ROOT)
     return run_setup("setup.py", stop_after="init")

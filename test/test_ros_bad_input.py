@@ -11,11 +11,11 @@ import pytest
 
 pytest.importorskip("voxelpose_ros.msg", reason="the package's messages are not built")
 
-from diagnostic_msgs.msg import DiagnosticStatus  # noqa: E402
-from ros_processes import Cameras, Ros, positions, python_command, room_rig  # noqa: E402
-from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
+from diagnostic_msgs.msg import DiagnosticStatus
+from ros_processes import Cameras, Ros, positions, python_command, room_rig
+from sensor_msgs.msg import CompressedImage, Image
 
-from voxelpose_ros import (  # noqa: E402
+from voxelpose_ros import (
     camera_info_messages,
     camera_player,
     detector_node,
@@ -23,8 +23,8 @@ from voxelpose_ros import (  # noqa: E402
     process,
     rig_simulator,
 )
-from voxelpose_ros import node as voxelpose_node  # noqa: E402
-from voxelpose_ros.msg import Keypoints2D, Keypoints2DArray  # noqa: E402
+from voxelpose_ros import node as voxelpose_node
+from voxelpose_ros.msg import Keypoints2D, Keypoints2DArray
 
 
 @pytest.fixture(autouse=True)
@@ -81,7 +81,11 @@ BAD_STARTS = [
     (NODE, {"sync.slopms": "20.0"}, "parameter 'sync.slopms' is unknown, did you mean 'sync.slop_ms'?"),
     (NODE, {"gate_mm": "400.0"}, "'gate_mm' is unknown, did you mean 'tracking.gate_mm'?"),
     (NODE, {"detectr": "movenet"}, "'detectr' is unknown, did you mean 'detector'?"),
-    (DETECTOR, {"rig_file": None, "reliability": "reliable"}, "parameter 'reliability' is now 'qos.reliability'"),
+    (
+        DETECTOR,
+        {"rig_file": None, "reliability": "reliable"},
+        "parameter 'reliability' is now 'qos.reliability'",
+    ),
     (DETECTOR, {"rig_file": None, "camera": "[a, b]"}, "'camera' is unknown, did you mean 'cameras'?"),
     (PLAYER, {"moments": "3"}, "parameter 'moments' is now 'max_frame_sets'"),
     (SIMULATOR, {"noise_px": "3.0"}, "parameter 'noise_px' is now 'faults.noise_px'"),

@@ -9,24 +9,24 @@ import pytest
 
 pytest.importorskip("voxelpose_ros.msg", reason="the package's messages are not built")
 
-import rclpy  # noqa: E402
-from bad_messages import giant_png  # noqa: E402
-from builtin_interfaces.msg import Time  # noqa: E402
-from rclpy.serialization import deserialize_message, serialize_message  # noqa: E402
-from scipy.spatial.transform import Rotation  # noqa: E402
-from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
-from std_msgs.msg import Header  # noqa: E402
+import rclpy
+from bad_messages import giant_png
+from builtin_interfaces.msg import Time
+from rclpy.serialization import deserialize_message, serialize_message
+from scipy.spatial.transform import Rotation
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
 
-from voxelpose_core.errors import InputError  # noqa: E402
-from voxelpose_core.geometry.camera import Camera  # noqa: E402
-from voxelpose_core.image_headers import declared_size  # noqa: E402
-from voxelpose_core.pose_types import Skeleton  # noqa: E402
-from voxelpose_core.skeletons import COCO17, PANOPTIC15, get_joint_set  # noqa: E402
-from voxelpose_ros import camera_info_messages, conversions, image_messages, topics  # noqa: E402
-from voxelpose_ros.calibration import TopicCalibration  # noqa: E402
-from voxelpose_ros.msg import Keypoints2D, SkeletonArray  # noqa: E402
-from voxelpose_ros.parameters import Parameters  # noqa: E402
-from voxelpose_ros.settings import NodeSettings  # noqa: E402
+from voxelpose_core.errors import InputError
+from voxelpose_core.geometry.camera import Camera
+from voxelpose_core.image_headers import declared_size
+from voxelpose_core.pose_types import Skeleton
+from voxelpose_core.skeletons import COCO17, PANOPTIC15, get_joint_set
+from voxelpose_ros import camera_info_messages, conversions, image_messages, topics
+from voxelpose_ros.calibration import TopicCalibration
+from voxelpose_ros.msg import Keypoints2D, SkeletonArray
+from voxelpose_ros.parameters import Parameters
+from voxelpose_ros.settings import NodeSettings
 
 HEADER = Header(stamp=Time(sec=12, nanosec=34), frame_id="world")
 

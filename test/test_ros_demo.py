@@ -10,9 +10,9 @@ import pytest
 
 pytest.importorskip("voxelpose_ros.msg", reason="the package's messages are not built")
 
-from voxelpose_core.errors import InputError  # noqa: E402
-from voxelpose_core.results import read_skeletons  # noqa: E402
-from voxelpose_ros import bringup, demo  # noqa: E402
+from voxelpose_core.errors import InputError
+from voxelpose_core.results import read_skeletons
+from voxelpose_ros import bringup, demo
 
 FRAMES = 6
 

@@ -8,13 +8,13 @@ import pytest
 
 pytest.importorskip("voxelpose_ros.msg", reason="the package's messages are not built")
 
-from diagnostic_msgs.msg import DiagnosticStatus  # noqa: E402
-from ros_processes import Cameras, python_command, room_rig, stamp_ns  # noqa: E402
-from sensor_msgs.msg import Image  # noqa: E402
+from diagnostic_msgs.msg import DiagnosticStatus
+from ros_processes import Cameras, python_command, room_rig, stamp_ns
+from sensor_msgs.msg import Image
 
-from voxelpose_core.skeletons import COCO17  # noqa: E402
-from voxelpose_ros import conversions, detector_node  # noqa: E402
-from voxelpose_ros.msg import Keypoints2DArray  # noqa: E402
+from voxelpose_core.skeletons import COCO17
+from voxelpose_ros import conversions, detector_node
+from voxelpose_ros.msg import Keypoints2DArray
 
 
 def start_detector(ros, folder, **parameters):

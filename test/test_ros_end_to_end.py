@@ -10,16 +10,16 @@ import pytest
 
 pytest.importorskip("voxelpose_ros.msg", reason="the package's messages are not built")
 
-from coloured_dots_node import draw_person  # noqa: E402
-from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
-from ros_processes import positions, python_command, room_rig, stamp_ns  # noqa: E402
-from visualization_msgs.msg import Marker, MarkerArray  # noqa: E402
+from coloured_dots_node import draw_person
+from diagnostic_msgs.msg import DiagnosticArray
+from ros_processes import positions, python_command, room_rig, stamp_ns
+from visualization_msgs.msg import Marker, MarkerArray
 
-from voxelpose_core.estimator import PoseEstimator  # noqa: E402
-from voxelpose_core.skeletons import COCO17  # noqa: E402
-from voxelpose_ros import conversions  # noqa: E402
-from voxelpose_ros.msg import Keypoints2DArray, SkeletonArray  # noqa: E402
-from voxelpose_ros.rig_simulator import WalkingPeople  # noqa: E402
+from voxelpose_core.estimator import PoseEstimator
+from voxelpose_core.skeletons import COCO17
+from voxelpose_ros import conversions
+from voxelpose_ros.msg import Keypoints2DArray, SkeletonArray
+from voxelpose_ros.rig_simulator import WalkingPeople
 
 SKELETONS = "/voxelpose/skeletons"
 MARKERS = "/voxelpose/markers"

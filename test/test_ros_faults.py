@@ -8,11 +8,11 @@ import pytest
 
 pytest.importorskip("voxelpose_ros.msg", reason="the package's messages are not built")
 
-from diagnostic_msgs.msg import DiagnosticStatus  # noqa: E402
-from ros_processes import Cameras, Ros, python_command, room_rig, stamp_ns  # noqa: E402
+from diagnostic_msgs.msg import DiagnosticStatus
+from ros_processes import Cameras, Ros, python_command, room_rig, stamp_ns
 
-from voxelpose_ros import conversions  # noqa: E402
-from voxelpose_ros.msg import Keypoints2DArray  # noqa: E402
+from voxelpose_ros import conversions
+from voxelpose_ros.msg import Keypoints2DArray
 
 SIDES = ("left", "right")
 PERIOD_S = 0.1

@@ -14,13 +14,13 @@ import pytest
 
 pytest.importorskip("voxelpose_ros.msg", reason="the package's messages are not built")
 
-from bad_messages import SPOIL, spoil_camera_info, spoil_stamp  # noqa: E402
-from rclpy.duration import Duration  # noqa: E402
-from ros_processes import Cameras, Ros, positions, room_rig, stamp_ns  # noqa: E402
-from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
+from bad_messages import SPOIL, spoil_camera_info, spoil_stamp
+from rclpy.duration import Duration
+from ros_processes import Cameras, Ros, positions, room_rig, stamp_ns
+from sensor_msgs.msg import CompressedImage, Image
 
-from voxelpose_ros import camera_info_messages, conversions  # noqa: E402
-from voxelpose_ros.msg import Keypoints2DArray  # noqa: E402
+from voxelpose_ros import camera_info_messages, conversions
+from voxelpose_ros.msg import Keypoints2DArray
 
 BAD_MESSAGES = int(os.environ.get("VOXELPOSE_FUZZ_MESSAGES", 200))
 INPUTS = {

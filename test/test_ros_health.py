@@ -4,13 +4,13 @@ import pytest
 
 pytest.importorskip("voxelpose_ros.msg", reason="the package's messages are not built")
 
-from builtin_interfaces.msg import Time  # noqa: E402
-from diagnostic_msgs.msg import DiagnosticStatus  # noqa: E402
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticStatus
 
-from voxelpose_core.geometry.rig_check import RigFindings  # noqa: E402
-from voxelpose_ros.diagnostics import Health  # noqa: E402
-from voxelpose_ros.findings import Finding  # noqa: E402
-from voxelpose_ros.synchronizer import SECOND, CameraStatistics  # noqa: E402
+from voxelpose_core.geometry.rig_check import RigFindings
+from voxelpose_ros.diagnostics import Health
+from voxelpose_ros.findings import Finding
+from voxelpose_ros.synchronizer import SECOND, CameraStatistics
 
 PHASE = Finding("phase", "left and right are 20 ms apart in the median, sync.slop_ms is 15")
 

@@ -13,13 +13,13 @@ import yaml
 
 pytest.importorskip("voxelpose_ros.msg", reason="the package's messages are not built")
 
-from ros_processes import room_rig  # noqa: E402
-from test_documentation import generator  # noqa: E402
+from ros_processes import room_rig
+from test_documentation import generator
 
-from voxelpose_core.datasets import panoptic  # noqa: E402
-from voxelpose_core.errors import InputError  # noqa: E402
-from voxelpose_core.geometry.rig import load_rig  # noqa: E402
-from voxelpose_ros import bringup, demo  # noqa: E402
+from voxelpose_core.datasets import panoptic
+from voxelpose_core.errors import InputError
+from voxelpose_core.geometry.rig import load_rig
+from voxelpose_ros import bringup, demo
 
 ROOT = Path(__file__).resolve().parents[1]
 LAUNCH_FILES = sorted((ROOT / "launch").glob("*.launch.py"))

@@ -4,13 +4,13 @@ import pytest
 
 pytest.importorskip("voxelpose_ros.msg", reason="the package's messages are not built")
 
-from lifecycle_msgs.msg import State, Transition  # noqa: E402
-from lifecycle_msgs.srv import ChangeState, GetState  # noqa: E402
-from rcl_interfaces.srv import DescribeParameters, ListParameters, SetParameters  # noqa: E402
-from rclpy.parameter import Parameter  # noqa: E402
-from ros_processes import Cameras, Ros, parameter_name, python_command, room_rig  # noqa: E402
+from lifecycle_msgs.msg import State, Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from rcl_interfaces.srv import DescribeParameters, ListParameters, SetParameters
+from rclpy.parameter import Parameter
+from ros_processes import Cameras, Ros, parameter_name, python_command, room_rig
 
-from voxelpose_ros.msg import Keypoints2DArray  # noqa: E402
+from voxelpose_ros.msg import Keypoints2DArray
 
 NODE = "/voxelpose"
 TOPIC = "/{camera}/keypoints"

@@ -5,13 +5,13 @@ import pytest
 
 pytest.importorskip("voxelpose_ros.msg", reason="the package's messages are not built")
 
-from std_msgs.msg import Header  # noqa: E402
-from visualization_msgs.msg import Marker  # noqa: E402
+from std_msgs.msg import Header
+from visualization_msgs.msg import Marker
 
-from voxelpose_core.skeletons import COCO17  # noqa: E402
-from voxelpose_core.drawing.colors import person_color  # noqa: E402
-from voxelpose_ros import conversions  # noqa: E402
-from voxelpose_ros.markers import NAMESPACES, SkeletonMarkers, track_color  # noqa: E402
+from voxelpose_core.drawing.colors import person_color
+from voxelpose_core.skeletons import COCO17
+from voxelpose_ros import conversions
+from voxelpose_ros.markers import NAMESPACES, SkeletonMarkers, track_color
 
 
 def frame_set(*track_ids):

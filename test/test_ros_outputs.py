@@ -11,21 +11,21 @@ import pytest
 
 pytest.importorskip("voxelpose_ros.msg", reason="the package's messages are not built")
 
-import rclpy  # noqa: E402
-from diagnostic_msgs.msg import DiagnosticStatus  # noqa: E402
-from rclpy.executors import SingleThreadedExecutor  # noqa: E402
-from rclpy.qos import QoSProfile, ReliabilityPolicy  # noqa: E402
-from ros_processes import Cameras, Ros, parameter_name, positions, room_rig  # noqa: E402
-from sensor_msgs.msg import Image  # noqa: E402
-from visualization_msgs.msg import MarkerArray  # noqa: E402
+import rclpy
+from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from ros_processes import Cameras, Ros, parameter_name, positions, room_rig
+from sensor_msgs.msg import Image
+from visualization_msgs.msg import MarkerArray
 
-from voxelpose_core.errors import InputError  # noqa: E402
-from voxelpose_core.geometry.rig import load_rig, save_rig  # noqa: E402
-from voxelpose_core.geometry.rig_check import rig_findings  # noqa: E402
-from voxelpose_ros import camera_info_messages, conversions, image_messages, topics  # noqa: E402
-from voxelpose_ros.calibration import RigFile  # noqa: E402
-from voxelpose_ros.msg import Keypoints2DArray, SkeletonArray  # noqa: E402
-from voxelpose_ros.node import VoxelPoseNode  # noqa: E402
+from voxelpose_core.errors import InputError
+from voxelpose_core.geometry.rig import load_rig, save_rig
+from voxelpose_core.geometry.rig_check import rig_findings
+from voxelpose_ros import camera_info_messages, conversions, image_messages, topics
+from voxelpose_ros.calibration import RigFile
+from voxelpose_ros.msg import Keypoints2DArray, SkeletonArray
+from voxelpose_ros.node import VoxelPoseNode
 
 TOPIC = "/{camera}/keypoints"
 
@@ -61,7 +61,7 @@ class Transforms:
             def __init__(self, node):
                 pass
 
-            def sendTransform(self, given):  # noqa: N802
+            def sendTransform(self, given):
                 transforms.sent += given
 
         package = types.ModuleType("tf2_ros")

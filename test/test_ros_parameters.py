@@ -6,10 +6,10 @@ import yaml
 
 pytest.importorskip("voxelpose_ros.msg", reason="the package's messages are not built")
 
-from test_documentation import generator  # noqa: E402
+from test_documentation import generator
 
-from voxelpose_ros import renamed_parameters  # noqa: E402
-from voxelpose_ros import node as voxelpose_node  # noqa: E402
+from voxelpose_ros import node as voxelpose_node
+from voxelpose_ros import renamed_parameters
 
 RENAMED = {
     "voxelpose_node": renamed_parameters.NODE,

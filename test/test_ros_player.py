@@ -9,12 +9,12 @@ import pytest
 
 pytest.importorskip("voxelpose_ros.msg", reason="the package's messages are not built")
 
-from ros_processes import python_command, room_rig, stamp_ns  # noqa: E402
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image  # noqa: E402
+from ros_processes import python_command, room_rig, stamp_ns
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from voxelpose_ros import camera_info_messages, image_messages  # noqa: E402
-from voxelpose_ros.msg import SkeletonArray  # noqa: E402
-from voxelpose_ros.pacing import Pace  # noqa: E402
+from voxelpose_ros import camera_info_messages, image_messages
+from voxelpose_ros.msg import SkeletonArray
+from voxelpose_ros.pacing import Pace
 
 ANSWERS = "/answers"
 

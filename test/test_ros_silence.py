@@ -7,12 +7,12 @@ import pytest
 
 pytest.importorskip("voxelpose_ros.msg", reason="the package's messages are not built")
 
-from diagnostic_msgs.msg import DiagnosticStatus  # noqa: E402
-from ros_processes import Cameras, python_command, room_rig  # noqa: E402
-from rosgraph_msgs.msg import Clock  # noqa: E402
+from diagnostic_msgs.msg import DiagnosticStatus
+from ros_processes import Cameras, python_command, room_rig
+from rosgraph_msgs.msg import Clock
 
-from voxelpose_ros import conversions  # noqa: E402
-from voxelpose_ros.msg import Keypoints2DArray  # noqa: E402
+from voxelpose_ros import conversions
+from voxelpose_ros.msg import Keypoints2DArray
 
 PERIOD_S = 0.1
 TOPIC = "/{camera}/keypoints"

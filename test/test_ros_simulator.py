@@ -5,12 +5,12 @@ import pytest
 
 pytest.importorskip("voxelpose_ros.msg", reason="the package's messages are not built")
 
-from ros_processes import look_at, room_rig  # noqa: E402
+from ros_processes import look_at, room_rig
 
-from voxelpose_core.errors import InputError  # noqa: E402
-from voxelpose_core.geometry.space import Space  # noqa: E402
-from voxelpose_core.skeletons import COCO17  # noqa: E402
-from voxelpose_ros.rig_simulator import WalkingPeople, observe, walking_space  # noqa: E402
+from voxelpose_core.errors import InputError
+from voxelpose_core.geometry.space import Space
+from voxelpose_core.skeletons import COCO17
+from voxelpose_ros.rig_simulator import WalkingPeople, observe, walking_space
 
 SPACE = Space((1000, -500, 1000), (6000, 5000, 2000))
 TIMES = np.arange(0, 10, 0.05)

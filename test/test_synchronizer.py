@@ -313,7 +313,7 @@ def test_it_composes_with_message_filters_subscribers():
     """connectInput needs nothing of its inputs but registerCallback."""
 
     class Source:
-        def registerCallback(self, callback, *args):  # noqa: N802
+        def registerCallback(self, callback, *args):
             self.send = lambda message: callback(message, *args)
 
     def message(sec, nanosec):

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-
 from test_estimator import keypoints_of, people, rig  # noqa: F401
+
 from voxelpose_core.detection_heatmaps import DetectionHeatmaps
 from voxelpose_core.estimator_settings import EstimatorSettings
 from voxelpose_core.heatmap_people import SearchLimits

@@ -5,8 +5,8 @@ import importlib
 
 import pytest
 import torch
-
 from test_voxel_kernels import HEATMAP, boxes, in_process, scenes
+
 from voxelpose_core.voxel import (
     bindings,
     feature_volumes,

@@ -46,8 +46,8 @@ from voxelpose_core.processor import device_name
 from voxelpose_core.ray_runtime import TorchRays
 from voxelpose_core.resources import find_resource, find_weights
 from voxelpose_core.voxel import (
-    Views,
     Boxes,
+    Views,
     feature_volumes,
     implementation,
     sampling_grid,
@@ -429,7 +429,7 @@ class Benchmark:
             scene = self.scene("small", views, people)
             estimators = {way: self.keypoint_estimator(way, scene.rig) for way in self.keypoint_ways()}
             frames = {
-                way: (lambda e=estimator: e.estimate_keypoints(scene.keypoints))
+                way: (lambda e=estimator, s=scene: e.estimate_keypoints(s.keypoints))
                 for way, estimator in estimators.items()
             }
             found = {way: len(frame().skeletons) for way, frame in frames.items()}

@@ -4,8 +4,8 @@
     python training/validate_tracking.py [--out FILE]
     python training/validate_tracking.py --skeletons skeletons.json
 
-The walks have crossings, losses, noise and false positives (voxelpose_core/generated_motion.py) and come at several
-rates. Prints id switches, MOTA and IDF1, and what smoothing gains and costs. A skeletons.json of
+The walks have crossings, losses, noise and false positives (voxelpose_core/generated_motion.py) and come
+at several rates. Prints id switches, MOTA and IDF1, and what smoothing gains and costs. A skeletons.json of
 `voxelpose estimate` is tracked again; where its people are known to stay, more ids than people are
 mistakes.
 """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from voxelpose_core.voxel.bindings import KeypointArguments, Kernel, kernel_for
+from voxelpose_core.voxel.bindings import Kernel, KeypointArguments, kernel_for
 
 # Standard deviation of a joint's Gaussian as a share of the longer side of the person's box:
 # VoxelPose's SIGMA 3 on a box normalized to 96 pixels, times sqrt(2) (JointsDataset).

@@ -53,7 +53,7 @@ def load_yaml(text: str, loader: type[PlainLoader] = PlainLoader) -> Any:
         ValueError: in one line, what is wrong and where, for anything that is not plain YAML, is
             nested too deeply or holds more than `MAX_VALUES` values.
     """
-    return _in_one_line(lambda: yaml.load(text, Loader=loader))  # noqa: S506 (a SafeLoader)
+    return _in_one_line(lambda: yaml.load(text, Loader=loader))
 
 
 def load_yaml_documents(text: str, loader: type[PlainLoader] = PlainLoader) -> list[Any]:
@@ -62,7 +62,7 @@ def load_yaml_documents(text: str, loader: type[PlainLoader] = PlainLoader) -> l
     Raises:
         ValueError: as of `load_yaml`; the bound is that of all documents together.
     """
-    return _in_one_line(lambda: list(yaml.load_all(text, Loader=loader)))  # noqa: S506
+    return _in_one_line(lambda: list(yaml.load_all(text, Loader=loader)))
 
 
 def _in_one_line(load: Callable[[], Any]) -> Any:

@@ -10,10 +10,10 @@ from geometry_msgs.msg import Point
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
+from voxelpose_core.drawing.colors import person_color
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.geometry.space import Space
-from voxelpose_core.drawing.colors import person_color
 from voxelpose_ros.conversions import point_in_metres
 from voxelpose_ros.msg import Skeleton, SkeletonArray
 

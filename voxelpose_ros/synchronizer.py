@@ -244,11 +244,11 @@ class Synchronizer:
         self._ready: deque[SynchronizedSet] = deque(maxlen=_MAX_UNDELIVERED)
         self._delivering = False
 
-    def registerCallback(self, callback: Callable, *args: Any) -> None:  # noqa: N802
+    def registerCallback(self, callback: Callable, *args: Any) -> None:
         """Call `callback(synchronized_set, *args)` for every set (message_filters' spelling)."""
         self._callbacks.append((callback, args))
 
-    def connectInput(self, filters: Sequence[Any]) -> None:  # noqa: N802
+    def connectInput(self, filters: Sequence[Any]) -> None:
         """Take the messages of message_filters' filters, one per camera, in order."""
         for name, source in zip(self.cameras, filters, strict=True):
             source.registerCallback(self._add_stamped, name)

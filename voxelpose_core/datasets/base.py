@@ -93,7 +93,7 @@ class FrameDataset(ABC):
     def __len__(self) -> int:
         """Number of frames."""
 
-    def set_epoch(self, epoch: int) -> None:
+    def set_epoch(self, epoch: int) -> None:  # noqa: B027
         """Draw the samples of that epoch, where samples are drawn; recorded ones stay the same."""
 
     @abstractmethod

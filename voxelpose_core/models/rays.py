@@ -69,11 +69,11 @@ class Rays:
     directions: torch.Tensor
     scores: torch.Tensor
 
-    def map(self, function) -> "Rays":
+    def map(self, function) -> Rays:
         """The same rays with `function` applied to every tensor."""
         return Rays(function(self.origins), function(self.directions), function(self.scores))
 
-    def of_scenes(self, scene: torch.Tensor) -> "Rays":
+    def of_scenes(self, scene: torch.Tensor) -> Rays:
         """The rays of the scene of each of M candidates, scene (M,); of a single scene themselves, to be
         broadcast."""
         return self if self.origins.shape[0] == 1 else self.map(lambda tensor: tensor[scene])

@@ -156,8 +156,8 @@ def losses(
     logits = confidence_logits(model, scenes.rays, poses, candidates.scene, visible)
     label, counts = confidence_labels(scenes, candidates, poses.joints.detach())
     confidence = sum(
-        (torch.nn.functional.binary_cross_entropy_with_logits(l, label, reduction="none") * counts).sum()
-        for l in logits
+        (torch.nn.functional.binary_cross_entropy_with_logits(each, label, reduction="none") * counts).sum()
+        for each in logits
     ) / counts.sum().clamp(min=1.0)
     return {"joints": joints, "uncertainty": uncertainty, "confidence": confidence}
 

@@ -14,7 +14,6 @@ from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.image_transform import image_to_network
 from voxelpose_core.geometry.image_turns import turn_affine, turned_size
 
-
 # Column of `Views.table` that says whether the view has a frame.
 PRESENT = 34
 
@@ -55,7 +54,7 @@ class Views:
         heatmap_size: tuple[int, int],
         device: torch.device | str = "cpu",
         quarter_turns: Sequence[int] | None = None,
-    ) -> "Views":
+    ) -> Views:
         """Views of one scene (B = 1).
 
         Args:
@@ -86,11 +85,11 @@ class Views:
             present=torch.ones(1, len(cameras), device=device),
         )
 
-    def map(self, function) -> "Views":
+    def map(self, function) -> Views:
         """The same views with `function` applied to every tensor."""
         return Views(**{f.name: function(getattr(self, f.name)) for f in fields(self)})
 
-    def with_present(self, present: Sequence[bool]) -> "Views":
+    def with_present(self, present: Sequence[bool]) -> Views:
         """The same views of one scene, of which some have no frame.
 
         Args:
@@ -116,7 +115,7 @@ class Views:
         return torch.cat([column.to(torch.float32) for column in columns], dim=-1)
 
     @classmethod
-    def from_table(cls, table: torch.Tensor) -> "Views":
+    def from_table(cls, table: torch.Tensor) -> Views:
         """The views whose `table` this is."""
         columns = table.split((5, 8, 9, 3, 2, 1, 6, 1, 1), dim=-1)
         K, distortion, R, C, image_size, valid_radius, to_heatmap, present, fisheye = columns
@@ -217,7 +216,8 @@ def _lens(
     fisheye = views.fisheye[:, None] > 0
     # Most lenses are neither rational nor fisheyes: they are spared the arithmetic. A fixed graph has
     # to know all.
-    if not torch.jit.is_tracing() and not ((views.distortion[..., 5:] != 0).any(dim=-1, keepdim=True) | fisheye).any():
+    rational = (views.distortion[..., 5:] != 0).any(dim=-1, keepdim=True)
+    if not torch.jit.is_tracing() and not (rational | fisheye).any():
         return radial, tangential, radius
     radial = radial / (1 + r2 * (k4 + r2 * (k5 + r2 * k6)))
     angle = radius.atan()
