@@ -70,6 +70,6 @@ setup(
     package_data={"voxelpose_core": ["py.typed", "**/csrc/*", "models/*.onnx"]},
     zip_safe=False,
     install_requires=requirements("core"),
-    extras_require={"train": requirements("train"), "test": requirements("test"), "check": requirements("check")},
+    extras_require={name: requirements(name) for name in ("train", "test", "check")},
     entry_points={"console_scripts": ["voxelpose = voxelpose_core.__main__:main"]},
 )
