@@ -2,6 +2,9 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -99,6 +102,28 @@ def test_heatmaps_peak_at_the_joints(tmp_path):
     wide.network.sigma = 2 * config.network.sigma
     ratio = TrainedNetwork(VoxelPose(wide), wide).heatmaps(batch).sum() / heatmaps.sum()
     assert 3 < ratio < 4.5
+
+
+def test_workers_start_where_opencv_has_threads(tmp_path):
+    """In a process of its own, because a worker that waits for threads it does not have waits forever."""
+    script = """
+import sys
+from pathlib import Path
+import cv2
+import numpy as np
+from test_loading import loader_of
+from tiny_experiment import tiny_config
+cv2.setNumThreads(4)
+for _ in range(3):
+    cv2.GaussianBlur(np.zeros((2000, 2000, 3), np.uint8), (31, 31), 5)
+print(len(list(loader_of(tiny_config(Path(sys.argv[1]), WORKERS=2)))))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, tmp_path],
+        cwd=Path(__file__).parent, capture_output=True, text=True, timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 0
 
 
 def test_epochs_differ_and_workers_do_not(tmp_path):

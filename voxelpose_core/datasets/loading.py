@@ -151,9 +151,14 @@ def make_loader(
         pin: page-locked memory, for a GPU.
         rank, processes: which share of how many.
 
+    With workers, OpenCV has one thread in this process from here on.
+
     Returns:
         a loader of `Batch`; None stands for a batch of which no frame could be read.
     """
+    if config.workers:
+        # Ends OpenCV's threads: a forked worker has none of them, and hangs or dies on waiting for them.
+        cv2.setNumThreads(1)
     frames = _Frames(dataset, config, heatmap_source(config, train))
     sampler: Any = range(rank, len(dataset), processes)
     if train:
