@@ -12,6 +12,7 @@ from voxelpose_core.models.ray_pose import Poses, RayConfig, RayPose
 from voxelpose_core.models.ray_solver import (
     UNIT,
     ChosenRays,
+    agree,
     apply_symmetric,
     facing,
     full_matrix,
@@ -60,9 +61,7 @@ def test_symmetric_matrices():
     vector = torch.from_numpy(random.normal(size=(50, 3)))
     np.testing.assert_allclose(full_matrix(six), matrices)
     np.testing.assert_allclose(full_matrix(invert_symmetric(six)), np.linalg.inv(matrices), rtol=1e-6)
-    np.testing.assert_allclose(
-        apply_symmetric(six, vector), (matrices @ vector.numpy()[..., None])[..., 0]
-    )
+    np.testing.assert_allclose(apply_symmetric(six, vector), (matrices @ vector.numpy()[..., None])[..., 0])
 
 
 def test_frames_face_along_x():
@@ -97,9 +96,10 @@ def test_the_solve_is_a_least_squares_problem():
     )
     solved, matrix = chosen.solve(*(torch.from_numpy(a) for a in (weights, mean, precision)))
     for joint in range(joints):
-        rows, right = [np.sqrt(precision[0, joint]) * np.eye(3)], [
-            np.sqrt(precision[0, joint]) * mean[0, joint]
-        ]
+        rows, right = (
+            [np.sqrt(precision[0, joint]) * np.eye(3)],
+            [np.sqrt(precision[0, joint]) * mean[0, joint]],
+        )
         for kind, source in ((0, joint), (1, COCO17.mirror[joint])):
             for ray in range(rays):
                 d = directions[0, ray, source]
@@ -141,13 +141,12 @@ def test_detections_of_the_other_side_are_used_when_weights_say_so():
     _, people, rays = scene_of(3, places=((0, 0),))
     directions, scores = rays.directions.clone(), rays.scores.clone()
     directions[0, 1], scores[0, 1] = (
-        directions[0, 1][:, list(COCO17.mirror)], scores[0, 1][:, list(COCO17.mirror)]
+        directions[0, 1][:, list(COCO17.mirror)],
+        scores[0, 1][:, list(COCO17.mirror)],
     )
     swapped = Rays(rays.origins, directions, scores)
     net = make_net()
-    chosen = net._choose(
-        swapped, torch.from_numpy(roots(people)).float(), torch.zeros(1, dtype=torch.long)
-    )
+    chosen = net._choose(swapped, torch.from_numpy(roots(people)).float(), torch.zeros(1, dtype=torch.long))
     weights = 100.0 * chosen.present
     own = torch.where((chosen.view == 1)[..., None], 0.0, weights)
     other = torch.where((chosen.view == 1)[..., None], weights, 0.0)
@@ -162,9 +161,7 @@ def test_the_order_of_views_and_detections_changes_nothing():
     _, people, rays = scene_of(4, noise=4.0)
     net = make_net(scale=0.05)
     order = torch.tensor([3, 1, 0, 2])
-    shuffled = Rays(
-        rays.origins[:, order], rays.directions[:, order].flip(2), rays.scores[:, order].flip(2)
-    )
+    shuffled = Rays(rays.origins[:, order], rays.directions[:, order].flip(2), rays.scores[:, order].flip(2))
     one, other = (poses_of(net, r, roots(people)) for r in (rays, shuffled))
     torch.testing.assert_close(one.joints, other.joints, atol=0.05, rtol=0)
     torch.testing.assert_close(one.embedding, other.embedding, atol=1e-3, rtol=0)
@@ -204,17 +201,18 @@ def test_padding_changes_nothing(extra):
 def test_scenes_of_a_batch_do_not_meet():
     _, people, first = scene_of(3, noise=3.0)
     _, other_people, second = scene_of(3, places=((100, 900), (-1200, -300)), noise=3.0)
-    both = Rays(*(torch.cat(pair) for pair in zip(
-        *((r.origins, r.directions, r.scores) for r in (first, second)), strict=True
-    )))
+    both = Rays(
+        *(
+            torch.cat(pair)
+            for pair in zip(*((r.origins, r.directions, r.scores) for r in (first, second)), strict=True)
+        )
+    )
     net = make_net(scale=0.05)
     centers = torch.from_numpy(np.concatenate([roots(people), roots(other_people)])).float()
     with torch.no_grad():
         together = net(both, centers, torch.tensor([0, 0, 1, 1]))
     apart = [poses_of(net, first, centers[:2]), poses_of(net, second, centers[2:])]
-    torch.testing.assert_close(
-        together.joints, torch.cat([p.joints for p in apart]), atol=0.05, rtol=0
-    )
+    torch.testing.assert_close(together.joints, torch.cat([p.joints for p in apart]), atol=0.05, rtol=0)
 
 
 def test_the_world_may_be_turned():
@@ -238,7 +236,10 @@ def test_the_last_pose_counts_where_there_is_one():
     last = torch.from_numpy(people).float()
     with torch.no_grad():
         poses = net(
-            nothing, last[:, [11, 12]].mean(dim=1), torch.zeros(2, dtype=torch.long), last,
+            nothing,
+            last[:, [11, 12]].mean(dim=1),
+            torch.zeros(2, dtype=torch.long),
+            last,
             torch.tensor([True, False]),
         )
     error = (poses.joints - last).norm(dim=-1).mean(dim=1)
@@ -331,3 +332,29 @@ def test_configurations_are_checked():
         RayConfig(width=30)
     with pytest.raises(ValueError, match="extra"):
         RayConfig(depth=3)
+
+
+def test_joints_move_to_where_most_rays_agree():
+    """Four rays meet in a point and a fifth passes 450 mm beside it; the net's pose is their mean."""
+    origins = torch.nn.functional.normalize(
+        torch.randn(1, 5, 3, generator=torch.Generator().manual_seed(1)), dim=-1
+    )
+    origins = 12 * origins
+    targets = torch.zeros(1, 5, 1, 3)
+    targets[0, 4, 0] = torch.linalg.cross(origins[0, 4], torch.tensor([0.0, 0.0, 1.0]))
+    targets[0, 4] *= 1.5 / targets[0, 4].norm()
+    directions = torch.nn.functional.normalize(targets - origins[:, :, None], dim=-1)
+    views = torch.arange(5)[None]
+    zeros = torch.zeros(1, 5)
+    chosen = ChosenRays.of(
+        origins, directions, torch.ones(1, 5, 1), views, torch.zeros_like(views), zeros, torch.tensor([0])
+    )
+    weights = torch.zeros(2, 1, 5, 1)
+    weights[0] = 36.0
+    prior = torch.full((1, 1), 0.1)
+    pose, _ = chosen.solve(weights, torch.zeros(1, 1, 3), prior)
+    agreed = agree(chosen, weights, pose, prior)
+    assert 60 < 300 * pose.norm() < 200
+    assert agreed.norm() < 0.2 * pose.norm()
+    held = agree(chosen, weights, pose, torch.full((1, 1), 1e4))
+    torch.testing.assert_close(held, pose, atol=1e-2, rtol=0)
