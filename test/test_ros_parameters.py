@@ -6,10 +6,12 @@ import yaml
 
 pytest.importorskip("voxelpose_ros.msg", reason="the package's messages are not built")
 
+from ros_processes import room_rig
 from test_documentation import generator
 
 from voxelpose_ros import node as voxelpose_node
 from voxelpose_ros import renamed_parameters
+from voxelpose_ros.rig_simulator import RigSimulator
 
 RENAMED = {
     "voxelpose_node": renamed_parameters.NODE,
@@ -95,3 +97,18 @@ def test_unknown_names_cannot_be_set_later_and_nothing_beside_them_is(start):
     assert result.reason == "parameter 'slop_ms' is now 'sync.slop_ms'"
     assert node.get_parameter("sync.slop_ms").value == 15.0
     assert not node.has_parameter("slop_ms")
+
+
+def test_nodes_whose_parameters_are_fixed_answer_for_old_names_too(tmp_path, monkeypatch):
+    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    room_rig(tmp_path / "room.yaml")
+    rclpy.init(args=["--ros-args", "-p", f"rig_file:={tmp_path / 'room.yaml'}"], domain_id=97)
+    node = RigSimulator()
+    try:
+        (old,) = node.set_parameters([rclpy.Parameter("noise_px", value=1.0)])
+        assert old.reason == "parameter 'noise_px' is now 'faults.noise_px'"
+        (fixed,) = node.set_parameters([rclpy.Parameter("faults.noise_px", value=1.0)])
+        assert not fixed.successful and node.get_parameter("faults.noise_px").value == 2.0
+    finally:
+        node.destroy_node()
+        rclpy.try_shutdown()
