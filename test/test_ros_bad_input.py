@@ -359,7 +359,7 @@ class Noisy:
 def work(node):
     noisy = Noisy()
     del noisy
-    time.sleep(60)
+    time.sleep(600)
 
 
 sys.exit(process.run(lambda: rclpy.create_node("interrupted"), work))
@@ -371,7 +371,7 @@ def test_an_interrupt_in_a_finalizer_ends_the_process_without_a_traceback():
         [sys.executable, "-c", INTERRUPTED_IN_A_FINALIZER],
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=500,
     )
     assert done.returncode == 0
     assert "Traceback" not in done.stderr
