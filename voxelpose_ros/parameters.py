@@ -122,7 +122,7 @@ class Parameters:
             return said
 
         value = self._value(name, default, Type.STRING, convert, description, expected, live)
-        if "true" in choices:
+        if "true" in choices and not self._fixed:
             self._take_truth_values(name)
         return value
 
