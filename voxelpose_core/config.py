@@ -375,9 +375,12 @@ def _first_problem(error: ValidationError) -> str:
 
 
 def _suggestion(location: tuple) -> str:
-    section = Config
+    section: type[BaseModel] = Config
     for part in location[:-1]:
-        section = section.model_fields[part.lower()].annotation
+        inner = section.model_fields[part.lower()].annotation
+        # Only sections hold keys.
+        assert isinstance(inner, type) and issubclass(inner, BaseModel)
+        section = inner
     known = [name.upper() for name in section.model_fields]
     nearest = difflib.get_close_matches(str(location[-1]).upper(), known, n=1)
     return f", expected {nearest[0]}?" if nearest else f", expected one of {', '.join(known)}"

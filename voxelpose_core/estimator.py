@@ -118,10 +118,10 @@ class PoseEstimator:
         """Everything that follows from the cameras."""
         self.rig = rig
         self.quarter_turns = upright_turns(rig.cameras)
-        rays = isinstance(self.model, RayPose)
-        trained_for = None if rays else VoxelPeople.own_space(self.model)
+        trained_for = None if isinstance(self.model, RayPose) else VoxelPeople.own_space(self.model)
         self.space = space or trained_for or rig.space or propose_space(rig)
-        if rays:
+        self.people: RayPeople | VoxelPeople
+        if isinstance(self.model, RayPose):
             self.people = RayPeople(self.model, rig, self.space, self._runtime)
         else:
             self.people = VoxelPeople(self.model, rig, self.space)
@@ -167,7 +167,7 @@ class PoseEstimator:
             raise InputError("images given to an estimator without a detector, expected keypoints")
         clock = StageClock()
         present = [index for index, image in enumerate(images) if image is not None]
-        given = [images[index] for index in present]
+        given = [image for image in images if image is not None]
         turns = [self.quarter_turns[index] for index in present]
         regions = self._regions(present, previous)
         detected = detect_upright(self.detector, given, turns, regions) if present else []
@@ -214,8 +214,8 @@ class PoseEstimator:
 
     def _regions(self, present: Sequence[int], previous: np.ndarray | None) -> list[Region] | None:
         """Where the detector looks in each view that has a frame; None: everywhere."""
-        nobody = previous is None or not len(previous)
-        if nobody or self._since_full + 1 >= self.settings.full_detection_every:
+        every = self.settings.full_detection_every
+        if previous is None or len(previous) == 0 or self._since_full + 1 >= every:
             self._since_full = 0
             return None
         self._since_full += 1
@@ -259,6 +259,7 @@ class PoseEstimator:
         nothing: list[np.ndarray | None] = [None] * len(images)
         if sum(present) < self.settings.min_cameras:
             return Estimate([], nothing, self._names(present), clock.laps)
+        assert isinstance(self.people, VoxelPeople)  # ray models have no backbone
         skeletons, below = self.people.find_in_images(images, self.settings, clock)
         return Estimate(skeletons, nothing, self._names(present), clock.laps, below)
 

@@ -140,6 +140,7 @@ def triangulate_actors(sample: Sample, dataset: ActorsDataset) -> np.ndarray:
     Returns:
         (P, 14, 3) campus14, mm; NaN for a joint that fewer than two views detected.
     """
+    assert sample.keypoints is not None  # asked only of a data set that has them
     poses = np.full((len(sample.poses), len(COCO17), 3), np.nan)
     for index, actor in enumerate(sample.poses):
         known = np.full((len(COCO17), 3), np.nan)

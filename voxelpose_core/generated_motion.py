@@ -98,7 +98,7 @@ def random_walks(
     speed = random.uniform(800.0, 1700.0, count)
     stature = random.uniform(1550.0, 1900.0, count)
     phase = random.uniform(0.0, 2 * np.pi, count)
-    rest = np.zeros(count)
+    rest: np.ndarray = np.zeros(count)
     frame_sets, due = [], 0.0
     for step in range(round(duration_s / _STEP_S)):
         if step * _STEP_S >= due - 1e-9:
@@ -176,7 +176,8 @@ def flawed(
     """
     random = np.random.default_rng(seed)
     lost_s = np.zeros(walks.shape[1])
-    phantom, phantom_s = None, 0.0
+    phantom: np.ndarray | None = None
+    phantom_s = 0.0
     for people in walks:
         distance = np.linalg.norm((people[:, None] - people[None]).mean(axis=2), axis=-1)
         near = (distance + 1e9 * np.eye(len(people)) < 700.0).any(axis=1)
@@ -190,7 +191,7 @@ def flawed(
             aside = [*random.uniform(-reach, reach, 2), 0.0]
             phantom = walking_pose(1700.0, random.uniform(0, 6), np.array(aside), 0.0)
             phantom_s = random.uniform(0.0, 0.4) + 0.5 / rate_hz
-        if phantom_s > 0:
+        if phantom is not None and phantom_s > 0:
             found = np.concatenate([found, phantom[None]])
             phantom_s -= 1.0 / rate_hz
         found = random.permutation(found)

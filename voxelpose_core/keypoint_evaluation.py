@@ -127,7 +127,8 @@ def _recall_by_views(
     poses: Sequence[np.ndarray], truths: Sequence[np.ndarray], whole: Sequence[np.ndarray]
 ) -> dict[int, tuple[int, int]]:
     """People found (within 500 mm) and people, by how many cameras (2, 3, 4 and more) see them whole."""
-    found, people = Counter(), Counter()
+    found: Counter[int] = Counter()
+    people: Counter[int] = Counter()
     for pose, truth, views in zip(poses, truths, whole, strict=True):
         nearest = pose_distances(pose, truth).min(axis=0, initial=np.inf)
         for count, distance in zip(np.minimum(views, _MANY_VIEWS), nearest, strict=True):

@@ -12,11 +12,10 @@ from voxelpose_core.estimator_settings import EstimatorSettings
 from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.geometry.space import Space
 from voxelpose_core.models.ray_confidence import suppress
-from voxelpose_core.models.ray_frame import People
 from voxelpose_core.models.ray_pose import RayPose
 from voxelpose_core.models.rays import SUPPRESSION, detection_pairs, ray_arrays
 from voxelpose_core.pose_types import Skeleton
-from voxelpose_core.ray_runtime import RayRuntime, ray_runtime
+from voxelpose_core.ray_runtime import People, RayRuntime, ray_runtime
 from voxelpose_core.selection import floor_of, split_at_floor
 from voxelpose_core.skeletons import get_joint_set
 from voxelpose_core.stage_clock import StageClock
@@ -135,7 +134,11 @@ class RayPeople:
         return roots[alone & self._room.contains(roots)]
 
     def _with_last_poses(
-        self, people: People, previous: np.ndarray, cameras: np.ndarray, rays: Sequence[np.ndarray]
+        self,
+        people: People,
+        previous: np.ndarray,
+        cameras: np.ndarray,
+        rays: tuple[np.ndarray, np.ndarray],
     ) -> People:
         """The same people, their joints estimated again beside their expected poses (Q, J, 3).
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 
 from voxelpose_core.errors import InputError
-from voxelpose_core.models.ray_frame import People, RayFrame, RayProposals
+from voxelpose_core.models.ray_frame import RayFrame, RayProposals
 from voxelpose_core.models.ray_pose import RayConfig, RayPose
 
 logger = logging.getLogger(__name__)
@@ -28,6 +28,16 @@ CONFIG_KEY = "config"
 _MOST_THREADS = 2
 # These of onnxruntime's optimizers would undo that vectors have their components first.
 _UNDOING = ["TransposeOptimizer", "TransposeOptimizer_CPUExecutionProvider"]
+
+
+class People(NamedTuple):
+    """`ray_frame.People` as numpy arrays."""
+
+    joints: np.ndarray
+    covariances: np.ndarray
+    confidence: np.ndarray
+    support: np.ndarray
+    shares: np.ndarray
 
 
 class RayRuntime(Protocol):
@@ -63,7 +73,8 @@ class TorchRays:
         self._frame = RayFrame(model)
 
     def propose(self, *rays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return tuple(self._run(self._proposals, rays))
+        centers, votes = self._run(self._proposals, rays)
+        return centers, votes
 
     def solve(self, *rays: np.ndarray) -> People:
         return People(*self._run(self._frame, rays))
@@ -103,7 +114,8 @@ class GraphRays:
         self._frame = _session(folder / FRAME, self._weights, model.config, threads)
 
     def propose(self, *rays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return tuple(_run(self._proposals, rays))
+        centers, votes = _run(self._proposals, rays)
+        return centers, votes
 
     def solve(self, *rays: np.ndarray) -> People:
         return People(*_run(self._frame, rays))

@@ -50,7 +50,9 @@ def find_weights(name_or_path: str | Path) -> Path:
 def version() -> str:
     """The version that package.xml states."""
     text = find_resource("package.xml").read_text(encoding="utf-8")
-    return re.search(r"<version>(.+)</version>", text).group(1)
+    stated = re.search(r"<version>(.+)</version>", text)
+    assert stated is not None  # colcon and setup.py need it too
+    return stated.group(1)
 
 
 def _folders() -> Iterator[Path]:

@@ -25,7 +25,8 @@ def split_at_floor(
     skeletons: Sequence[Skeleton], lowest: float
 ) -> tuple[list[Skeleton], list[Skeleton]]:
     """Those with no joint below height `lowest`, mm, and the others."""
-    above, below = [], []
+    above: list[Skeleton] = []
+    below: list[Skeleton] = []
     for skeleton in skeletons:
         (above if skeleton.joints[:, 2].min() >= lowest else below).append(skeleton)
     return above, below

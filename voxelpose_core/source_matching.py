@@ -159,7 +159,7 @@ def _labels(paths: Sequence[Path]) -> list[str]:
 def _owners(labels: Sequence[str], names: Sequence[str]) -> list[str | None]:
     """Per label the one camera whose name it holds."""
     if all(name.isdigit() for name in names):
-        by_number = {int(name): name for name in names}
+        by_number: dict[int | None, str] = {int(name): name for name in names}
         owners = [by_number.get(_last_number(label)) for label in labels]
         # Files may count from another number than cameras: only a complete match means something.
         exact = [label if label in names else None for label in labels]

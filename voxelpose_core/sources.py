@@ -251,14 +251,14 @@ def _read_header(path: Path) -> tuple[int, float, tuple[int, int]]:
         count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
         fps = float(capture.get(cv2.CAP_PROP_FPS))
         readable, image = capture.read() if count > 0 else (False, None)
-        if not readable:
+        if not readable or image is None:
             raise InputError(f"video '{path}' cannot be read, expected a video with frames")
     finally:
         capture.release()
-    return count, fps, image.shape[1::-1]
+    return count, fps, (image.shape[1], image.shape[0])
 
 
-def _match_images(folders: Sequence[Path]) -> list[list[Path | None]]:
+def _match_images(folders: Sequence[Path]) -> Sequence[Sequence[Path | None]]:
     """Per folder its images; entry i of each is the same frame set, None where a folder lacks it."""
     listings = [_list_images(folder) for folder in folders]
     counts = Counter(file.name for files in listings for file in files)

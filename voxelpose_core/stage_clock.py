@@ -10,7 +10,7 @@ import torch
 class StageClock:
     """Milliseconds of one stage after the other."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.laps: dict[str, float] = {}
         self._last = time.perf_counter()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -142,10 +143,10 @@ class Tracker:
         if self._last_stamp is not None and stamp_s < self._last_stamp:
             self.reset()
         at_start = self._last_stamp is None
-        elapsed = 0.0 if at_start else stamp_s - self._last_stamp
+        elapsed = 0.0 if self._last_stamp is None else stamp_s - self._last_stamp
         self._last_stamp = stamp_s
-        for track in self._tracks:
-            track.advance(elapsed)
+        for known in self._tracks:
+            known.advance(elapsed)
         matches = self._assign(skeletons)
         tracked = []
         for index, skeleton in enumerate(skeletons):
@@ -182,7 +183,8 @@ class Tracker:
 
     def _answer(self, skeleton: Skeleton, track: _Track) -> Skeleton:
         motion = track.joint_motion
-        smooth, smoothed = self.settings.smooth, {}
+        smooth = self.settings.smooth
+        smoothed: dict[str, Any] = {}
         if smooth is not False and skeleton.joint_covariances is not None:
             smoothed = {"joints": motion.position, "joint_covariances": motion.covariance}
         elif smooth:
@@ -328,10 +330,9 @@ class MovingPoints:
             noise: covariances (N, 3, 3) of their errors, mm^2, or the variance of every coordinate.
         """
         innovation = np.asarray(measured) - self.position
-        seen = np.isfinite(innovation).all(axis=1)
-        if np.isscalar(noise):
-            noise = noise * np.eye(3)
-        inverse = np.linalg.inv(self.covariance + noise) * seen[:, None, None]
+        seen = np.all(np.isfinite(innovation), axis=1)
+        errors = noise if isinstance(noise, np.ndarray) else noise * np.eye(3)
+        inverse = np.linalg.inv(self.covariance + errors) * seen[:, None, None]
         gain, gain_v = self.covariance @ inverse, self._pv.swapaxes(1, 2) @ inverse
         innovation = np.where(seen[:, None], innovation, 0.0)[..., None]
         self.position = self.position + (gain @ innovation)[..., 0]

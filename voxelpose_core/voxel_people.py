@@ -24,7 +24,7 @@ from voxelpose_core.second_look import SecondLook
 from voxelpose_core.selection import floor_of, split_at_floor, supported, without_doubles
 from voxelpose_core.skeletons import get_joint_set
 from voxelpose_core.stage_clock import StageClock
-from voxelpose_core.voxel import Views, implementation, pack_heatmaps
+from voxelpose_core.voxel import PackedHeatmaps, Views, implementation, pack_heatmaps
 
 # Pixels of a heatmap where the rig, not the configuration, decides its shape, and its stride.
 _HEATMAP_AREA = 240 * 136
@@ -124,7 +124,8 @@ class VoxelPeople:
             settings, clock: see `find`.
         """
         views = self._present_views(images)
-        heatmaps = self.backbone.heatmaps(images)
+        assert self.backbone is not None  # the estimator asks only weights with one
+        heatmaps: torch.Tensor | PackedHeatmaps = self.backbone.heatmaps(images)
         clock.lap("backbone", self.device)
         heatmaps = pack_heatmaps(heatmaps)
         limits = _first_limits(settings)
@@ -153,14 +154,14 @@ class VoxelPeople:
             settings.keypoint_threshold,
             self.heatmap_size,
         )
-        heatmaps = drawn.with_scores()
+        heatmaps: torch.Tensor | PackedHeatmaps = drawn.with_scores()
         clock.lap("heatmaps", self.device)
         heatmaps = pack_heatmaps(heatmaps)
         candidates = self.nets.candidates(heatmaps, views, limits, settings)
         clock.lap("proposals", self.device)
         skeletons = []
         if candidates.count:
-            peaks = heatmaps
+            peaks: torch.Tensor | PackedHeatmaps = heatmaps
             if self._locates_by_equal_peaks:
                 peaks = drawn.with_equal_peaks()
                 clock.lap("heatmaps", self.device)

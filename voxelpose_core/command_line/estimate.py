@@ -285,6 +285,7 @@ def _estimate_one(
     try:
         if images is not None:
             return estimator.estimate_images(images, previous)
+        assert keypoints is not None  # a source has either
         return estimator.estimate_keypoints(keypoints, previous)
     except InputError as error:
         raise InputError(f"frame {frame}: {error}") from None
@@ -299,7 +300,7 @@ class _Pictures:
         estimator: PoseEstimator,
         source: _Images | _Keypoints,
     ):
-        self._painter = None
+        self._painter: FramePainter | None = None
         self._picture = arguments.picture
         self._video = VideoWriter(arguments.video_out, source.fps) if arguments.video_out else None
         self._middle = len(source) // 2
@@ -314,7 +315,7 @@ class _Pictures:
         """Show one frame set."""
         is_middle = self._picture and self._count == self._middle
         self._count += 1
-        if not (self._video or is_middle):
+        if self._painter is None or not (self._video or is_middle):
             return
         count = len(answer.skeletons)
         people = "1 person" if count == 1 else f"{count} people"

@@ -21,7 +21,7 @@ EXIT_SUSPICIOUS = 1
 
 def add_rig_options(parser: argparse.ArgumentParser, name: str) -> None:
     """The rig, as `name` ("rig" or "--rig"), and what changes how it is read."""
-    required = {"required": True} if name.startswith("-") else {}
+    required: dict[str, Any] = {"required": True} if name.startswith("-") else {}
     parser.add_argument(
         name, metavar="RIG", help="calibration: rig YAML, or the file of another tool", **required
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,9 @@ def open_dataset(name: str, root: Path | str, **options: Any) -> FrameDataset:
     """
     if name not in DATASETS:
         raise InputError(f"data set '{name}' is unknown, expected one of {', '.join(DATASETS)}")
-    return DATASETS[name](root, **options)
+    # Each takes options of its own.
+    make: Callable[..., FrameDataset] = DATASETS[name]
+    return make(root, **options)
 
 
 def check_dataset(path: Path | str, name: str | None = None) -> DatasetReport:

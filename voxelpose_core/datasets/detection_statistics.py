@@ -28,7 +28,7 @@ _GROSS = 0.12
 class DetectionStatistics:
     """Collects, view by view, how detections differ from the projected truth."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.errors: list[np.ndarray] = []
         self.in_view: list[np.ndarray] = []
         self.scores: list[np.ndarray] = []

@@ -78,7 +78,7 @@ def generate_rig(
 
 def rig_of_views(views: Views, space: torch.Tensor, name: str) -> Rig:
     """The cameras of one scene around a capture space with edges (2,) on the ground, mm."""
-    cameras = [as_camera(views, 0, index, f"camera_{index}") for index in range(len(views))]
+    cameras = tuple(as_camera(views, 0, index, f"camera_{index}") for index in range(len(views)))
     box = Space([0.0, 0.0, _SPACE_HEIGHT / 2], [*space.tolist(), _SPACE_HEIGHT])
     return Rig(cameras=cameras, space=box, name=name)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -28,6 +28,8 @@ from voxelpose_core.geometry.space import Space
 from voxelpose_core.images import normalize, warp_to_network
 from voxelpose_core.skeletons import get_joint_set
 from voxelpose_core.voxel import Views
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ class Batch:
 
     def network_images(self) -> torch.Tensor:
         """(B * V, 3, H, W) normalized images."""
+        assert self.images is not None  # heatmaps come from a backbone
         return normalize(self.images.flatten(0, 1))
 
     def to(self, device: torch.device) -> Batch:
@@ -179,8 +182,15 @@ def make_loader(
 
 def set_epoch(loader: DataLoader, epoch: int) -> None:
     """Shuffle and draw a training loader's frames as that epoch does."""
+    assert isinstance(loader.sampler, DistributedSampler)  # as of every training loader
     loader.sampler.set_epoch(epoch)
-    loader.dataset.frames.set_epoch(epoch)
+    dataset_of(loader).set_epoch(epoch)
+
+
+def dataset_of(loader: DataLoader) -> FrameDataset:
+    """The data set whose frames a loader of `make_loader` gives."""
+    assert isinstance(loader.dataset, _Frames)
+    return loader.dataset.frames
 
 
 def _options(config: Config, train: bool, kind: type[FrameDataset]) -> dict[str, Any]:
@@ -287,14 +297,18 @@ class _Frames(Dataset):
             return None
         views = _views(sample.rig.cameras, self._network_size, self._heatmap_size)
         affines = views.to_heatmap[0].numpy()
-        images = keypoints = pixels = None
+        images: np.ndarray | None = None
+        keypoints: list[np.ndarray] | None = None
+        pixels: list[np.ndarray] | None = None
         if self.frames.joint_set == self._joint_set:
             pixels = [_true_pixels(sample, view, affine) for view, affine in enumerate(affines)]
         if self._source == "image":
+            assert sample.images is not None  # see `_options`
             images = np.stack([warp_to_network(i, self._network_size) for i in sample.images])
         elif self._source == "gt":
             keypoints = pixels
         else:
+            assert sample.keypoints is not None  # see `_check_source`
             views = views.with_present([people is not None for people in sample.keypoints])
             keypoints = [
                 self._peaks(people, affine)
@@ -368,8 +382,16 @@ def collate(frames: Sequence[_Frame | None]) -> Batch | None:
     )
 
 
+def _given(values: list[_T | None]) -> list[_T]:
+    """All values, or none: the frames of a batch have the same fields."""
+    given = [value for value in values if value is not None]
+    assert len(given) in (0, len(values))
+    return given
+
+
 def _stack(arrays: list[np.ndarray | None]) -> torch.Tensor | None:
-    return None if arrays[0] is None else torch.from_numpy(np.stack(arrays))
+    given = _given(arrays)
+    return torch.from_numpy(np.stack(given)) if given else None
 
 
 def _stack_views(views: list[Views]) -> Views:
@@ -379,9 +401,10 @@ def _stack_views(views: list[Views]) -> Views:
 
 def _pad_views(frames: list[list[np.ndarray] | None]) -> torch.Tensor | None:
     """(B, V, P, J, 3) of V arrays (P, J, 3) a frame."""
-    if frames[0] is None:
+    given = _given(frames)
+    if not given:
         return None
-    flat = _pad([view for frame in frames for view in frame])
+    flat = _pad([view for frame in given for view in frame])
     return flat.reshape(len(frames), -1, *flat.shape[1:])
 
 

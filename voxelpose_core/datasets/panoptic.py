@@ -179,8 +179,8 @@ def _read_joints19(path: Path) -> tuple[np.ndarray, np.ndarray]:
     try:
         bodies = json.loads(path.read_text())["bodies"]
         ids = np.array([body["id"] for body in bodies], dtype=int)
-        joints = [np.reshape(body["joints19"], (19, 4)) for body in bodies]
-        joints = np.array(joints, dtype=np.float64).reshape(-1, 19, 4)
+        people = [np.reshape(body["joints19"], (19, 4)) for body in bodies]
+        joints = np.array(people, dtype=np.float64).reshape(-1, 19, 4)
     except (OSError, ValueError, KeyError, TypeError) as error:
         detail = f"{type(error).__name__}: {error}".splitlines()[0]
         raise BrokenFrameError(f"labels {path} cannot be read ({detail})") from None

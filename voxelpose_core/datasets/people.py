@@ -189,7 +189,7 @@ def _sample_angles(draw: _Draw) -> dict[str, torch.Tensor]:
     weights = torch.tensor([a.weight for a in activities], device=device)
     chosen = torch.multinomial(weights, draw.count, replacement=True, generator=draw.generator)
     opposed = torch.tensor([a.opposed for a in activities], device=device)[chosen]
-    angles = {}
+    angles: dict[str, torch.Tensor] = {}
     for name in _ANGLES:
         ranges = torch.tensor([getattr(a, name) for a in activities], device=device)[chosen]
         low, high = ranges[:, :1], ranges[:, 1:]

@@ -135,9 +135,11 @@ class Synthetic(FrameDataset):
         return load_rig(path)
 
     def _placement(self) -> Placement:
-        margin = np.minimum(_SPACE_MARGIN, self.rig.space.size / 4)
-        low, high = self.rig.space.low + margin, self.rig.space.high - margin
-        return Placement(tuple(low[:2]), tuple(high[:2]), most=9)
+        space = self.rig.space
+        assert space is not None  # __init__ gives the rig one
+        margin = np.minimum(_SPACE_MARGIN, space.size / 4)
+        low, high = space.low + margin, space.high - margin
+        return Placement((low[0], low[1]), (high[0], high[1]), most=9)
 
     def _make_noise(self, name: str) -> Noise:
         if name == "detector":
@@ -195,7 +197,7 @@ class Synthetic(FrameDataset):
         """(T,) bool: enough cameras see the place."""
         height = self.rig.ground + _WATCH_HEIGHT
         points = np.column_stack([places, np.full(len(places), height)])
-        views = sum(_sees_well(camera, points).astype(int) for camera in self.rig.cameras)
+        views = np.sum([_sees_well(camera, points) for camera in self.rig.cameras], axis=0)
         return views >= self.placement.min_views
 
     def _require_watched_places(self) -> None:
@@ -305,7 +307,8 @@ def open_people(source: Path | str, joint_set: JointSet) -> People:
         return ProceduralPeople(joint_set)
     source = Path(source)
     if source.is_dir():
-        return RecordedPeople(*read_people(source, joint_set), joint_set, str(source))
+        poses, visible = read_people(source, joint_set)
+        return RecordedPeople(poses, visible, joint_set, str(source))
     poses, visible = read_training_poses(source)
     if joint_set == PANOPTIC15:
         poses = panoptic15_from_coco17(poses)
@@ -326,6 +329,7 @@ def open_scene_people(source: Path | str) -> random_scenes.PeopleSource:
     if not str(source):
         return sample_people
     recorded = open_people(source, COCO17)
+    assert isinstance(recorded, RecordedPeople)  # there is a source
     return random_scenes.RecordedPeople(torch.from_numpy(recorded.complete_poses()))
 
 

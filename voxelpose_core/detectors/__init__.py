@@ -70,6 +70,7 @@ def detect_upright(
         as `Detector.detect`, in pixels of the images as they were given.
     """
     if regions is not None:
+        assert isinstance(detector, CropDetector)
         return _detect_in_regions(detector, images, quarter_turns, regions)
     upright = [turn_image(i, turns) for i, turns in zip(images, quarter_turns, strict=True)]
     found = detector.detect(upright)
@@ -86,7 +87,7 @@ def _detect_in_regions(
     regions: Sequence[Region],
 ) -> list[np.ndarray]:
     nobody = np.zeros((0, len(detector.joint_set), 3), np.float32)
-    found = [nobody] * len(images)
+    found: list[np.ndarray] = [nobody] * len(images)
     views = [index for index, region in enumerate(regions) if not region.empty]
     crops = [regions[index].cut(images[index]) for index in views]
     turns = [quarter_turns[index] for index in views]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from voxelpose_core.errors import InputError
 from voxelpose_core.skeletons import COCO17
 
 if TYPE_CHECKING:
-    from voxelpose_core.detectors import Detector
+    from voxelpose_core.detectors import CropDetector, Detector
 
 # Joints below this score do not say where a person is.
 MIN_BOX_SCORE = 0.2
@@ -62,7 +62,8 @@ class RefinedDetector:
         self, crops: Sequence[np.ndarray], whole_sizes: Sequence[tuple[int, int]]
     ) -> list[np.ndarray]:
         """The same in crops of larger images, where the detector is a `CropDetector`."""
-        return self._refine_all(crops, self.detector.detect_crops(crops, whole_sizes))
+        detector = cast("CropDetector", self.detector)
+        return self._refine_all(crops, detector.detect_crops(crops, whole_sizes))
 
     def _refine_all(
         self, images: Sequence[np.ndarray], found: Sequence[np.ndarray]

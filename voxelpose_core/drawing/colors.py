@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 Color = tuple[int, int, int]
+# Of a mask with one channel.
+Gray = tuple[int]
 # Colours are BGR, as OpenCV draws them.
 PALETTE: tuple[Color, ...] = (
     (66, 92, 238),
@@ -34,7 +36,8 @@ def person_color(track_id: int) -> Color:
 
 def mix(first: Color, second: Color, share: float) -> Color:
     """A colour `share` of the way from the first to the second."""
-    return tuple(round(a + (b - a) * share) for a, b in zip(first, second))
+    blue, green, red = (round(a + (b - a) * share) for a, b in zip(first, second))
+    return blue, green, red
 
 
 def darker(color: Color, keep: float = 0.55) -> Color:

@@ -32,7 +32,7 @@ class VideoWriter:
         """Append a picture (H, W, 3) BGR uint8; the first one sets the size, even numbers."""
         if self._writer is None:
             size = (picture.shape[1], picture.shape[0])
-            self._writer = cv2.VideoWriter(str(self._path), cv2.VideoWriter_fourcc(*"mp4v"), self._fps, size)
+            self._writer = cv2.VideoWriter(str(self._path), cv2.VideoWriter.fourcc(*"mp4v"), self._fps, size)
             if not self._writer.isOpened():
                 self._writer = None
                 raise InputError(f"{self._path}: cannot be written, expected an .mp4 file")

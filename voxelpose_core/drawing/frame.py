@@ -67,8 +67,9 @@ class FramePainter:
             view = CameraView(camera, panel.size)
             if images is not None:
                 view.fill(images[index])
-            if keypoints is not None and keypoints[index] is not None:
-                view.draw_keypoints(keypoints[index])
+            people = None if keypoints is None else keypoints[index]
+            if people is not None:
+                view.draw_keypoints(people)
             view.draw_skeletons(skeletons, self._body)
             views.append(view.picture.copy())
             view.draw_name()

@@ -61,7 +61,7 @@ def plan_layout(image_sizes: Sequence[tuple[int, int]], width: int = 1920) -> La
     candidates = [
         _plan_grid(count, columns, share, aspect, width)
         for columns in range(1, count + 1)
-        for share in np.arange(0.30, 0.66, 0.05)
+        for share in np.arange(0.30, 0.66, 0.05).tolist()
     ]
     return max(candidates, key=lambda layout: _layout_quality(layout, width))
 

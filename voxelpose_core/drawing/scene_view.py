@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import cv2
 import numpy as np
@@ -77,10 +78,10 @@ class SceneView:
         items: list[tuple[float, Callable[[], None]]] = []
         for camera, view in zip(self._rig.cameras, views):
             depth = float(eye.to_camera(camera.C[None])[0, 2])
-            items.append((depth, lambda c=camera, v=view: self._draw_camera(picture, eye, c, v)))
+            items.append((depth, partial(self._draw_camera, picture, eye, camera, view)))
         for skeleton in skeletons:
             depth = float(np.median(eye.to_camera(skeleton.joints)[:, 2]))
-            items.append((depth, lambda s=skeleton: self._draw_person(picture, eye, s, body)))
+            items.append((depth, partial(self._draw_person, picture, eye, skeleton, body)))
         for _, draw in sorted(items, key=lambda item: -item[0]):
             draw()
         return picture
@@ -215,7 +216,7 @@ class SceneView:
         strokes = body_strokes(skeleton, body, pixels, depth, color)
         for stroke in sorted(strokes, key=lambda stroke: -stroke.depths.mean()):
             radii = stroke.radius_mm * focal / stroke.depths
-            draw_tube(picture, *stroke.ends, radii, stroke.color)
+            draw_tube(picture, stroke.ends[0], stroke.ends[1], radii, stroke.color)
         if skeleton.track_id >= 0:
             top = pixels[pixels[:, 1].argmin()]
             above = 2.0 * HEAD_MM * focal / depth.mean() + 16.0

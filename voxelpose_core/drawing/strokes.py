@@ -8,7 +8,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from voxelpose_core.drawing.colors import Color, darker, paler
+from voxelpose_core.drawing.colors import Color, Gray, darker, paler
 
 SUBPIXEL_BITS = 4
 FARTHEST_PX = 30000.0
@@ -20,7 +20,8 @@ _UNIT_CIRCLE = np.stack(
 def color_at(picture: np.ndarray, point: np.ndarray) -> Color:
     height, width = picture.shape[:2]
     x, y = (int(np.clip(v, 0, side - 1)) for v, side in zip(point, (width, height)))
-    return tuple(int(v) for v in picture[y, x])
+    blue, green, red = (int(v) for v in picture[y, x])
+    return blue, green, red
 
 
 def fixed_point(points: np.ndarray) -> np.ndarray:
@@ -34,7 +35,7 @@ def draw_line(picture: np.ndarray, a: np.ndarray, b: np.ndarray, width: int, col
     cv2.line(picture, start, end, color, width, cv2.LINE_AA, SUBPIXEL_BITS)
 
 
-def draw_disc(picture: np.ndarray, center: np.ndarray, radius: float, color: Color) -> None:
+def draw_disc(picture: np.ndarray, center: np.ndarray, radius: float, color: Color | Gray) -> None:
     # As a polygon: OpenCV's circles of a few pixels look like diamonds.
     outline = np.asarray(center) + radius * _UNIT_CIRCLE
     cv2.fillConvexPoly(picture, fixed_point(outline), color, cv2.LINE_AA, SUBPIXEL_BITS)
@@ -46,7 +47,7 @@ def draw_capsule(
     b: np.ndarray,
     radius_a: float,
     radius_b: float,
-    color: Color,
+    color: Color | Gray,
 ) -> None:
     """A stroke from a to b with round ends of two radii, pixels."""
     along = b - a

@@ -14,7 +14,7 @@ from voxelpose_core.drawing.strokes import blend, draw_capsule, draw_disc
 def write_text(
     picture: np.ndarray,
     text: str,
-    at: Sequence[float],
+    at: Sequence[float] | np.ndarray,
     height: int,
     color: Color,
     centered: bool = False,

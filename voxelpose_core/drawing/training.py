@@ -241,7 +241,8 @@ class _Plan:
             for tick in np.arange(first, self._high[axis], _TICK):
                 ends = np.stack([self._low, self._high])
                 ends[:, axis] = tick
-                _draw_line(picture, *self.pixels(ends), GRID, 1)
+                start, end = self.pixels(ends)
+                _draw_line(picture, start, end, GRID, 1)
         return picture
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 
 from voxelpose_core.errors import InputError
 
@@ -57,6 +59,20 @@ class Camera:
     C: np.ndarray
     fisheye: bool = False
     quarter_turns: int | None = None
+
+    if TYPE_CHECKING:
+        # __post_init__ makes arrays of what it is given.
+        def __init__(
+            self,
+            name: str,
+            image_size: tuple[int, int],
+            K: ArrayLike,
+            distortion: ArrayLike,
+            R: ArrayLike,
+            C: ArrayLike,
+            fisheye: bool = False,
+            quarter_turns: int | None = None,
+        ) -> None: ...
 
     def __post_init__(self):
         turns = self.quarter_turns
@@ -150,7 +166,7 @@ class Camera:
     def _radial_polynomials(self) -> tuple[np.polynomial.Polynomial, np.polynomial.Polynomial]:
         """n and d of the distorted radius r n(r^2) / d(r^2), r being the `lens_radius`."""
         if self.fisheye:
-            radial, divisor = self.distortion, ()
+            radial, divisor = self.distortion, self.distortion[:0]
         else:
             radial, divisor = self.distortion[[0, 1, 4]], self.distortion[5:]
         return (

@@ -37,6 +37,7 @@ from voxelpose_core.geometry.pose_readings import (
 
 if TYPE_CHECKING:
     from voxelpose_core.geometry.rig import Rig
+    from voxelpose_core.geometry.space import Space
 
 # Extents of rigs that watch people, mm.
 _SPREAD_MM = (300.0, 100_000.0)
@@ -95,7 +96,7 @@ def check_rig(rig: Rig) -> list[str]:
         unit_lines, pose_lines = _both_wrong(rig.cameras, world) or (unit_lines, pose_lines)
     lines = unit_lines + _check_doubles(cameras) + pose_lines
     if rig.space is not None and not unit_lines:
-        lines += _check_space(rig)
+        lines += _check_space(rig, rig.space)
     for camera in rig.cameras:
         lines += check_lens(camera)
     return lines
@@ -113,7 +114,9 @@ def _remarks(rig: Rig, wrong: Sequence[str]) -> list[str]:
     turned: dict[int, list[str]] = {}
     for camera in rig.cameras:
         angle = roll_deg(camera)
-        turns = 0 if angle is None else round(angle / 90.0) % 4
+        if angle is None:
+            continue
+        turns = round(angle / 90.0) % 4
         if turns and abs(angle - 90.0 * round(angle / 90.0)) < LEVEL_DEG:
             turned.setdefault(turns, []).append(camera.name)
     lines = [
@@ -203,9 +206,9 @@ def _check_doubles(cameras: Sequence[Camera]) -> list[str]:
     ]
 
 
-def _check_space(rig: Rig) -> list[str]:
-    xs = np.linspace(rig.space.low[0], rig.space.high[0], 25)
-    ys = np.linspace(rig.space.low[1], rig.space.high[1], 25)
+def _check_space(rig: Rig, space: Space) -> list[str]:
+    xs = np.linspace(space.low[0], space.high[0], 25)
+    ys = np.linspace(space.low[1], space.high[1], 25)
     counts = views_on_grid(rig.cameras, xs, ys, rig.ground).sum(axis=0)
     share = float((counts >= 2).mean())
     if share >= 0.25:

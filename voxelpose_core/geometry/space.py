@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from voxelpose_core.errors import InputError
 
@@ -26,6 +28,10 @@ class Space:
 
     center: np.ndarray
     size: np.ndarray
+
+    if TYPE_CHECKING:
+        # __post_init__ makes arrays of what it is given.
+        def __init__(self, center: ArrayLike, size: ArrayLike) -> None: ...
 
     def __post_init__(self):
         for field in ("center", "size"):
@@ -55,10 +61,10 @@ class Space:
     def contains(self, points: np.ndarray) -> np.ndarray:
         """(...,) bool for points (..., 3) in mm; the faces belong to the space."""
         points = np.asarray(points, dtype=np.float64)
-        return ((points >= self.low) & (points <= self.high)).all(axis=-1)
+        return np.all((points >= self.low) & (points <= self.high), axis=-1)
 
     @classmethod
-    def between(cls, low: np.ndarray, high: np.ndarray) -> Space:
+    def between(cls, low: ArrayLike, high: ArrayLike) -> Space:
         """The space between two opposite corners (3,), mm."""
         low, high = np.asarray(low, dtype=np.float64), np.asarray(high, dtype=np.float64)
         return cls((low + high) / 2, high - low)

@@ -80,7 +80,7 @@ class TrackingEvaluation:
                     f"{len(people)} {what} of one frame set have the numbers {ids}, "
                     "expected one of its own for each"
                 )
-        distances = pose_distances(tracks, truths).reshape(len(track_ids), len(truth_ids))
+        distances: np.ndarray = pose_distances(tracks, truths).reshape(len(track_ids), len(truth_ids))
         distances = np.where(distances <= self._limit, distances, np.inf)
         for row, column in zip(*np.nonzero(np.isfinite(distances))):
             self._agreeing[truth_ids[column], track_ids[row]] += 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,10 +41,13 @@ def save_weights(
         half: store kernels and matrices as float16, which halves the file; biases and norms stay
             float32. Loading gives float32.
     """
-    rays = isinstance(model, RayPose)
+    if isinstance(model, RayPose):
+        kind, config = _RAY_MODEL, model.config.model_dump()
+    else:
+        kind, config = "voxelpose", model.config.to_dict()
     metadata = {
-        "config": json.dumps(model.config.model_dump() if rays else model.config.to_dict()),
-        "model": _RAY_MODEL if rays else "voxelpose",
+        "config": json.dumps(config),
+        "model": kind,
         "notes": json.dumps(notes or {}),
         "format": "voxelpose_ros weights 1",
     }
@@ -73,7 +77,7 @@ def load_weights(path: str | Path, device: torch.device | str = "cpu") -> VoxelP
     except (SafetensorError, OSError) as error:
         raise InputError(f"weights {path}: cannot be read as safetensors ({error})") from None
     if metadata.get("model") == _RAY_MODEL:
-        model = RayPose(_embedded_ray_config(metadata, path))
+        model: RayPose | VoxelPose = RayPose(_embedded_ray_config(metadata, path))
     else:
         model = VoxelPose(_embedded_config(metadata, path))
     _load_state(model, state, path)
@@ -251,8 +255,8 @@ def state_of(content: Any, path: str | Path) -> dict[str, torch.Tensor]:
 
 
 # The original's best precision is a numpy number. These names build one and can do nothing else.
-_SCALAR = np.float64(0).__reduce__()[0]
-_NUMPY_NUMBER = [
+_SCALAR: Any = np.float64(0).__reduce__()[0]
+_NUMPY_NUMBER: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
     (_SCALAR, "numpy.core.multiarray.scalar"),
     (_SCALAR, "numpy._core.multiarray.scalar"),
     np.dtype,
@@ -313,7 +317,7 @@ def _adapt_joints(
     state: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]
 ) -> dict[str, torch.Tensor]:
     """The final layer for another number of joints: the first ones, then the model's own."""
-    adapted = {}
+    adapted: dict[str, torch.Tensor] = {}
     for key in ("final_layer.weight", "final_layer.bias"):
         if key in state and state[key].shape[1:] == expected[key].shape[1:]:
             if len(state[key]) != len(expected[key]):

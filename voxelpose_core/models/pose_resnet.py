@@ -58,7 +58,7 @@ class Bottleneck(nn.Module):
         return torch.relu(self.bn3(self.conv3(x)) + skip)
 
 
-_LAYERS = {
+_LAYERS: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, ...]]] = {
     18: (BasicBlock, (2, 2, 2, 2)),
     34: (BasicBlock, (3, 4, 6, 3)),
     50: (Bottleneck, (3, 4, 6, 3)),

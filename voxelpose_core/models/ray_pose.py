@@ -119,6 +119,10 @@ class Poses:
 class RayPose(nn.Module):
     """Poses and confidence of candidates from the rays of 2D detections."""
 
+    _upright: torch.Tensor
+    _root_weights: torch.Tensor
+    _mirror: torch.Tensor
+
     def __init__(self, config: RayConfig = RayConfig()):
         super().__init__()
         self.config = config
@@ -164,6 +168,7 @@ class RayPose(nn.Module):
             last = torch.zeros_like(start)
             known = torch.zeros_like(start[:, 0, 0])
         else:
+            assert has_last is not None  # given with `last`
             known = has_last.to(start.dtype)
             last = torch.where(has_last[:, None, None], (last - centers[:, None]) / UNIT, start)
         yaw = facing(start)
@@ -309,6 +314,7 @@ class _Stage(nn.Module):
     def _ray_weights(self, tokens, features, chosen: ChosenRays, gap) -> torch.Tensor:
         """(2, M, T, J) of each ray for its joint and for the joint's partner."""
         first, _, second = self.weigh_ray
+        assert isinstance(first, nn.Linear)
         hidden = nn.functional.linear(features, first.weight) + (self.ray_kind + first.bias)
         own = second(torch.relu(hidden).flatten(0, 2))
         logits = (self.weigh(tokens).reshape(own.shape) + own).T.reshape(2, *gap.shape)
@@ -374,6 +380,7 @@ class _Layer(nn.Module):
         return tokens + self.inner(tokens)
 
 
-def _start_at_zero(layer: nn.Linear) -> None:
+def _start_at_zero(layer: nn.Module) -> None:
+    assert isinstance(layer, nn.Linear)
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)

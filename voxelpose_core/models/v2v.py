@@ -101,7 +101,8 @@ class V2VNet(nn.Module):
         for module in self.modules():
             if isinstance(module, (nn.Conv3d, nn.ConvTranspose3d)):
                 nn.init.kaiming_normal_(module.weight)
-                nn.init.zeros_(module.bias)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
         # A quiet output layer: the first soft-argmax is the centre, the first root volume zero.
         nn.init.normal_(self.output_layer.weight, std=1e-3)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -76,7 +77,9 @@ class VoxelPose(nn.Module):
         return next(self.root_net.parameters()).device
 
     def proposal_grid(
-        self, center: Sequence[float] | None = None, size: Sequence[float] | None = None
+        self,
+        center: Sequence[float] | np.ndarray | None = None,
+        size: Sequence[float] | np.ndarray | None = None,
     ) -> ProposalGrid:
         """The proposal grid of a capture space (centre and size in mm; None: the configuration's).
 
@@ -84,12 +87,12 @@ class VoxelPose(nn.Module):
         original configurations stretch INITIAL_CUBE_SIZE over it.
         """
         settings = self.config.multi_person
-        center = tuple(float(v) for v in (settings.space_center if center is None else center))
-        size = tuple(float(v) for v in (settings.space_size if size is None else size))
-        voxels = settings.initial_cube_size
+        x, y, z = (float(v) for v in (settings.space_center if center is None else center))
+        length, width, height = (float(v) for v in (settings.space_size if size is None else size))
+        edges, voxels = (length, width, height), settings.initial_cube_size
         if settings.voxel_pitch is not None:
-            size, voxels = fit_voxels(size, settings.voxel_pitch)
-        return ProposalGrid(center, size, voxels)
+            edges, voxels = fit_voxels(edges, settings.voxel_pitch)
+        return ProposalGrid((x, y, z), edges, voxels)
 
     def proposal_sampling(
         self, views: Views, grid: ProposalGrid, heatmap_size: tuple[int, int]

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 
 import torch
 from torch import nn
@@ -16,7 +16,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from voxelpose_core.config import TrainConfig
-from voxelpose_core.datasets.loading import Batch
+from voxelpose_core.datasets.loading import Batch, dataset_of
 from voxelpose_core.drawing.training import Scene, save_pictures
 from voxelpose_core.errors import InputError
 from voxelpose_core.evaluation import Evaluation, FrameResult, evaluate
@@ -85,7 +85,9 @@ def train_3d(
 
 def plain(network: nn.Module) -> TrainedNetwork:
     """The network without DDP around it."""
-    return network.module if isinstance(network, DistributedDataParallel) else network
+    inner = network.module if isinstance(network, DistributedDataParallel) else network
+    assert isinstance(inner, TrainedNetwork)
+    return inner
 
 
 def set_learning_rate(
@@ -128,6 +130,8 @@ def _require_finite(values: dict[str, float], where: str) -> None:
 
 
 def _frames_in_batch(loader: DataLoader, step: int) -> int:
+    # Loaders of `make_loader` have both.
+    assert loader.batch_size is not None and isinstance(loader.sampler, Sized)
     return min(loader.batch_size, len(loader.sampler) - step * loader.batch_size)
 
 
@@ -160,10 +164,11 @@ def validate_3d(network: nn.Module, loader: DataLoader, experiment: Experiment) 
                 _save_pictures(experiment, inner, loader, batch, outcome, name)
     results = experiment.process.gather(results)
     joint_set = get_joint_set(config.joint_set_name)
-    return evaluate(results, loader.dataset.frames, joint_set, config.test.one_to_one)
+    return evaluate(results, dataset_of(loader), joint_set, config.test.one_to_one)
 
 
 def _results(batch: Batch, outcome: Outcome) -> Iterator[FrameResult]:
+    assert outcome.joints is not None and outcome.scores is not None and outcome.scene is not None
     joints, scores = outcome.joints.double().cpu().numpy(), outcome.scores.cpu().numpy()
     scene = outcome.scene.cpu().numpy()
     for row, (index, sample) in enumerate(zip(batch.indices, batch.samples, strict=True)):
@@ -192,10 +197,13 @@ def _save_pictures(
         return
     inner = plain(network)
     targets = inner.true_heatmaps(batch)
+    # Only the outcome of an empty batch lacks them.
+    assert outcome.heatmaps is not None and outcome.root_volumes is not None
+    assert outcome.joints is not None and outcome.scores is not None and outcome.scene is not None
     mine = outcome.scene == 0
     scene = Scene(
         sample=batch.samples[0],
-        true_joint_set=loader.dataset.frames.joint_set,
+        true_joint_set=dataset_of(loader).joint_set,
         joint_set=get_joint_set(experiment.config.joint_set_name),
         grid=inner.grid,
         heatmaps=outcome.heatmaps[0].cpu().numpy(),

@@ -149,6 +149,7 @@ class TrainedNetwork(nn.Module):
     def heatmaps(self, batch: Batch) -> torch.Tensor:
         """(B, V, J, H, W) from images through the backbone, or from keypoints."""
         if batch.images is None:
+            assert batch.keypoints is not None  # a batch has images or keypoints
             return self._draw(batch.keypoints)
         with self._number_format(batch.images.device):
             with torch.set_grad_enabled(self._trains_backbone and torch.is_grad_enabled()):
@@ -181,15 +182,17 @@ class TrainedNetwork(nn.Module):
         Processes that train together wait for the gradients of all parameters, also where one of
         them has nobody to learn from.
         """
-        return 0.0 * sum(p.sum() for p in self.parameters() if p.requires_grad)
+        sums = (p.sum() for p in self.parameters() if p.requires_grad)
+        return 0.0 * sum(sums, start=torch.zeros(()))
 
     def _heatmap_loss(self, heatmaps: torch.Tensor, batch: Batch) -> torch.Tensor:
         if batch.images is None:
             return heatmaps.new_zeros(())
+        assert batch.pixels is not None  # training data have the joints of the network
         weights = (batch.pixels[..., 2] > 0).any(dim=2).to(heatmaps.dtype)
         if not self.config.loss.use_target_weight:
             weights = torch.ones_like(weights)
-        return heatmap_loss(heatmaps, self.true_heatmaps(batch), weights)
+        return heatmap_loss(heatmaps, self._draw(batch.pixels), weights)
 
     def _points(self, heatmaps: torch.Tensor) -> torch.Tensor:
         """(B, M, 3) voxels of the proposal grid, mm."""
@@ -237,6 +240,8 @@ class TrainedNetwork(nn.Module):
     def _pose_loss(self, heatmaps, batch: Batch, centers, scene, person):
         """Joints (N, J, 3) at the centres, and their loss."""
         joints, log_probability, points = self._regress(heatmaps, batch, centers, scene)
+        # Training data have the joints of the network.
+        assert batch.joints is not None and batch.visible is not None
         truth = batch.joints[scene, person].to(joints.dtype)
         weights = batch.visible[scene, person].to(joints.dtype)
         if not self.config.loss.use_target_weight:

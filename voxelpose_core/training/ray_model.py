@@ -119,7 +119,7 @@ def run(model: RayPose, scenes: RayScenes, candidates: Candidates, generator=Non
                     candidates.centers[part],
                     candidates.scene[part],
                     None if last is None else last[part],
-                    None if last is None else has_last[part],
+                    None if has_last is None else has_last[part],
                 )
             )
     stages = tuple(torch.cat(pair)[back] for pair in zip(*(p.stages for p in parts), strict=True))
@@ -198,7 +198,7 @@ def measure(model: RayPose, scenes_of: RaySource, batches: int, batch: int = 24)
             own = candidates.scene == index
             joints = poses.joints[own]
             stays = suppress(
-                *(values[own].cpu().numpy() for values in (poses.joints, confidence, shares)), threshold
+                joints.cpu().numpy(), confidence[own].cpu().numpy(), shares[own].cpu().numpy(), threshold
             )
             joints = joints[torch.from_numpy(stays)]
             persons = scenes.joints[index][scenes.valid[index]]
@@ -211,11 +211,11 @@ def measure(model: RayPose, scenes_of: RaySource, batches: int, batch: int = 24)
                 phantoms += len(joints)
             people += int(findable.sum())
             count += 1
-    errors = torch.cat(errors)
+    distances = torch.cat(errors)
     model.train()
     return {
-        "mean_mm": float(errors.mean()),
-        "median_mm": float(errors.median()),
+        "mean_mm": float(distances.mean()),
+        "median_mm": float(distances.median()),
         "recall": found / max(people, 1),
         "phantoms_per_scene": phantoms / count,
         "inside_95": float(torch.cat(inside).mean()),
@@ -263,11 +263,13 @@ def train(
     optimizer = torch.optim.AdamW(model.parameters(), lr=options.lr, weight_decay=0.01)
     generator = torch.Generator(device).manual_seed(options.seed)
     progress_file = checkpoint_path(options)
-    step, minutes_before, log, people = 0, 0.0, [], 0
+    step, minutes_before, people = 0, 0.0, 0
+    log: list[dict[str, Any]] = []
     if options.resume:
         step, minutes_before, log, people = _load(progress_file, model, optimizer, generator)
     start = last_save = time.monotonic()
-    minutes, average = minutes_before, {}
+    minutes = minutes_before
+    average: dict[str, float] = {}
     while step < options.steps and minutes < options.minutes:
         progress = max(step / options.steps, minutes / options.minutes)
         warmup = min(1.0, (step + 1) / WARMUP_STEPS)
@@ -276,7 +278,7 @@ def train(
         scenes = scenes_of(batch, generator)
         candidates = draw_candidates(scenes, generator)
         parts = losses(model, scenes, candidates, run(model, scenes, candidates, generator))
-        loss = sum(parts.values())
+        loss = parts["joints"] + parts["uncertainty"] + parts["confidence"]
         if not math.isfinite(loss.item()):
             raise FloatingPointError(f"loss is {loss.item()} at step {step}")
         optimizer.zero_grad()

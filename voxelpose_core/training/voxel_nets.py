@@ -95,8 +95,8 @@ def train_nets(
         if "OutOfMemoryError" not in str(error):
             raise
         raise InputError(
-            f"--batch {options.batch}: {options.device} has no memory for so many scenes per step, expected "
-            f"fewer: try --batch {max(1, options.batch // 2)}"
+            f"--batch {batch}: {options.device} has no memory for so many scenes per step, expected "
+            f"fewer: try --batch {max(1, batch // 2)}"
         ) from error
     notes: dict[str, Any] = {
         "command": f"python training/{Path(sys.argv[0]).name} {' '.join(sys.argv[1:])}",
@@ -116,7 +116,7 @@ def train_net(rank: int, options: TrainingOptions, make_model, make_scenes) -> N
     """Train one of the nets to the end and leave it, with its notes, in a file."""
     name = NETS[rank]
     keep_freed_memory()
-    torch.set_num_threads(options.threads or max(1, os.cpu_count() // len(NETS)))
+    torch.set_num_threads(options.threads or max(1, (os.cpu_count() or 1) // len(NETS)))
     device = torch.device(options.device)
     # Every step has the same shapes, so that trying all of cuDNN's convolutions once pays.
     torch.backends.cudnn.benchmark = True
@@ -127,7 +127,8 @@ def train_net(rank: int, options: TrainingOptions, make_model, make_scenes) -> N
     measure = {"root_net": measure_proposals, "pose_net": measure_joints}[name]
     optimizer = torch.optim.Adam(net.parameters(), lr=options.lr)
     generator = torch.Generator(device).manual_seed(1000 * options.seed + rank)
-    first_step, minutes_before, log = 0, 0.0, []
+    first_step, minutes_before = 0, 0.0
+    log: list[dict[str, Any]] = []
     if options.resume:
         first_step, minutes_before, log = load_resume(options, name, net, optimizer, generator)
 
@@ -231,6 +232,7 @@ def pick_people(
 def window_volumes(model: VoxelPose, scenes: Scenes, generator: torch.Generator):
     """Feature volumes and voxel positions of a window around people in each scene."""
     pitch = model.config.multi_person.voxel_pitch
+    assert pitch is not None  # of fixed grids there are no windows
     size = tuple(pitch * (count - 1) for count in WINDOW_VOXELS)
     centers = scenes.focus.clone()
     centers[:, 2] = scenes.floor + WINDOW_HEIGHT

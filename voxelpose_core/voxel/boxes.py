@@ -124,7 +124,9 @@ def box_points(
     return centers[:, None] + grid
 
 
-def fit_voxels(size: Sequence[float], pitch: float) -> tuple[tuple[float, ...], tuple[int, ...]]:
+def fit_voxels(
+    size: Sequence[float], pitch: float
+) -> tuple[tuple[float, float, float], tuple[int, int, int]]:
     """Fill a box with voxels of a given pitch.
 
     Voxels are the centres of cells of that pitch that tile the box, so the outermost lie half a
@@ -141,10 +143,11 @@ def fit_voxels(size: Sequence[float], pitch: float) -> tuple[tuple[float, ...], 
         InputError: when no memory could hold them.
     """
     # A tenth of a voxel of slack: 2000.0001 mm must not cost four more layers.
-    voxels = tuple(4 * max(1, math.ceil((edge / pitch - 0.1) / 4)) for edge in size)
+    x, y, z = (4 * max(1, math.ceil((edge / pitch - 0.1) / 4)) for edge in size)
+    voxels = (x, y, z)
     if math.prod(voxels) > _MAX_VOXELS:
         raise InputError(
             f"space of {' x '.join(f'{edge:g}' for edge in size)} mm has {math.prod(voxels)} voxels "
             f"of {pitch:g} mm, expected at most {_MAX_VOXELS}"
         )
-    return tuple(pitch * (count - 1) for count in voxels), voxels
+    return (pitch * (x - 1), pitch * (y - 1), pitch * (z - 1)), voxels

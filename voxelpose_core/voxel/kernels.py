@@ -27,7 +27,7 @@ PACKAGED = Path(__file__).parent / "lib"
 # their order: no -ffast-math.
 _CPU_FLAGS = ["-O3", "-std=c++17", "-fPIC", "-shared", "-fno-math-errno", "-fno-trapping-math"]
 # From the best to what every compiler takes.
-_CPU_VARIANTS = (
+_CPU_VARIANTS: tuple[list[str], ...] = (
     ["-march=native", "-mprefer-vector-width=512", "-fopenmp"],
     ["-march=native", "-fopenmp"],
     ["-march=native"],

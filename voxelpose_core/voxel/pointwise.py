@@ -32,6 +32,7 @@ class Pointwise:
     @classmethod
     def of(cls, conv: nn.Conv3d, scale: float = 1.0) -> Pointwise:
         """That convolution, its answers multiplied."""
+        assert conv.bias is not None  # a pointwise layer of these nets has one
         return cls(scale * conv.weight.detach().flatten(1), scale * conv.bias.detach())
 
     @functools.cached_property

@@ -42,7 +42,9 @@ def matches(document: Any) -> bool:
 
 def read(document: dict[str, Any], image_size: ImageSize | None) -> FileContents:
     names = sorted(filter(_NAME.fullmatch, map(str, document)), key=lambda name: int(name[3:]))
-    entries, pose, broken = [], np.eye(4), None
+    entries: list[CameraEntry] = []
+    pose: np.ndarray | InputError = np.eye(4)
+    broken = None
     for name in names:
         entry = document[name]
         # A chain ends where a link is missing.

@@ -42,7 +42,7 @@ def matches(document: Any) -> bool:
 
 def read(document: dict[str, Any], image_size: ImageSize | None) -> FileContents:
     names = [str(key) for key in document if _NAME.fullmatch(str(key))]
-    names.sort(key=lambda name: int(_NAME.fullmatch(name)[1]))
+    names.sort(key=lambda name: int(name.removeprefix("camera_")))
     groups = [_group(document[name]) for name in names]
     entries = [
         CameraEntry(name, partial(_camera, name, document[name]), _left_out(group, groups[0]))

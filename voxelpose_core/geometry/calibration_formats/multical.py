@@ -71,11 +71,12 @@ def _poses_by_camera(poses: dict[str, Any], cameras: dict[str, Any]) -> dict[str
             links.setdefault(source, (key, target))
     chains = {}
     for name in cameras:
-        chain, at = [], name
+        chain: list[str] = []
+        at: str | None = name
         while at in links and len(chain) <= _LONGEST_CHAIN:
-            key, target = links[at]
+            key, following = links[at]
             chain.append(key)
-            at = target
+            at = following
         # A master without a pose of its own is the world.
         if 0 < len(chain) <= _LONGEST_CHAIN:
             chains[name] = chain

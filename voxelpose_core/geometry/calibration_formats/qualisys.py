@@ -100,7 +100,7 @@ def _camera(name: str, entry: ElementTree.Element) -> Camera:
     return Camera(
         name,
         (extent("left", "right"), extent("top", "bottom")),
-        [[fu, skew, cu - left], [0, fv, cv - top], [0, 0, 1]],
+        [[fu, skew, cu - left], [0.0, fv, cv - top], [0.0, 0.0, 1.0]],
         [k1, k2, p1, p2, k3],
         R,
         [value("transform", axis) for axis in "xyz"],

@@ -71,7 +71,7 @@ def read(document: dict[str, Any], image_size: ImageSize | None) -> FileContents
         read_camera = partial(_camera, str(name), infos.get(name), pose, rectified, notes)
         left_out = None if name in infos else "no camera_info file has its name"
         entries.append(CameraEntry(str(name), read_camera, left_out))
-    remarks = ()
+    remarks: tuple[str, ...] = ()
     if unused:
         remarks = (f"{cameras_in_words(unused)} left out: no pose in extrinsics.yaml",)
     frame = str(extrinsics.get("frame", "world"))

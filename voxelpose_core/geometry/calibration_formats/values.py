@@ -40,7 +40,7 @@ class CameraEntry:
 class Notes:
     """What reading left out or assumed: one line per remark, for all cameras that it is about."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         # Names as keys, in the order in which they came.
         self._cameras: dict[str, dict[str, None]] = {}
 
