@@ -158,9 +158,7 @@ def make_runs(rig: Rig, args: argparse.Namespace) -> dict[str, Run]:
     return runs
 
 
-def distances(
-    skeletons: list[Skeleton], reference: dict[str, np.ndarray], frame: int
-) -> list[float]:
+def distances(skeletons: list[Skeleton], reference: dict[str, np.ndarray], frame: int) -> list[float]:
     """mm between the best supported skeleton and the reference, over the twelve limb joints."""
     if frame >= len(next(iter(reference.values()))):
         return []

@@ -103,22 +103,21 @@ class LatencyRun:
         self._executor.add_node(self._node)
         self._recording = self._record()
         self._publishers = [
-            self._node.create_publisher(
-                Keypoints2DArray, topics.expand(topics.KEYPOINTS_TOPIC, name), 10
-            )
+            self._node.create_publisher(Keypoints2DArray, topics.expand(topics.KEYPOINTS_TOPIC, name), 10)
             for name in self._rig.names
         ]
         self._sent: dict[int, float] = {}
         self._latency_ms: dict[int, float] = {}
         self._people: Counter[int] = Counter()
-        self._node.create_subscription(
-            SkeletonArray, "/voxelpose/skeletons", self._on_skeletons, 100
-        )
+        self._node.create_subscription(SkeletonArray, "/voxelpose/skeletons", self._on_skeletons, 100)
         rig_file = folder / "ring.yaml"
         save_rig(self._rig, rig_file)
         command = [sys.executable, "-m", "voxelpose_ros.node", "--ros-args"]
         for name, value in (
-            ("rig_file", rig_file), ("input", "keypoints"), ("device", "cpu"), ("weights", args.weights)
+            ("rig_file", rig_file),
+            ("input", "keypoints"),
+            ("device", "cpu"),
+            ("weights", args.weights),
         ):
             command += ["-p", f"{name}:={value}"]
         with self._log.open("w") as log:
@@ -173,9 +172,7 @@ class LatencyRun:
             "frame_sets": len(self._sent),
             "answered": len(self._latency_ms),
             "people": dict(sorted(self._people.items())),
-            "latency_ms": {
-                f"p{q}": round(float(np.percentile(latency, q)), 1) for q in (50, 95, 99)
-            },
+            "latency_ms": {f"p{q}": round(float(np.percentile(latency, q)), 1) for q in (50, 95, 99)},
             "peak_MB": self._peak_mb,
         }
 
@@ -186,7 +183,9 @@ class LatencyRun:
             [
                 conversions.keypoints_to_message(
                     observe(people.joints(index / self._args.rate), camera, noise, 2.0, 0.02),
-                    camera, COCO17, Header(),
+                    camera,
+                    COCO17,
+                    Header(),
                 )
                 for camera in self._rig.cameras
             ]

@@ -145,9 +145,7 @@ class PairTriangulation:
         clock.lap("clusters")
         skeletons = self._skeletons(detections.take(clusters), present)
         kept = without_doubles(skeletons, self.settings.duplicate_distance)
-        above, below = split_at_floor(
-            kept, floor_of(self.rig, self.space) - self.settings.floor_tolerance
-        )
+        above, below = split_at_floor(kept, floor_of(self.rig, self.space) - self.settings.floor_tolerance)
         clock.lap("poses")
         return above[: self.settings.max_people], below
 
@@ -275,9 +273,7 @@ class _Pairs:
         return (self.joints * self.valid[..., None]).sum(axis=1) / count[:, None]
 
 
-def triangulate_pairs(
-    detections: _Detections, one: np.ndarray, other: np.ndarray, limit: float
-) -> _Pairs:
+def triangulate_pairs(detections: _Detections, one: np.ndarray, other: np.ndarray, limit: float) -> _Pairs:
     """Core joints of each pair, halfway between its rays, and how well the rays meet.
 
     A joint counts 1 where its rays meet and nothing where they pass each other by `limit`. The score is

@@ -56,9 +56,7 @@ def camera_stream(cameras: int, moments: int, seed: int, dead: Sequence[int] = (
             if source.random() < 0.05 or camera in dead:
                 continue
             stamp = _START + round(moment * SECOND / 30 + jitter * MS)
-            header = SimpleNamespace(
-                stamp=Time(sec=stamp // SECOND, nanosec=stamp % SECOND), moment=moment
-            )
+            header = SimpleNamespace(stamp=Time(sec=stamp // SECOND, nanosec=stamp % SECOND), moment=moment)
             message = SimpleNamespace(header=header)
             events.append(Event(stamp + round(delay * MS), camera, moment, message))
     return sorted(events, key=lambda event: event.arrival_ns)
@@ -85,9 +83,7 @@ def run_ours(events: Sequence[Event], cameras: int, slop_ms: float) -> dict[str,
     """What our synchronizer makes of the stream; it is polled every 10 ms as the node does."""
     now = events[0].arrival_ns
     names = [f"camera{index}" for index in range(cameras)]
-    synchronizer = Synchronizer(
-        names, slop_s=slop_ms / 1e3, max_wait_s=0.1, min_cameras=2, clock=lambda: now
-    )
+    synchronizer = Synchronizer(names, slop_s=slop_ms / 1e3, max_wait_s=0.1, min_cameras=2, clock=lambda: now)
     sources = [Source() for _ in names]
     synchronizer.connectInput(sources)
     sets: list[list[int]] = []
@@ -159,10 +155,7 @@ def main() -> int:
     arguments = parser.parse_args()
     runs = [("voxelpose_ros, slop 20 ms", run_ours, 20.0)]
     if message_filters is not None:
-        runs += [
-            (f"message_filters, slop {slop} ms", run_message_filters, float(slop))
-            for slop in (33, 66)
-        ]
+        runs += [(f"message_filters, slop {slop} ms", run_message_filters, float(slop)) for slop in (33, 66)]
     else:
         print("message_filters is not installed: only ours is measured", file=sys.stderr)
     print(

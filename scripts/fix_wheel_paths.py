@@ -15,9 +15,7 @@ BUILD_MACHINE_PYTHON = r"/opt/python/cp\d+-cp\d+"
 def fix_text(text: str, include: str, site_packages: str) -> str:
     """Returns the text of a CMake file with the build machine's folders replaced by ours."""
     text = re.sub(BUILD_MACHINE_PYTHON + r"/include/python3\.\d+", lambda _: include, text)
-    return re.sub(
-        BUILD_MACHINE_PYTHON + r"/lib/python3\.\d+/site-packages", lambda _: site_packages, text
-    )
+    return re.sub(BUILD_MACHINE_PYTHON + r"/lib/python3\.\d+/site-packages", lambda _: site_packages, text)
 
 
 def main() -> None:

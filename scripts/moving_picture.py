@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes the README's moving picture of the demo's video.
 
-    make demo && .venv/bin/python scripts/moving_picture.py demo_output/demo.mp4 docs/demo.webp
+make demo && .venv/bin/python scripts/moving_picture.py demo_output/demo.mp4 docs/demo.webp
 """
 
 from __future__ import annotations

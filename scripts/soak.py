@@ -194,12 +194,8 @@ class Soak:
         self._executor.add_node(self._node)
         self.cameras = Cameras(self._node, self._source, cameras)
         self.watch = Watch(self._node.get_clock())
-        self._node.create_subscription(
-            SkeletonArray, "/voxelpose/skeletons", self.watch.on_skeletons, 100
-        )
-        self._node.create_subscription(
-            DiagnosticArray, "/diagnostics", self.watch.on_diagnostics, 100
-        )
+        self._node.create_subscription(SkeletonArray, "/voxelpose/skeletons", self.watch.on_skeletons, 100)
+        self._node.create_subscription(DiagnosticArray, "/diagnostics", self.watch.on_diagnostics, 100)
         with self._log.open("w") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "voxelpose_ros.node", "--ros-args"]

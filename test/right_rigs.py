@@ -75,15 +75,11 @@ def _around(rng, count, radius, heights, arc=2 * np.pi):
     start = rng.uniform(0, 2 * np.pi)
     angles = start + arc * (np.arange(count) + rng.uniform(-0.25, 0.25, count)) / count
     reach = radius * rng.uniform(0.8, 1.2, count)
-    return np.column_stack(
-        [np.cos(angles) * reach, np.sin(angles) * reach, rng.uniform(*heights, count)]
-    )
+    return np.column_stack([np.cos(angles) * reach, np.sin(angles) * reach, rng.uniform(*heights, count)])
 
 
 def _aims(rng, count, spread, heights=(600, 1200)):
-    return np.column_stack(
-        [rng.uniform(-spread, spread, (count, 2)), rng.uniform(*heights, count)]
-    )
+    return np.column_stack([rng.uniform(-spread, spread, (count, 2)), rng.uniform(*heights, count)])
 
 
 def _moved(rng, cameras, reach=2000.0):
@@ -98,10 +94,13 @@ def room(rng, roll=lambda rng: rng.normal(0, 0.05), arc=2 * np.pi, size=(1280, 7
     count, radius = rng.integers(2, 9), rng.uniform(2500, 6000)
     centers = _around(rng, count, radius, (700, 3500), arc)
     aims = _aims(rng, count, radius / 4)
-    return _moved(rng, [
-        camera_at(f"c{i}", c, a, roll(rng), size, rng.uniform(55, 95))
-        for i, (c, a) in enumerate(zip(centers, aims))
-    ])
+    return _moved(
+        rng,
+        [
+            camera_at(f"c{i}", c, a, roll(rng), size, rng.uniform(55, 95))
+            for i, (c, a) in enumerate(zip(centers, aims))
+        ],
+    )
 
 
 def one_side(rng):
@@ -133,13 +132,21 @@ def ceiling(rng):
     centers = _around(rng, count, reach, (height - 200, height + 200))
     aims = _aims(rng, count, 600, (0, 900))
     anyhow = rng.random() < 0.5
-    return _moved(rng, [
-        camera_at(
-            f"c{i}", c, a, rng.uniform(0, 2 * np.pi) if anyhow else rng.normal(0, 0.05),
-            (1280, 960), rng.uniform(140, 175) if fisheye else rng.uniform(80, 110), fisheye,
-        )
-        for i, (c, a) in enumerate(zip(centers, aims))
-    ])
+    return _moved(
+        rng,
+        [
+            camera_at(
+                f"c{i}",
+                c,
+                a,
+                rng.uniform(0, 2 * np.pi) if anyhow else rng.normal(0, 0.05),
+                (1280, 960),
+                rng.uniform(140, 175) if fisheye else rng.uniform(80, 110),
+                fisheye,
+            )
+            for i, (c, a) in enumerate(zip(centers, aims))
+        ],
+    )
 
 
 def desktop(rng):
@@ -148,10 +155,14 @@ def desktop(rng):
     xs = np.linspace(-0.5, 0.5, count) * rng.uniform(500, 2000)
     centers = np.column_stack([xs, rng.uniform(-100, 100, count), rng.uniform(700, 1400, count)])
     aims = _aims(rng, count, 300) + [0, rng.uniform(1800, 3500), 0]
-    return _moved(rng, [
-        camera_at(f"c{i}", c, a, rng.normal(0, 0.08), view_deg=rng.uniform(60, 90))
-        for i, (c, a) in enumerate(zip(centers, aims))
-    ], 500)
+    return _moved(
+        rng,
+        [
+            camera_at(f"c{i}", c, a, rng.normal(0, 0.08), view_deg=rng.uniform(60, 90))
+            for i, (c, a) in enumerate(zip(centers, aims))
+        ],
+        500,
+    )
 
 
 def board_on_desk(rng):
@@ -170,10 +181,14 @@ def wide(rng):
     count = rng.integers(4, 11)
     centers = _around(rng, count, rng.uniform(12000, 22000), (2500, 11000))
     aims = _aims(rng, count, 1500)
-    return _moved(rng, [
-        camera_at(f"c{i}", c, a, rng.normal(0, 0.03), (1920, 1080), rng.uniform(35, 60))
-        for i, (c, a) in enumerate(zip(centers, aims))
-    ], 10000)
+    return _moved(
+        rng,
+        [
+            camera_at(f"c{i}", c, a, rng.normal(0, 0.03), (1920, 1080), rng.uniform(35, 60))
+            for i, (c, a) in enumerate(zip(centers, aims))
+        ],
+        10000,
+    )
 
 
 def one_odd(rng):
@@ -202,8 +217,17 @@ def generated(rng):
 
 
 KINDS = (
-    room, one_side, portrait, upside_down, any_quarter, ceiling, desktop, board_on_desk, wide,
-    one_odd, generated,
+    room,
+    one_side,
+    portrait,
+    upside_down,
+    any_quarter,
+    ceiling,
+    desktop,
+    board_on_desk,
+    wide,
+    one_odd,
+    generated,
 )
 
 

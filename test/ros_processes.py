@@ -148,13 +148,10 @@ class Cameras:
         self.joints = WalkingPeople(rig.space, 1, seed=5).joints(0.0)[0]
         node = ros.node
         self.publishers = {
-            name: node.create_publisher(message_type, topic.format(camera=name), 10)
-            for name in rig.names
+            name: node.create_publisher(message_type, topic.format(camera=name), 10) for name in rig.names
         }
         self.infos = {
-            name: node.create_publisher(
-                CameraInfo, camera_info_topic(topic.format(camera=name)), 10
-            )
+            name: node.create_publisher(CameraInfo, camera_info_topic(topic.format(camera=name)), 10)
             for name in rig.names
         }
         ros.listen(SkeletonArray, self.skeletons)
@@ -163,9 +160,7 @@ class Cameras:
     def wait_for_node(self, process):
         self.ros.wait_for_node(process, self.skeletons)
         publishers = [*self.publishers.values(), *self.infos.values()]
-        self.ros.spin_until(
-            lambda: all(p.get_subscription_count() for p in publishers), "the subscriptions"
-        )
+        self.ros.spin_until(lambda: all(p.get_subscription_count() for p in publishers), "the subscriptions")
         self.ros.spin_for(1.0)
 
     def image(self, name, stamp):

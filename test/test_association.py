@@ -75,7 +75,9 @@ def test_what_is_left_over():
         np.testing.assert_array_equal(left, people[1:])
     assert rest[2] is None and rest[3].shape == (0, 17, 3)
     assert explained_views(views, np.array([known, unknown, person(-900)]), rest, 0.1).tolist() == [
-        0, 2, 0,
+        0,
+        2,
+        0,
     ]
 
 

@@ -33,9 +33,7 @@ def test_the_plain_loop_computes_the_reference_s_volumes(benchmark, scene):
     voxels, size = (12, 8, 16), (2000.0, 1500.0, 1800.0)
     centers = scene.centers + torch.tensor([300.0, -200, 100])
     boxes = Boxes.in_one_scene(centers, size, voxels)
-    expected = torch_reference.feature_volumes(
-        scene.heatmaps, scene.views, boxes, count_points_behind=True
-    )
+    expected = torch_reference.feature_volumes(scene.heatmaps, scene.views, boxes, count_points_behind=True)
     maps = list(scene.heatmaps.unbind(1))
     for center, volume in zip(centers, expected, strict=True):
         plain = benchmark.plain_volume(maps, scene.views, center, size, voxels)[0]
@@ -90,8 +88,7 @@ def test_ways_from_keypoints_are_measured_side_by_side(benchmark):
     assert all(len(wall.values) == len(cpu.values) == 2 for wall, cpu in times.values())
     scene = bench.scene("small", 3, 2)
     runtimes = [
-        bench.keypoint_estimator(way, scene.rig).description().get("runtime")
-        for way in bench.keypoint_ways()
+        bench.keypoint_estimator(way, scene.rig).description().get("runtime") for way in bench.keypoint_ways()
     ]
     assert runtimes == ["onnxruntime", "PyTorch", None]
     memory = bench.keypoint_memory("rays, onnxruntime", scene)

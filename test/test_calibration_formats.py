@@ -64,10 +64,7 @@ def sources(*lenses):
 def in_the_frame_of_the_first(cameras):
     """The same rig in the world that tools without a floor write: the optical frame of cam0."""
     first = cameras[0]
-    return [
-        dataclasses.replace(c, R=c.R @ first.R.T, t=c.t - c.R @ first.R.T @ first.t)
-        for c in cameras
-    ]
+    return [dataclasses.replace(c, R=c.R @ first.R.T, t=c.t - c.R @ first.R.T @ first.t) for c in cameras]
 
 
 def toml_table(title, entry):
@@ -115,9 +112,7 @@ def multical_document(cameras, unit=1000):
             }
             for c in cameras
         },
-        "camera_poses": {
-            c.name: {"R": c.R.tolist(), "T": (c.t / unit).tolist()} for c in cameras
-        },
+        "camera_poses": {c.name: {"R": c.R.tolist(), "T": (c.t / unit).tolist()} for c in cameras},
         "image_sets": {"rgb": []},
     }
 
@@ -572,7 +567,7 @@ def test_opencv_multiview_faults_are_named(tmp_path, key, value, words):
         '{"cameras": {"a": {"K": 1, "dist": 2}}}',
         '{"cameras": {"a": {"K": 1, "dist": 2}}, "camera_poses": {"a": 3}}',
         '{"cameras": {"a": {"K": 1, "dist": null}}, "camera_poses": {"a": {"R": [], "T": []}}}',
-        '[a]\nmatrix = 1\ndistortions = []\nsize = []\nrotation = []\ntranslation = []',
+        "[a]\nmatrix = 1\ndistortions = []\nsize = []\nrotation = []\ntranslation = []",
         "names: [1]\nK_1: 3\n",
         "names: 3\nK_1: 3\nextri: 1\nintri: 2",
         "Ks: []\ndistortions: []\nRs: []\nTs: []",

@@ -48,9 +48,7 @@ def opencv_pixels(camera, points):
     """(N, 2), by OpenCV's own projection."""
     rvec, tvec = cv2.Rodrigues(camera.R)[0], camera.t[:, None]
     if camera.fisheye:
-        pixels, _ = cv2.fisheye.projectPoints(
-            points[:, None], rvec, tvec, camera.K, camera.distortion
-        )
+        pixels, _ = cv2.fisheye.projectPoints(points[:, None], rvec, tvec, camera.K, camera.distortion)
     else:
         pixels, _ = cv2.projectPoints(points, rvec, tvec, camera.K, camera.distortion)
     return pixels[:, 0]
@@ -163,7 +161,10 @@ def test_valid_radius_of_a_fisheye_is_an_angle_short_of_a_right_one():
 
 def test_fisheye_sees_to_the_side_but_never_behind():
     camera = camera_at(
-        (0, 0, 1000), target=(0, 5000, 1000), distortion=FISHEYE, fisheye=True,
+        (0, 0, 1000),
+        target=(0, 5000, 1000),
+        distortion=FISHEYE,
+        fisheye=True,
         K=np.array([[400.0, 0, 960], [0, 400, 540], [0, 0, 1]]),
     )
     places = [[x, y, 1000.0] for x, y in ((3000, 300), (3000, 10), (3000, -300), (0, -3000))]

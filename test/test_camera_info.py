@@ -123,9 +123,7 @@ def test_region_of_interest_and_binning(binning, roi, size, transform, lens):
     assert np.abs(camera.project(ROOM)[0][visible] - expected).max() < 1e-6
 
 
-@pytest.mark.parametrize(
-    "roi", [(1000, 0, 400, 700), (0, 100, 1280, 700), (-1, 0, 10, 10), (2000, 0, 0, 0)]
-)
+@pytest.mark.parametrize("roi", [(1000, 0, 400, 700), (0, 100, 1280, 700), (-1, 0, 10, 10), (2000, 0, 0, 0)])
 def test_a_region_of_interest_outside_the_image_is_refused(roi):
     with pytest.raises(InputError, match="region of interest is .*inside its 1280x720 pixels"):
         intrinsics_of(fields(roi=roi))

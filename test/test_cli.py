@@ -298,9 +298,7 @@ class ExchangedEstimator(OffCentreEstimator):
     order = (1, 0, 2)
 
 
-def test_exchanged_views_are_told_with_what_to_type(
-    fake, monkeypatch, rig_file, videos, tmp_path, capsys
-):
+def test_exchanged_views_are_told_with_what_to_type(fake, monkeypatch, rig_file, videos, tmp_path, capsys):
     monkeypatch.setattr(voxelpose_core.estimator, "PoseEstimator", ExchangedEstimator)
     out = tmp_path / "s.json"
     start = ("estimate", "--rig", rig_file, "--videos", *videos, "--out", out)

@@ -165,9 +165,7 @@ def test_a_full_disk_is_one_line(tmp_path):
 
 
 TRAININGS = sorted(
-    file.name
-    for file in (REPOSITORY / "training").glob("*.py")
-    if "__main__" in file.read_text()
+    file.name for file in (REPOSITORY / "training").glob("*.py") if "__main__" in file.read_text()
 )
 
 
@@ -188,7 +186,10 @@ def test_a_training_script_has_debug_and_one_line_errors(tmp_path):
     ):
         run = subprocess.run(
             [sys.executable, script, "--debug", *arguments],
-            capture_output=True, text=True, env=environment, timeout=300,
+            capture_output=True,
+            text=True,
+            env=environment,
+            timeout=300,
         )
         assert run.returncode == 2, run.stderr
         assert run.stderr.startswith("error: ") and words in run.stderr

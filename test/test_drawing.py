@@ -33,9 +33,7 @@ def looking_at_origin(name, azimuth, image_size=(640, 480), distance=4000.0, hei
 
 
 def a_rig(count=3, image_size=(640, 480)):
-    cameras = [
-        looking_at_origin(f"cam{i}", 2 * np.pi * i / count, image_size) for i in range(count)
-    ]
+    cameras = [looking_at_origin(f"cam{i}", 2 * np.pi * i / count, image_size) for i in range(count)]
     return Rig(tuple(cameras), Space([0, 0, 1000], [4000, 4000, 2000]))
 
 

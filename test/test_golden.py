@@ -28,16 +28,11 @@ class Golden:
         self.model = VoxelPose(self._config(), count_points_behind=True).eval()
         self.model.load_state_dict(self._weights(), strict=True)
         self.cameras = [self._camera(i, c) for i, c in enumerate(self.setup["cameras"])]
-        self.views = Views.from_cameras(
-            self.cameras, self.setup["network_wh"], self.setup["heatmap_wh"]
-        )
+        self.views = Views.from_cameras(self.cameras, self.setup["network_wh"], self.setup["heatmap_wh"])
         width, height = self.setup["heatmap_wh"]
         shape = (1, self.setup["joints"], height, width)
         self.heatmaps = torch.stack(
-            [
-                torch.sigmoid(2 * self.draw(f"heatmap.{i}", shape) - 3)
-                for i in range(len(self.cameras))
-            ],
+            [torch.sigmoid(2 * self.draw(f"heatmap.{i}", shape) - 3) for i in range(len(self.cameras))],
             dim=1,
         )
 
@@ -116,9 +111,7 @@ def test_state_dict_has_the_published_names_and_shapes(golden):
 
 def test_projection(golden):
     points, pixels = golden.arrays["points_world_mm"], golden.arrays["points_px"]
-    for camera, expected, depth in zip(
-        golden.cameras, pixels, golden.arrays["points_depth_mm"], strict=True
-    ):
+    for camera, expected, depth in zip(golden.cameras, pixels, golden.arrays["points_depth_mm"], strict=True):
         ours, our_depth = camera.project(points)
         np.testing.assert_allclose(our_depth, depth, rtol=1e-4, atol=0.5)
         # Near the lens plane a pixel is the quotient of two small float32 numbers.
@@ -150,9 +143,7 @@ def test_root_volume_and_proposals(golden):
     assert relative_error(root_volume, expected) < 1e-3
 
     settings = golden.model.config.multi_person
-    ours = select_proposals(
-        root_volume, grid.center, grid.size, settings.max_people_num, settings.threshold
-    )
+    ours = select_proposals(root_volume, grid.center, grid.size, settings.max_people_num, settings.threshold)
     theirs = golden.arrays["proposals"].reshape(-1, 5)
     np.testing.assert_allclose(ours.centers[0], theirs[:, :3], atol=0.5)
     np.testing.assert_array_equal(ours.valid[0], theirs[:, 3] == 0)

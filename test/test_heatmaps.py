@@ -91,7 +91,6 @@ def test_the_kernel_draws_the_same(scale):
     assert torch.equal(render_keypoints(transposed, scores, SIZE, scale), ours)
 
 
-
 def test_nobody():
     assert render_keypoints(torch.zeros(1, 2, 0, 3, 2), torch.zeros(1, 2, 0, 3), SIZE).max() == 0
     assert box_side(torch.zeros(3, 2), torch.zeros(3, dtype=torch.bool)) == 0

@@ -22,8 +22,7 @@ from voxelpose_core.safe_yaml import MAX_VALUES, load_yaml
 from voxelpose_core.sources import read_keypoints_json
 
 LAUGHS = "a: &a [0, 0, 0, 0, 0, 0, 0, 0, 0]\n" + "".join(
-    f"{name}: &{name} [{', '.join(['*' + before] * 9)}]\n"
-    for before, name in zip("abcdefghij", "bcdefghijk")
+    f"{name}: &{name} [{', '.join(['*' + before] * 9)}]\n" for before, name in zip("abcdefghij", "bcdefghijk")
 )
 
 
@@ -72,9 +71,7 @@ def test_billion_laughs(load, tmp_path):
     assert f"more than {MAX_VALUES} values, aliases counted in full" in refused(load, path)
 
 
-@pytest.mark.parametrize(
-    "text", ["cameras: &a [*a]\n", "&a {cameras: *a}\n", "cameras: &a [[1, *a], 2]\n"]
-)
+@pytest.mark.parametrize("text", ["cameras: &a [*a]\n", "&a {cameras: *a}\n", "cameras: &a [[1, *a], 2]\n"])
 def test_values_that_contain_themselves(load, text, tmp_path):
     path = tmp_path / "rig.yaml"
     path.write_text(text)

@@ -26,9 +26,7 @@ VOXELS = (16, 8, 12)
 @pytest.fixture(scope="module")
 def model():
     """Random weights and batch norm statistics."""
-    config = config_from_dict(
-        {"NETWORK": {"NUM_JOINTS": 5}, "PICT_STRUCT": {"CUBE_SIZE": VOXELS}}, "test"
-    )
+    config = config_from_dict({"NETWORK": {"NUM_JOINTS": 5}, "PICT_STRUCT": {"CUBE_SIZE": VOXELS}}, "test")
     torch.manual_seed(0)
     model = VoxelPose(config).eval()
     with torch.no_grad():

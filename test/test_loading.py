@@ -120,7 +120,10 @@ print(len(list(loader_of(tiny_config(Path(sys.argv[1]), WORKERS=2)))))
 """
     done = subprocess.run(
         [sys.executable, "-c", script, tmp_path],
-        cwd=Path(__file__).parent, capture_output=True, text=True, timeout=300,
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 0
@@ -174,8 +177,10 @@ def write_campus(folder, predictions=None):
         str(index): {
             "R": camera.R.tolist(),
             "T": camera.C.reshape(3, 1).tolist(),
-            "fx": camera.K[0, 0], "fy": camera.K[1, 1],
-            "cx": camera.K[0, 2], "cy": camera.K[1, 2],
+            "fx": camera.K[0, 0],
+            "fy": camera.K[1, 1],
+            "cx": camera.K[0, 2],
+            "cy": camera.K[1, 2],
             "k": [[0.0]] * 3,
             "p": [[0.0]] * 2,
         }
@@ -334,9 +339,7 @@ def test_pcp_of_campus(tmp_path):
     frames = [dataset[index] for index in range(3)]
 
     def result(index, poses):
-        return FrameResult(
-            index, frames[index], np.array(poses).reshape(-1, 14, 3), np.ones(len(poses))
-        )
+        return FrameResult(index, frames[index], np.array(poses).reshape(-1, 14, 3), np.ones(len(poses)))
 
     right = evaluate([result(1, []), result(0, [truth]), result(2, [truth])], dataset, CAMPUS14)
     assert right.precision == 1 and right.values["evaluated_frames"] == 3
@@ -345,9 +348,7 @@ def test_pcp_of_campus(tmp_path):
     # Nobody found is a miss; a frame that could not be read is left out, and said to be.
     assert evaluate([result(0, [])], dataset, CAMPUS14).precision == 0
     without = evaluate([result(1, [])], dataset, CAMPUS14)
-    assert (
-        without.values["unreadable_frames"] == 2 and "2 frames could not be read" in without.table
-    )
+    assert without.values["unreadable_frames"] == 2 and "2 frames could not be read" in without.table
     assert np.isnan(without.precision)
 
 
@@ -358,9 +359,7 @@ def test_plain_triangulation_stands_beside_pcp(tmp_path):
     (sample,) = dataset.samples()
     poses = coco17_from_campus14(truth[None])
     people = dataclasses.replace(sample, poses=poses, visible=np.ones((1, 17), bool))
-    exact = tuple(
-        join_keypoints(*map(np.asarray, people.project(view))) for view in range(len(sample.rig))
-    )
+    exact = tuple(join_keypoints(*map(np.asarray, people.project(view))) for view in range(len(sample.rig)))
     for keypoints, share in ((exact, 1.0), ((None,) * 3, 0.0)):
         frame = dataclasses.replace(sample, keypoints=keypoints)
         evaluation = evaluate([FrameResult(0, frame, poses, np.ones(1))], dataset, COCO17)

@@ -290,9 +290,7 @@ def evaluate_tracks(*frame_sets, limit=500.0):
     """Frame sets of (true ids and places, track ids and places)."""
     evaluation = TrackingEvaluation(limit)
     for truths, tracks in frame_sets:
-        evaluation.add(
-            list(truths), people_at(*truths.values()), list(tracks), people_at(*tracks.values())
-        )
+        evaluation.add(list(truths), people_at(*truths.values()), list(tracks), people_at(*tracks.values()))
     return evaluation.result()
 
 

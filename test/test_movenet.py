@@ -146,9 +146,7 @@ def test_model_card_states_the_checksum():
         ("cuda:1", [CPU], [CPU], "runs on the CPU: this onnxruntime has no CUDAExecutionProvider"),
     ],
 )
-def test_nets_run_on_cuda_where_asked_and_available(
-    device, available, expected, line, monkeypatch, caplog
-):
+def test_nets_run_on_cuda_where_asked_and_available(device, available, expected, line, monkeypatch, caplog):
     monkeypatch.setattr("onnxruntime.get_available_providers", lambda: available)
     assert providers(device) == expected
     assert [line in record.getMessage() for record in caplog.records] == [True] * bool(line)

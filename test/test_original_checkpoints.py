@@ -93,9 +93,7 @@ def test_names_of_the_original(shared_dir, tmp_path):
         ours = VoxelPose(config_from_dict(data, "test")).state_dict()
         # An optimizer's state goes by the order of the parameters.
         assert list(shapes) == list(ours)
-        assert [tuple(shape) for shape in shapes.values()] == [
-            tuple(v.shape) for v in ours.values()
-        ]
+        assert [tuple(shape) for shape in shapes.values()] == [tuple(v.shape) for v in ours.values()]
 
 
 @pytest.mark.parametrize("prefix", ["", "module.", "backbone.", "module.backbone."])
@@ -203,14 +201,10 @@ def test_another_model(theirs, tmp_path):
     assert "(15, 256" in message or "shape" in message
     del state["pose_net.v2v_net.output_layer.bias"]
     torch.save(state, path)
-    assert "pose_net.v2v_net.output_layer.bias" in refused(
-        path, lambda p: load_original(make_model(), p)
-    )
+    assert "pose_net.v2v_net.output_layer.bias" in refused(path, lambda p: load_original(make_model(), p))
     torch.save(theirs.backbone.state_dict(), path)
     assert "missing" in refused(path, lambda p: load_original(make_model(), p))
-    assert "BACKBONE_MODEL" in refused(
-        path, lambda p: load_backbone(make_model(BACKBONE_MODEL=""), p)
-    )
+    assert "BACKBONE_MODEL" in refused(path, lambda p: load_backbone(make_model(BACKBONE_MODEL=""), p))
     torch.save({"a": torch.zeros(1)}, path)
     assert "nothing in it fits" in refused(path, lambda p: load_backbone(make_model(), p))
 

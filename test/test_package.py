@@ -61,9 +61,7 @@ def required_by_pip(*names: str) -> set[str]:
 def files_below(*folders: str) -> list[Path]:
     """Returns the files to be installed of the given folders, relative to the repository's root."""
     files = [file for folder in folders for file in (ROOT / folder).rglob("[!.]*")]
-    return sorted(
-        file.relative_to(ROOT) for file in files if file.is_file() and file.suffix != ".pyc"
-    )
+    return sorted(file.relative_to(ROOT) for file in files if file.is_file() and file.suffix != ".pyc")
 
 
 @pytest.fixture(scope="module")
@@ -143,11 +141,15 @@ def test_both_manifests_have_the_same_version_and_licence(distribution):
 
 
 def test_setup_installs_every_module_of_the_core(distribution):
-    packages = {str(file.parent).replace("/", ".") for file in files_below("voxelpose_core")
-                if file.name == "__init__.py"}
+    packages = {
+        str(file.parent).replace("/", ".")
+        for file in files_below("voxelpose_core")
+        if file.name == "__init__.py"
+    }
     assert packages == set(distribution.packages)
-    modules = {str(file.parent).replace("/", ".") for file in files_below("voxelpose_core")
-               if file.suffix == ".py"}
+    modules = {
+        str(file.parent).replace("/", ".") for file in files_below("voxelpose_core") if file.suffix == ".py"
+    }
     assert modules <= packages, "a folder of modules without __init__.py"
 
 

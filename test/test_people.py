@@ -60,9 +60,7 @@ def test_joint_angles_stay_in_their_range():
     for hip, knee, ankle in ((11, 13, 15), (12, 14, 16)):
         thigh = people[:, hip] - people[:, knee]
         shank = people[:, ankle] - people[:, knee]
-        angle = torch.rad2deg(
-            torch.acos((torch.cosine_similarity(thigh, shank, dim=-1)).clamp(-1, 1))
-        )
+        angle = torch.rad2deg(torch.acos((torch.cosine_similarity(thigh, shank, dim=-1)).clamp(-1, 1)))
         assert (180 - angle).max() <= max(a.knee_flexion[1] for a in ACTIVITIES.values()) + 1
 
 

@@ -32,9 +32,7 @@ def test_type_checkers_see_the_same_names():
     tree = ast.parse(Path(voxelpose_core.__file__).read_text())
     block = next(node for node in tree.body if isinstance(node, ast.If))
     seen = {
-        alias.name: node.module.removeprefix("voxelpose_core.")
-        for node in block.body
-        for alias in node.names
+        alias.name: node.module.removeprefix("voxelpose_core.") for node in block.body for alias in node.names
     }
     assert seen == voxelpose_core._HOMES
     assert (Path(voxelpose_core.__file__).parent / "py.typed").is_file()

@@ -25,9 +25,7 @@ def rigs(count=6, views=4, seed=0):
 def test_cameras_are_valid_and_look_into_the_space():
     spaces, views, _ = rigs(count=40)
     middle = torch.tensor([0.0, 0.0, 1000.0]).expand(40, 1, 3)
-    seen = torch.stack(
-        [project(middle, views.map(lambda t, i=i: t[:, i]))[1][:, 0] for i in range(4)]
-    )
+    seen = torch.stack([project(middle, views.map(lambda t, i=i: t[:, i]))[1][:, 0] for i in range(4)])
     assert seen.float().mean() > 0.8
     for scene in range(5):
         for index in range(4):
@@ -81,9 +79,7 @@ def detections(level, seed=0, count=24):
     _, views, g = rigs(count=count, seed=seed)
     joints, valid, _ = place_people(torch.full((count, 2), 3000.0), g)
     found = detect(joints, valid, views, torch.full((count,), level), g)
-    projected = [
-        project(joints.flatten(1, 2), views.map(lambda t, i=i: t[:, i])) for i in range(len(views))
-    ]
+    projected = [project(joints.flatten(1, 2), views.map(lambda t, i=i: t[:, i])) for i in range(len(views))]
     true = torch.stack([pixels.reshape(count, -1, 17, 2) for pixels, _ in projected], dim=1)
     seen = torch.stack([inside.reshape(count, -1, 17) for _, inside in projected], dim=1)
     return found, true, seen & valid[:, None, :, None]

@@ -30,9 +30,7 @@ def rig_of(views, lens="radial", **changes):
 
 
 def estimator_of(rig, **settings):
-    return PoseEstimator(
-        rig, WEIGHTS, device="cpu", detector=None, settings=EstimatorSettings(**settings)
-    )
+    return PoseEstimator(rig, WEIGHTS, device="cpu", detector=None, settings=EstimatorSettings(**settings))
 
 
 def errors(estimate, people):

@@ -118,7 +118,9 @@ def test_absent_cameras_and_weak_keypoints_have_no_rays():
     views = Views.from_cameras(cameras, (4, 4), (1, 1)).with_present([True, False, True])
     scores = torch.ones(1, 3, 1, 17)
     assert rays_of_views(torch.zeros(1, 3, 1, 17, 2), scores, views).scores.sum(dim=(0, 2, 3)).tolist() == [
-        17.0, 0.0, 17.0,
+        17.0,
+        0.0,
+        17.0,
     ]
 
 

@@ -40,10 +40,7 @@ def test_one_person_is_where_the_reference_says(shared_dir):
         assert len(estimate.skeletons) == 1
         joints = estimate.skeletons[0].joints
         distances.append(
-            [
-                np.linalg.norm(joints[COCO17.index(name)] - reference[name][frame])
-                for name in LIMB_JOINTS
-            ]
+            [np.linalg.norm(joints[COCO17.index(name)] - reference[name][frame]) for name in LIMB_JOINTS]
         )
     assert np.mean(distances) < 80
 

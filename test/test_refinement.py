@@ -39,9 +39,7 @@ def heatmaps_of(joints, wrong_view=None, missing=()):
     scores = np.full(xy.shape[:2], 0.9)
     scores[:, list(missing)] = 0.0
     points = torch.tensor(xy[None, :, None] / 4, dtype=torch.float32)
-    return render_keypoints(
-        points, torch.tensor(scores[None, :, None], dtype=torch.float32), HEATMAP
-    )
+    return render_keypoints(points, torch.tensor(scores[None, :, None], dtype=torch.float32), HEATMAP)
 
 
 def moved(joints, heatmaps):

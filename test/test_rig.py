@@ -393,6 +393,7 @@ def test_space():
 
 # --- Check ------------------------------------------------------------------------------------
 
+
 @pytest.mark.parametrize("words", CHANGES)
 def test_check_names_the_cause(rig, words):
     lines = check_rig(changed(rig, CHANGES[words]))
@@ -437,9 +438,7 @@ def test_a_world_that_an_adjustment_moved_is_still_a_cameras(rig, unit):
     """3 mm and 3e-3 off the identity: one line, not one for each camera."""
     first = rig.cameras[0]
     turn = cv2.Rodrigues(np.array([0.003, -0.003, 0.003]))[0]
-    moved = changed(
-        rig, lambda R, C: (R @ first.R.T @ turn.T, turn @ first.R @ (C - first.C) + [2, 2, -3])
-    )
+    moved = changed(rig, lambda R, C: (R @ first.R.T @ turn.T, turn @ first.R @ (C - first.C) + [2, 2, -3]))
     (line,) = check_rig(dataclasses.replace(moved, unit=unit))
     assert line.startswith("direction: the world is camera cam0's") and "board" in line
 
@@ -557,8 +556,10 @@ def test_check_names_camera_that_looks_away(rig):
         ({"distortion": [-0.9, 0, 0, 0, 0]}, "folds back inside the image"),
         ({"distortion": [-0.9, 0, 0, 0, 0, 0.9, 0, 0]}, "folds back inside the image"),
         ({"distortion": [-2.5, 0, 0, 0], "fisheye": True}, "folds back inside the image"),
-        ({"distortion": [0] * 4, "fisheye": True, "K": [[99, 0, 640], [0, 99, 360], [0, 0, 1]]},
-         "field of view"),
+        (
+            {"distortion": [0] * 4, "fisheye": True, "K": [[99, 0, 640], [0, 99, 360], [0, 0, 1]]},
+            "field of view",
+        ),
     ],
 )
 def test_check_of_intrinsics(rig, change, words):

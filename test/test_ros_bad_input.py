@@ -95,9 +95,7 @@ BAD_STARTS = [
 
 
 @pytest.mark.parametrize(("module", "changes", "message"), BAD_STARTS)
-def test_a_bad_start_says_why_in_one_line(
-    module, changes, message, rig_file, capfd, monkeypatch, tmp_path
-):
+def test_a_bad_start_says_why_in_one_line(module, changes, message, rig_file, capfd, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     arguments = ros_arguments({"rig_file": rig_file} | changes)
@@ -237,9 +235,7 @@ def test_a_scaled_copy_is_resized_and_remarked_once(start_node):
     assert list(answer.cameras) == list(cameras.rig.names)
     found = positions(answer.skeletons[0])
     assert np.linalg.norm(found - expected, axis=-1).max() < 0.02
-    remark = (
-        "camera 'camera1': images are 1280x960, 2 times the calibrated 640x480: they are resized"
-    )
+    remark = "camera 'camera1': images are 1280x960, 2 times the calibrated 640x480: they are resized"
     cameras.ros.spin_until(lambda: cameras.value("camera1", "remark") == remark, "the remark")
     assert process.poll() is None
 

@@ -117,9 +117,7 @@ def test_sixteen_bits_come_in_either_order():
     big = image_message(encoded(picture(), "mono16").reshape(8, -1, 2)[:, :, ::-1], "mono16")
     little.width = big.width = 16
     big.is_bigendian = 1
-    np.testing.assert_array_equal(
-        image_messages.image_to_bgr(big), image_messages.image_to_bgr(little)
-    )
+    np.testing.assert_array_equal(image_messages.image_to_bgr(big), image_messages.image_to_bgr(little))
 
 
 def test_a_bgr_picture_is_not_copied():
@@ -192,9 +190,7 @@ def test_compressed_images(suffix):
 def test_compressed_images_survive_the_way_there_and_back():
     message = image_messages.bgr_to_compressed(picture(), HEADER, quality=95)
     assert "jpeg" in message.format
-    np.testing.assert_allclose(
-        image_messages.compressed_to_bgr(message).astype(int), picture(), atol=12
-    )
+    np.testing.assert_allclose(image_messages.compressed_to_bgr(message).astype(int), picture(), atol=12)
 
 
 JPEG = cv2.imencode(".jpg", picture(160, 120))[1].tobytes()
@@ -257,9 +253,7 @@ def changed_info(camera, **changes):
     return message
 
 
-@pytest.mark.parametrize(
-    ("heading", "joint_set"), [(0, "coco17"), (70, "panoptic15"), (-160, "campus14")]
-)
+@pytest.mark.parametrize(("heading", "joint_set"), [(0, "coco17"), (70, "panoptic15"), (-160, "campus14")])
 def test_a_bodys_frame_looks_where_the_person_does(heading, joint_set):
     joint_set = get_joint_set(joint_set)
     forward = np.array([np.cos(np.radians(heading)), np.sin(np.radians(heading)), 0.0])
@@ -435,8 +429,7 @@ class Transforms:
 
     def __init__(self, cameras):
         self._frames = {
-            f"{camera.name}_optical_frame": conversions.camera_transform(camera, "map")
-            for camera in cameras
+            f"{camera.name}_optical_frame": conversions.camera_transform(camera, "map") for camera in cameras
         }
 
     def Buffer(self):
@@ -569,9 +562,7 @@ def test_skeletons_cross_in_metres(joint_set):
     assert (back.score, back.track_id) == (0.75, 4)
     np.testing.assert_allclose(back.joint_velocities, person.joint_velocities)
     fastest = found.joint_velocities[0]
-    np.testing.assert_allclose(
-        [fastest.x, fastest.y, fastest.z], person.joint_velocities[0] / 1000
-    )
+    np.testing.assert_allclose([fastest.x, fastest.y, fastest.z], person.joint_velocities[0] / 1000)
 
 
 def test_without_a_tracker_there_are_no_velocities():

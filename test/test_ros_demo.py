@@ -34,9 +34,7 @@ def run(*arguments, timeout=1500):
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
     }
     command = [sys.executable, "-m", "voxelpose_ros.demo", *map(str, arguments)]
-    return subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=timeout
-    )
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=timeout)
 
 
 def test_real_video_becomes_pictures_skeletons_and_a_report(recording, tmp_path):
@@ -91,9 +89,7 @@ def test_unreadable_videos_are_named(recording, tmp_path, capsys):
 
 def test_a_node_that_cannot_start_ends_the_demo(recording, tmp_path):
     rig, videos = recording
-    ended = run(
-        "--rig", rig, "--videos", *videos, "--output", tmp_path, "--weights", "no_such_weights"
-    )
+    ended = run("--rig", rig, "--videos", *videos, "--output", tmp_path, "--weights", "no_such_weights")
     assert ended.returncode == 2
     # On a busy machine the bar of the estimation is there already, on the same line.
     errors = re.findall("error: .*", ended.stderr)

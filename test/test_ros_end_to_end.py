@@ -55,9 +55,7 @@ def offline(rig, ros, topic, stamp):
         heard = {stamp_ns(m): m for m in ros.heard[topic.format(camera=camera.name)]}
         message = heard.get(stamp)
         keypoints.append(
-            None
-            if message is None
-            else conversions.keypoints_from_message(message, camera, COCO17)
+            None if message is None else conversions.keypoints_from_message(message, camera, COCO17)
         )
     return PoseEstimator(rig, detector=None, device="cpu").estimate_keypoints(keypoints)
 

@@ -50,9 +50,7 @@ def test_every_argument_is_described(file, monkeypatch):
 
 
 def test_the_demo_starts_player_and_node(launched, rig):
-    started = launched(
-        "demo.launch.py", rig=rig, videos="a.mp4,b.mp4", device="cpu", rviz="false", rate="5"
-    )
+    started = launched("demo.launch.py", rig=rig, videos="a.mp4,b.mp4", device="cpu", rviz="false", rate="5")
     assert set(started) == {"voxelpose", "camera_player"}
     node, player = started["voxelpose"], started["camera_player"]
     assert node.executable == "voxelpose_node"

@@ -47,8 +47,7 @@ class Managed:
     def set(self, **values):
         """Set parameters, `__` for the dot in a name; the reasons of those that were refused."""
         given = [
-            Parameter(parameter_name(name), value=value).to_parameter_msg()
-            for name, value in values.items()
+            Parameter(parameter_name(name), value=value).to_parameter_msg() for name, value in values.items()
         ]
         answer = self.ros.call(SetParameters, f"{NODE}/set_parameters", parameters=given)
         return [result.reason for result in answer.results if not result.successful]

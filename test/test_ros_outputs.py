@@ -139,9 +139,10 @@ def test_a_node_calibrated_by_topics_tells_and_follows(start, transforms, tmp_pa
     stamp = ros.node.get_clock().now().to_msg()
     for camera in rig.cameras:
         cameras.infos[camera.name].publish(camera_info_messages.camera_info(camera, stamp))
-    unknown = lambda: "no transform from 'hall' to" in (  # noqa: E731
-        cameras.value("estimator", "last problem") or ""
-    )
+
+    def unknown():
+        return "no transform from 'hall' to" in (cameras.value("estimator", "last problem") or "")
+
     ros.spin_until(unknown, "a word about the missing transform")
     for camera in rig.cameras:
         transform = conversions.camera_transform(camera, "hall")
@@ -192,9 +193,7 @@ def test_a_calibration_from_topics_comes_without_simulated_time(start, transform
     )
     ros.listen(MarkerArray, "/voxelpose/rig_markers", topics.latched_qos())
     cameras = Cameras(ros, rig, Keypoints2DArray, TOPIC)
-    ros.spin_until(
-        lambda: all(p.get_subscription_count() for p in cameras.infos.values()), "subscriptions"
-    )
+    ros.spin_until(lambda: all(p.get_subscription_count() for p in cameras.infos.values()), "subscriptions")
     for camera in rig.cameras:
         transform = conversions.camera_transform(camera, "world")
         transforms.known[transform.child_frame_id] = transform
@@ -261,8 +260,7 @@ def test_a_rig_of_rectified_images_is_compared_with_p(start, tmp_path):
     rectified = dataclasses.replace(
         raw,
         cameras=tuple(
-            dataclasses.replace(camera, K=shrink @ camera.K, distortion=np.zeros(5))
-            for camera in raw.cameras
+            dataclasses.replace(camera, K=shrink @ camera.K, distortion=np.zeros(5)) for camera in raw.cameras
         ),
     )
     save_rig(rectified, tmp_path / "room.yaml")
@@ -275,9 +273,7 @@ def test_a_rig_of_rectified_images_is_compared_with_p(start, tmp_path):
         sync__max_wait_ms=3000,
     )
     cameras = Cameras(ros, rectified, Keypoints2DArray, TOPIC)
-    ros.spin_until(
-        lambda: all(p.get_subscription_count() for p in cameras.infos.values()), "subscriptions"
-    )
+    ros.spin_until(lambda: all(p.get_subscription_count() for p in cameras.infos.values()), "subscriptions")
     ros.spin_for(1.0)
     for camera, flat in zip(raw.cameras, rectified.cameras):
         info = camera_info_messages.camera_info(camera, ros.node.get_clock().now().to_msg())

@@ -29,8 +29,7 @@ def test_paths_of_the_build_machine_are_replaced_once(version):
     )
     fixed = fix_text(text, "/usr/include/python3", "/home/me/.venv/site")
     assert fixed == (
-        'DIRECTORIES "/usr/include/python3;'
-        '/home/me/.venv/site/numpy/_core/include;/opt/python/else"'
+        'DIRECTORIES "/usr/include/python3;/home/me/.venv/site/numpy/_core/include;/opt/python/else"'
     )
     assert fix_text(fixed, "/usr/include/python3", "/home/me/.venv/site") == fixed
 
@@ -71,9 +70,7 @@ def test_missing_requirements_are_printed(tmp_path):
 def test_totals(tmp_path, cases, totals, status):
     folder = tmp_path / "package"
     folder.mkdir()
-    (folder / "a.xunit.xml").write_text(
-        f"<testsuites><testsuite>{cases}</testsuite></testsuites>"
-    )
+    (folder / "a.xunit.xml").write_text(f"<testsuites><testsuite>{cases}</testsuite></testsuites>")
     run = subprocess.run(
         [sys.executable, SCRIPTS / "test_totals.py", tmp_path], capture_output=True, text=True
     )

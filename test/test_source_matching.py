@@ -139,10 +139,14 @@ def test_a_contradiction_is_told_once_meanwhile_and_at_the_end(monkeypatch):
         watch.add([], index)
         assert len(lines) == (index >= 9)
     watch.finish()
-    assert lines == [
-        "cameras 'a' and 'b' look exchanged: 2D detections of different views disagree by 70 px as given, "
-        "by 15 px if that is undone; give --cameras b a c"
-    ] * 2
+    assert (
+        lines
+        == [
+            "cameras 'a' and 'b' look exchanged: 2D detections of different views disagree by 70 px as "
+            "given, by 15 px if that is undone; give --cameras b a c"
+        ]
+        * 2
+    )
     strict = ViewWatch(rig, "--keypoints", None, lines.append, strict=True)
     with pytest.raises(InputError, match="look exchanged"):
         for index in range(30):

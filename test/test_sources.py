@@ -227,8 +227,7 @@ def _rig_of(*sizes):
     K = [[500, 0, 300], [0, 500, 200], [0, 0, 1]]
     return Rig(
         tuple(
-            Camera(f"cam{i}", size, K, [0] * 5, np.eye(3), [1000.0 * i, 0, 0])
-            for i, size in enumerate(sizes)
+            Camera(f"cam{i}", size, K, [0] * 5, np.eye(3), [1000.0 * i, 0, 0]) for i, size in enumerate(sizes)
         )
     )
 

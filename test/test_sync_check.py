@@ -213,9 +213,7 @@ def test_too_few_cameras_alive_are_told():
     rig = Rig(*cameras, min_cameras=3)
     assert rig.run(5) == {}
     rig.run(4)
-    assert rig.run(1) == {
-        "alive": "2 of 4 cameras send, sync.min_cameras is 3: no frame set can form"
-    }
+    assert rig.run(1) == {"alive": "2 of 4 cameras send, sync.min_cameras is 3: no frame set can form"}
 
 
 def test_stamps_that_do_not_advance_are_told_of_their_camera():

@@ -28,9 +28,7 @@ class Bench:
     def add(self, camera, stamp_ms, at_ms=None, message=None):
         at_ms = stamp_ms if at_ms is None else at_ms
         message = (camera, stamp_ms) if message is None else message
-        self.synchronizer.add(
-            self.names[camera], round(stamp_ms * MS), message, now_ns=round(at_ms * MS)
-        )
+        self.synchronizer.add(self.names[camera], round(stamp_ms * MS), message, now_ns=round(at_ms * MS))
 
     def poll(self, at_ms):
         self.synchronizer.poll(now_ns=round(at_ms * MS))
@@ -585,9 +583,7 @@ def test_a_camera_that_was_never_heard_has_no_rate():
 
 
 def test_it_composes_with_message_filters():
-    message_filters = pytest.importorskip(
-        "message_filters", reason="message_filters is not installed"
-    )
+    message_filters = pytest.importorskip("message_filters", reason="message_filters is not installed")
     sources = [message_filters.SimpleFilter() for _ in range(2)]
     synchronizer, sets = Synchronizer(["a", "b"]), []
     synchronizer.connectInput(sources)

@@ -127,8 +127,7 @@ def test_own_rig(tmp_path):
     forward = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
     K = [[500.0, 0, 320], [0, 500, 240], [0, 0, 1]]
     cameras = [
-        Camera(f"cam{i}", (640, 480), K, np.zeros(5), forward, [500 * i, -6000, 1000])
-        for i in range(2)
+        Camera(f"cam{i}", (640, 480), K, np.zeros(5), forward, [500 * i, -6000, 1000]) for i in range(2)
     ]
     path = tmp_path / "rig.yaml"
     save_rig(Rig(cameras, Space((0, 0, 1000), (4000, 4000, 2000))), path)

@@ -72,9 +72,7 @@ def alone(config, folder):
 def same_state(first, second, **tolerance):
     assert first.keys() == second.keys()
     for key, value in first.items():
-        torch.testing.assert_close(
-            value, second[key], **tolerance, msg=lambda m, k=key: f"{k}: {m}"
-        )
+        torch.testing.assert_close(value, second[key], **tolerance, msg=lambda m, k=key: f"{k}: {m}")
 
 
 # --- learning -----------------------------------------------------------------------------------
@@ -308,9 +306,7 @@ def write_panoptic(folder, frames=4):
     """A sequence whose images show a bright square at each joint of two people who stand still."""
     rig = tiny_rig()
     rng = np.random.default_rng(0)
-    people = np.stack(
-        [rng.uniform([x, -300, 100], [x + 400, 300, 1600], (19, 3)) for x in (-900, 600)]
-    )
+    people = np.stack([rng.uniform([x, -300, 100], [x + 400, 300, 1600], (19, 3)) for x in (-900, 600)])
     name = "160906_pizza1"
     labels = folder / name / "hdPose3d_stage1_coco19"
     labels.mkdir(parents=True)
@@ -340,9 +336,7 @@ def write_panoptic(folder, frames=4):
         for camera in rig.cameras:
             image = np.zeros((*camera.image_size[::-1], 3), np.uint8)
             for x, y in camera.project(people[:, :15].reshape(-1, 3))[0]:
-                cv2.rectangle(
-                    image, (int(x) - 2, int(y) - 2), (int(x) + 2, int(y) + 2), (0, 255, 255), -1
-                )
+                cv2.rectangle(image, (int(x) - 2, int(y) - 2), (int(x) + 2, int(y) + 2), (0, 255, 255), -1)
             path = folder / name / "hdImgs" / camera.name / f"{camera.name}_{frame:08d}.jpg"
             path.parent.mkdir(parents=True, exist_ok=True)
             cv2.imwrite(str(path), image)
@@ -373,9 +367,7 @@ def cameras_of_tiny_rig(monkeypatch):
 
 
 @pytest.mark.parametrize("train_backbone", [False, True])
-def test_backbone_is_frozen_unless_it_is_to_be_trained(
-    tmp_path, cameras_of_tiny_rig, train_backbone
-):
+def test_backbone_is_frozen_unless_it_is_to_be_trained(tmp_path, cameras_of_tiny_rig, train_backbone):
     people = write_panoptic(tmp_path / "data")
     config = image_config(tmp_path, BACKBONE=train_backbone)
     network = make_network(config)
@@ -387,9 +379,7 @@ def test_backbone_is_frozen_unless_it_is_to_be_trained(
     np.testing.assert_allclose(batch.joints[0].numpy(), people, atol=0.1)
     assert batch.images.max() > 200  # yellow is red and green
     assert batch.images[:, :, 2].float().mean() < 0.5 * batch.images[:, :, 0].float().mean()
-    losses = [
-        train_3d(network, optimizer, loader, epoch, alone(config, tmp_path)) for epoch in range(3)
-    ]
+    losses = [train_3d(network, optimizer, loader, epoch, alone(config, tmp_path)) for epoch in range(3)]
     after = network.model.backbone.state_dict()
     changed = [key for key, value in before.items() if not torch.equal(value, after[key])]
     assert losses[0]["loss_2d"] > 0

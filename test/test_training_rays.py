@@ -144,7 +144,9 @@ def test_weights_are_specialized_by_the_script(tmp_path):
     command = [sys.executable, SCRIPT, RIG, "--out", out, "--steps", "2", "--batch", "2"]
     done = subprocess.run(
         [*map(str, command), "--threads", "1", "--held-out", "1"],
-        capture_output=True, text=True, timeout=1500,
+        capture_output=True,
+        text=True,
+        timeout=1500,
     )
     assert done.returncode == 0, done.stderr
     before, after = (load_ray_weights(path) for path in (find_weights("universal"), out))

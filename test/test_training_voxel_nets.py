@@ -65,9 +65,7 @@ def test_both_nets_are_trained_and_the_weights_say_how(small_weights, tmp_path):
     for net in ("root_net", "pose_net"):
         changed = [
             not torch.equal(a, b)
-            for a, b in zip(
-                getattr(before, net).parameters(), getattr(after, net).parameters(), strict=True
-            )
+            for a, b in zip(getattr(before, net).parameters(), getattr(after, net).parameters(), strict=True)
         ]
         assert all(changed), net
     assert not list(tmp_path.glob("*.pt")), "checkpoints of a finished training are left behind"

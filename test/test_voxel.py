@@ -108,9 +108,7 @@ def test_every_box_reads_the_heatmaps_of_its_scene():
     heatmaps = random_heatmaps(2, batch=2)
     views = Views.from_cameras(cameras, NETWORK, HEATMAP).map(lambda t: torch.cat([t, t]))
     centers = torch.tensor([[0.0, 0, 600], [200.0, 0, 600], [0.0, 0, 600]])
-    together = feature_volumes(
-        heatmaps, views, Boxes(centers, torch.tensor([0, 1, 1]), SIZE, VOXELS)
-    )
+    together = feature_volumes(heatmaps, views, Boxes(centers, torch.tensor([0, 1, 1]), SIZE, VOXELS))
     for index, (scene, x) in enumerate(((0, 0.0), (1, 200.0), (1, 0.0))):
         alone = volumes(heatmaps[scene : scene + 1], cameras, (x, 0.0, 600.0))[0]
         torch.testing.assert_close(together[index], alone)

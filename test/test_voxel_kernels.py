@@ -90,9 +90,11 @@ def both(device, heatmaps, views, boxes, **options):
     answers = []
     for function in (feature_volumes, torch_reference.feature_volumes):
         leaf = heatmaps.detach().to(device).requires_grad_()
-        extra = options if function is feature_volumes else {
-            key: options[key] for key in options if key == "count_points_behind"
-        }
+        extra = (
+            options
+            if function is feature_volumes
+            else {key: options[key] for key in options if key == "count_points_behind"}
+        )
         volumes = function(leaf, views.map(lambda t: t.to(device)), on(device, boxes), **extra)
         generator = torch.Generator().manual_seed(9)
         gradient = torch.randn(volumes.shape, generator=generator).to(device)
@@ -149,7 +151,10 @@ def test_cameras_inside_the_boxes(device, count_points_behind):
     centers = views.C[:, 0] + torch.tensor([50.0, -80, 60])
     assert_same(
         *both(
-            device, heatmaps, views, Boxes(centers, torch.arange(2), SIZE, VOXELS),
+            device,
+            heatmaps,
+            views,
+            Boxes(centers, torch.arange(2), SIZE, VOXELS),
             count_points_behind=count_points_behind,
         )
     )
@@ -252,9 +257,7 @@ def test_a_valid_radius_hides_the_rim(device):
 def test_absent_views(device):
     heatmaps, views = scenes(3, 6)
     present = torch.tensor([[1.0, 0, 1], [0, 1, 0]])
-    kernel, reference = both(
-        device, heatmaps, moved(views, {"present": present}), boxes()
-    )
+    kernel, reference = both(device, heatmaps, moved(views, {"present": present}), boxes())
     assert_same(kernel, reference)
     assert kernel[1][0, 1].abs().max() == 0 and kernel[1][1, 1].abs().max() > 0
 
@@ -296,7 +299,9 @@ def test_channels_last_is_the_same_in_another_order(device, joints):
     torch.testing.assert_close(last[0], plain[0], rtol=0, atol=0)
     torch.testing.assert_close(last[1], plain[1], rtol=1e-5, atol=1e-5)
     volumes = feature_volumes(
-        heatmaps.to(device), views.map(lambda t: t.to(device)), on(device, boxes()),
+        heatmaps.to(device),
+        views.map(lambda t: t.to(device)),
+        on(device, boxes()),
         channels_last=True,
     )
     assert volumes.is_contiguous(memory_format=torch.channels_last_3d)
@@ -410,9 +415,7 @@ print(implementation("cpu"))
 """
 
 
-@pytest.mark.parametrize(
-    "compiler, words", [("/no/such/compiler", "cannot run"), ("false", "failed")]
-)
+@pytest.mark.parametrize("compiler, words", [("/no/such/compiler", "cannot run"), ("false", "failed")])
 def test_without_a_compiler_the_reference_runs_and_one_line_says_so(tmp_path, compiler, words):
     done = in_process(ASK, CXX=compiler, VOXELPOSE_KERNELS=str(tmp_path))
     assert done.stdout.split() == ["torch_reference"] * 2

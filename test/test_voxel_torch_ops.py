@@ -35,8 +35,18 @@ def sampled(heatmaps, views, sampling=None, dtype=torch.float32, channels_last=F
     packed = pack_heatmaps(heatmaps)
     grid = sampling.tensors if sampling else []
     return (
-        packed.values, packed.occupied, heatmaps.shape[2], views.table, SMALL.centers, SMALL.scene,
-        SMALL.size, SMALL.voxels, grid, False, dtype, channels_last,
+        packed.values,
+        packed.occupied,
+        heatmaps.shape[2],
+        views.table,
+        SMALL.centers,
+        SMALL.scene,
+        SMALL.size,
+        SMALL.voxels,
+        grid,
+        False,
+        dtype,
+        channels_last,
     )
 
 

@@ -23,9 +23,7 @@ def look_at(center, target):
 def tiny_rig():
     """Four cameras in the corners of a room of 7 m."""
     K = [[180.0, 0, 128], [0, 180.0, 96], [0, 0, 1]]
-    centers = [
-        (x, y, 2200.0) for x, y in ((3500, 3500), (-3500, 3500), (-3500, -3500), (3500, -3500))
-    ]
+    centers = [(x, y, 2200.0) for x, y in ((3500, 3500), (-3500, 3500), (-3500, -3500), (3500, -3500))]
     cameras = [
         Camera(f"cam{i}", IMAGE_SIZE, K, np.zeros(5), look_at(center, (0, 0, 800)), center)
         for i, center in enumerate(centers)

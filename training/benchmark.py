@@ -60,8 +60,16 @@ PROPOSAL_PITCH, PERSON_EDGE = 125.0, 2000.0
 RIGS = {3: ("config/rigs/campus.yaml", (3000.0, 4500.0)), 5: ("config/rigs/shelf.yaml", (450.0, 0.0))}
 # Where people stand around it.
 PLACES = (
-    (0, 0), (-1000, 1000), (1200, -900), (1300, 900), (-1200, -700),
-    (100, 2000), (100, -2000), (-2200, 100), (2400, 100), (-2200, 2000),
+    (0, 0),
+    (-1000, 1000),
+    (1200, -900),
+    (1300, 900),
+    (-1200, -700),
+    (100, 2000),
+    (100, -2000),
+    (-2200, 100),
+    (2400, 100),
+    (-2200, 2000),
 )
 # No proposal is refused and nobody is dropped afterwards: the number of people is the one asked for.
 EVERYBODY = {"proposal_threshold": -1e9, "support_threshold": 0.0, "floor_tolerance": 1e9}
@@ -82,9 +90,7 @@ class Setup:
         def less(voxels):
             return tuple(max(8, count // factor // 4 * 4) for count in voxels)
 
-        return Setup(
-            less(self.proposal_voxels), less(self.person_voxels), self.views, self.people
-        )
+        return Setup(less(self.proposal_voxels), less(self.person_voxels), self.views, self.people)
 
     def __str__(self) -> str:
         voxels = ["x".join(map(str, v)) for v in (self.proposal_voxels, self.person_voxels)]
@@ -133,7 +139,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, help="CPU threads (default: torch's)")
     parser.add_argument("--seconds", type=float, default=1.5, help="approximate duration of each measurement")
     parser.add_argument(
-        "--only", nargs="+", metavar="PART",
+        "--only",
+        nargs="+",
+        metavar="PART",
         choices=["machine", "kernel", "frames", "memory", "scaling", "keypoints", "images"],
         help="machine, kernel, frames, memory, scaling, keypoints (whole frames by the shipped "
         "weights), images (a backbone; CUDA's default only)",
@@ -169,9 +177,7 @@ class Scene:
         self.model.load_state_dict(shipped, strict=not backbone)
         self.model.to(device)
         network = self.config.network
-        self.views = Views.from_cameras(
-            self.rig.cameras, network.image_size, network.heatmap_size, device
-        )
+        self.views = Views.from_cameras(self.rig.cameras, network.image_size, network.heatmap_size, device)
         self.keypoints = [self._seen_by(camera) for camera in self.rig.cameras]
         points = torch.tensor(np.stack(self.keypoints), device=device)[None]
         affine = self.views.to_heatmap[:, :, None, None]
@@ -207,13 +213,11 @@ class Scene:
         noise = np.random.default_rng(0).normal(0, 1.0, (*self.joints.shape[:2], 2))
         pixels = [camera.project(joints)[0] for joints in self.joints]
         scores = [0.9 * camera.sees(joints) for joints in self.joints]
-        return np.concatenate(
-            [np.stack(pixels) + noise, np.stack(scores)[..., None]], axis=-1
-        ).astype(np.float32)
+        return np.concatenate([np.stack(pixels) + noise, np.stack(scores)[..., None]], axis=-1).astype(
+            np.float32
+        )
 
-    def estimator(
-        self, precision: str = "auto", original: bool = True, **settings
-    ) -> PoseEstimator:
+    def estimator(self, precision: str = "auto", original: bool = True, **settings) -> PoseEstimator:
         """The estimator with these weights, for exactly the people of the scene.
 
         Args:
@@ -231,7 +235,11 @@ class Scene:
             path = Path(folder) / "benchmark.safetensors"
             save_weights(model, path)
             return PoseEstimator(
-                self.rig, path, str(self.device), None, settings=EstimatorSettings(**settings),
+                self.rig,
+                path,
+                str(self.device),
+                None,
+                settings=EstimatorSettings(**settings),
                 precision=precision,
             )
 
@@ -308,9 +316,7 @@ class Benchmark:
 
         with torch.inference_mode():
             plain = self.time(loop)
-            reference = self.time(
-                lambda: torch_reference.feature_volumes(scene.heatmaps, *arguments)
-            )
+            reference = self.time(lambda: torch_reference.feature_volumes(scene.heatmaps, *arguments))
             ours = self.time(lambda: feature_volumes(scene.heatmaps, *arguments))
             on_dense = self.time(lambda: feature_volumes(dense, *arguments))
             inference = self.time(lambda: feature_volumes(scene.heatmaps, *arguments, **half))

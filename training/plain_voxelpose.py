@@ -17,9 +17,7 @@ from voxelpose_core.models.voxelpose import ProposalGrid, VoxelPose
 from voxelpose_core.voxel import Views
 
 
-def plain_grid(
-    center: torch.Tensor, size: Sequence[float], voxels: Sequence[int]
-) -> torch.Tensor:
+def plain_grid(center: torch.Tensor, size: Sequence[float], voxels: Sequence[int]) -> torch.Tensor:
     """(M, 3) voxel positions of one box at center (3,), mm."""
     axes = [
         torch.linspace(-edge / 2, edge / 2, count, device=center.device) + middle
@@ -61,10 +59,7 @@ def plain_volume(
         pixels = plain_pixels(grid, views, index)
         image = views.image_size[0, index]
         bounding[0, 0, :, index] = (
-            (pixels[:, 0] >= 0)
-            & (pixels[:, 1] >= 0)
-            & (pixels[:, 0] < image[0])
-            & (pixels[:, 1] < image[1])
+            (pixels[:, 0] >= 0) & (pixels[:, 1] >= 0) & (pixels[:, 0] < image[0]) & (pixels[:, 1] < image[1])
         )
         pixels = torch.clamp(pixels, -1.0, float(image.max()))
         ones = torch.ones(count, 1, device=device)

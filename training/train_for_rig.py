@@ -48,9 +48,7 @@ def main() -> int:
         scenes = OneRigRayScenes(estimator.rig, estimator.space, open_scene_people(args.people))
         ray_model.train_to_file(options, load_ray_weights(find_weights(args.init)), scenes)
     else:
-        voxel_nets.train_nets(
-            options, partial(make_voxel_nets, args), partial(make_voxel_scenes, args)
-        )
+        voxel_nets.train_nets(options, partial(make_voxel_nets, args), partial(make_voxel_scenes, args))
     return 0
 
 
@@ -60,9 +58,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--space", help="CX,CY,CZ,SX,SY,SZ in mm, instead of the rig's")
     parser.add_argument("--ground", type=float, metavar="Z", help="height of the floor, mm")
     parser.add_argument("--strict", action="store_true", help="a rig that looks wrong is an error")
-    parser.add_argument(
-        "--init", default="universal", help="weights to start from (default: %(default)s)"
-    )
+    parser.add_argument("--init", default="universal", help="weights to start from (default: %(default)s)")
     # Some defaults depend on what is trained, so --init is read first.
     first = Parser(add_help=False)
     first.add_argument("--init", default="universal")

@@ -43,9 +43,7 @@ def main() -> None:
         help="*.pth.tar, *.safetensors or the name of shipped weights; by default TEST.MODEL_FILE "
         "in the experiment's output folder",
     )
-    parser.add_argument(
-        "overrides", nargs="*", metavar="KEY=VALUE", help="such as TEST.BATCH_SIZE=8"
-    )
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="such as TEST.BATCH_SIZE=8")
     args = parser.parse_args()
 
     config = load_config(args.cfg, args.overrides)

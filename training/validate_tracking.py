@@ -62,8 +62,7 @@ def on_walks(arguments: argparse.Namespace) -> dict[str, list[dict[str, float]]]
             f"{found['idf1']:6.3f}"
         )
     print(
-        "\n  Hz  smoothing mm  body: error mm  delay ms  wrist: error mm  delay ms  "
-        "hip velocity: error mm/s"
+        "\n  Hz  smoothing mm  body: error mm  delay ms  wrist: error mm  delay ms  hip velocity: error mm/s"
     )
     smoothing = []
     for rate in RATES_HZ:

@@ -70,9 +70,7 @@ def main() -> int:
     if args.specialize:
         report["specialized"] = measure_specialization(args)
     if not report:
-        raise InputError(
-            "nothing to measure: give --shelf, --campus, --pose2sim, --panoptic or --generated"
-        )
+        raise InputError("nothing to measure: give --shelf, --campus, --pose2sim, --panoptic or --generated")
     text = json.dumps(report, indent=2)
     print(text)
     if args.out:
@@ -88,7 +86,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--panoptic", help="folder with camera_parameters.json and images")
     parser.add_argument("--generated", action="store_true", help="measure on generated rigs")
     parser.add_argument(
-        "--specialize", type=float, default=0, metavar="MINUTES",
+        "--specialize",
+        type=float,
+        default=0,
+        metavar="MINUTES",
         help="train this long for each of three generated rigs, and compare",
     )
     parser.add_argument("--rigs", type=int, default=6, help="generated rigs per setting")
@@ -136,9 +137,7 @@ def measure_single_person(args) -> dict:
         "people_per_frame": dict(sorted(counts.items())),
         "mean_mm": float(np.nanmean(errors)),
         "median_mm": float(np.nanmedian(errors)),
-        "mean_mm_by_joint": dict(
-            zip(LIMB_JOINTS, np.nanmean(errors, axis=0).round(1).tolist(), strict=True)
-        ),
+        "mean_mm_by_joint": dict(zip(LIMB_JOINTS, np.nanmean(errors, axis=0).round(1).tolist(), strict=True)),
     }
 
 
@@ -156,9 +155,7 @@ def measure_panoptic(args) -> dict:
     rig = load_rig(folder / "camera_parameters.json").select(views)
     estimator = PoseEstimator(rig, args.weights, args.device)
     numbers = sorted(p.stem.removeprefix(views[0]) for p in (folder / views[0]).glob("*.jpg"))
-    frame_sets = (
-        (n, [cv2.imread(str(folder / v / f"{v}{n}.jpg")) for v in views]) for n in numbers
-    )
+    frame_sets = ((n, [cv2.imread(str(folder / v / f"{v}{n}.jpg")) for v in views]) for n in numbers)
     return _count_people(estimator, frame_sets, "panoptic", per_frame=True)
 
 

@@ -87,8 +87,12 @@ def _example(joints: int) -> tuple[torch.Tensor, ...]:
 
     directions = nn.functional.normalize(draw(views, detections, joints, 3), dim=-1)
     return (
-        draw(views, 36), directions, draw(views, detections, joints).abs(), draw(candidates, 3),
-        draw(candidates, joints, 3), torch.ones(candidates, dtype=torch.bool),
+        draw(views, 36),
+        directions,
+        draw(views, detections, joints).abs(),
+        draw(candidates, 3),
+        draw(candidates, joints, 3),
+        torch.ones(candidates, dtype=torch.bool),
     )
 
 

@@ -129,9 +129,7 @@ def pair_one_to_one(costs: np.ndarray, no_pair: float) -> Iterator[tuple[int, in
 # --- estimated skeletons and the detections that they explain -----------------------------------
 
 
-def image_gaps(
-    camera: Camera, joints: np.ndarray, people: np.ndarray, least_score: float
-) -> np.ndarray:
+def image_gaps(camera: Camera, joints: np.ndarray, people: np.ndarray, least_score: float) -> np.ndarray:
     """How far the image of each skeleton lies from each 2D detection, see `EXPLAINED`.
 
     Args:
@@ -164,9 +162,7 @@ def unexplained_people(
     ]
 
 
-def _left_over(
-    camera: Camera, joints: np.ndarray, people: np.ndarray, least_score: float
-) -> np.ndarray:
+def _left_over(camera: Camera, joints: np.ndarray, people: np.ndarray, least_score: float) -> np.ndarray:
     enough = usable_joints(people, least_score).sum(axis=-1) >= EXPLAINED.min_common_joints
     gaps = image_gaps(camera, joints, people, least_score)
     return enough & (gaps > EXPLAINED.max_share).all(axis=0)
@@ -285,9 +281,7 @@ class _DetectionRays:
 def _meet_inside(one: _DetectionRays, other: _DetectionRays, room: Space) -> bool:
     """Whether a detection of one view and a detection of the other can be one person in the room."""
     common = one.usable[:, None] & other.usable
-    places, gaps = closest_approach(
-        one.origin, one.directions[:, None], other.origin, other.directions
-    )
+    places, gaps = closest_approach(one.origin, one.directions[:, None], other.origin, other.directions)
     by_axis = np.moveaxis(places, -1, -2)
     middle = masked_median(by_axis, np.broadcast_to(common[..., None, :], by_axis.shape))
     meet = (masked_median(gaps, common) <= MEETING_GAP) & room.contains(middle)

@@ -38,9 +38,7 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
-        self.add_argument(
-            "--debug", action=_Debug, help="show the whole traceback of an unexpected error"
-        )
+        self.add_argument("--debug", action=_Debug, help="show the whole traceback of an unexpected error")
 
     def parse_known_args(self, args=None, namespace=None):
         args = sys.argv[1:] if args is None else args

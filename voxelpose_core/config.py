@@ -314,9 +314,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     try:
         data = load_yaml(Path(path).read_text(encoding="utf-8")) or {}
     except OSError as error:
-        raise InputError(
-            f"{path}: cannot be read ({error.strerror}), expected a YAML file"
-        ) from None
+        raise InputError(f"{path}: cannot be read ({error.strerror}), expected a YAML file") from None
     except ValueError as error:
         raise InputError(f"{path}: is not valid YAML ({error})") from None
     if not isinstance(data, dict):

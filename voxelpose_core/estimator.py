@@ -228,9 +228,7 @@ class PoseEstimator:
                 "expected weights that take 2D detections"
             )
         if self.detector is None:
-            raise InputError(
-                "refine_detections: there is no 2D detector to refine, expected images as input"
-            )
+            raise InputError("refine_detections: there is no 2D detector to refine, expected images as input")
         return RefinedDetector(self.detector, device=str(self.device))
 
     def _check_count(self, views: Sequence, what: str) -> None:
@@ -266,10 +264,7 @@ class PoseEstimator:
     def _too_few_views(self, keypoints: Sequence[np.ndarray | None]) -> bool:
         """Nobody can be located: fewer than two views have a usable keypoint."""
         threshold = self.settings.keypoint_threshold
-        usable = [
-            people is not None and bool(usable_joints(people, threshold).any())
-            for people in keypoints
-        ]
+        usable = [people is not None and bool(usable_joints(people, threshold).any()) for people in keypoints]
         return sum(usable) < 2
 
     def _names(self, present: Sequence[bool]) -> tuple[str, ...]:
@@ -289,14 +284,11 @@ def _detects_crops(detector: Detector | None) -> bool:
     return detector is None or isinstance(detector, CropDetector)
 
 
-def _make_detector(
-    detector: str | Detector | None, joint_set: JointSet, device: str
-) -> Detector | None:
+def _make_detector(detector: str | Detector | None, joint_set: JointSet, device: str) -> Detector | None:
     if isinstance(detector, str):
         detector = load_detector(detector, device=device)
     if detector is not None and detector.joint_set != joint_set:
         raise InputError(
-            f"the detector answers {detector.joint_set.name}, but the weights expect "
-            f"{joint_set.name}"
+            f"the detector answers {detector.joint_set.name}, but the weights expect {joint_set.name}"
         )
     return detector

@@ -25,9 +25,7 @@ class EstimatorSettings(BaseModel):
         description="Voxel nets: minimum mean heatmap value at a person's reprojected joints; below "
         "it are false positives, where rays of other people cross. The second look asks for half.",
     )
-    joint_threshold: float = Field(
-        0.05, ge=0, le=1, description="Minimum support of a valid joint."
-    )
+    joint_threshold: float = Field(0.05, ge=0, le=1, description="Minimum support of a valid joint.")
     keypoint_threshold: float = Field(
         0.1, ge=0, le=1, description="2D keypoints with a lower score are ignored."
     )

@@ -91,9 +91,7 @@ def evaluate(
     return Evaluation(evaluation.precision, "\n".join(lines), counts | evaluation.values)
 
 
-def joint_conversion(
-    joint_set: JointSet, dataset: FrameDataset
-) -> Callable[[np.ndarray], np.ndarray]:
+def joint_conversion(joint_set: JointSet, dataset: FrameDataset) -> Callable[[np.ndarray], np.ndarray]:
     """How poses (P, J, 3) of a network become poses in the joints of a data set."""
     if joint_set == dataset.joint_set:
         return lambda poses: poses

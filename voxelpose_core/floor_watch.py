@@ -97,9 +97,7 @@ class FloorWatch:
     def _from_detections(self, estimate: Estimate) -> list[float]:
         """Heights of the lowest ankles, mm, of the people that pairs of views have in common."""
         rays = {}
-        for index, (camera, people) in enumerate(
-            zip(self._rig.cameras, estimate.keypoints, strict=True)
-        ):
+        for index, (camera, people) in enumerate(zip(self._rig.cameras, estimate.keypoints, strict=True)):
             if people is not None and len(people):
                 people = np.asarray(people, np.float64)
                 seen = (people[..., 2] >= _MIN_SCORE) & np.isfinite(people).all(axis=-1)

@@ -62,9 +62,7 @@ class HeatmapPeople:
         heatmap_size: (width, height), pixels.
     """
 
-    def __init__(
-        self, model: VoxelPose, views: Views, space: Space, heatmap_size: tuple[int, int]
-    ):
+    def __init__(self, model: VoxelPose, views: Views, space: Space, heatmap_size: tuple[int, int]):
         self.model = model
         self.joint_set = get_joint_set(model.config.joint_set_name)
         self.grid = model.proposal_grid(space.center, space.size)
@@ -117,9 +115,7 @@ class HeatmapPeople:
         return self._as_skeletons(rows[: candidates.count].cpu().numpy(), settings.joint_threshold)
 
     @torch.inference_mode()
-    def warm_up(
-        self, heatmaps: torch.Tensor, views: Views, settings: EstimatorSettings
-    ) -> None:
+    def warm_up(self, heatmaps: torch.Tensor, views: Views, settings: EstimatorSettings) -> None:
         """Run the nets on heatmaps (1, V, J, H, W), for the numbers of people that they meet most."""
         limit = settings.max_people
         self.model.propose(heatmaps, views, self.grid, max_people=limit, sampling=self.sampling)
@@ -202,7 +198,5 @@ class HeatmapPeople:
                 joint_valid=support >= least_support,
                 score=float(np.clip(score, 0, 1)),
             )
-            for places, support, score in zip(
-                joints, rows[:, 3 * count : -1], rows[:, -1], strict=True
-            )
+            for places, support, score in zip(joints, rows[:, 3 * count : -1], rows[:, -1], strict=True)
         ]

@@ -80,9 +80,7 @@ def _draw_with(kernel: Kernel, xy, scores, sigma, heatmaps: torch.Tensor) -> tor
     return heatmaps
 
 
-def _draw(
-    heatmaps: torch.Tensor, xy: torch.Tensor, scores: torch.Tensor, sigma: torch.Tensor
-) -> None:
+def _draw(heatmaps: torch.Tensor, xy: torch.Tensor, scores: torch.Tensor, sigma: torch.Tensor) -> None:
     """Draw one person a view onto heatmaps (..., J, H, W), up to 1.
 
     Args:

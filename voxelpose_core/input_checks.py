@@ -11,9 +11,7 @@ from voxelpose_core.geometry.camera import Camera
 def check_image(image: np.ndarray, camera: Camera) -> None:
     """InputError naming the camera, unless the image is BGR uint8 of the calibrated size."""
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise InputError(
-            f"camera '{camera.name}': image is {image.dtype} {image.shape}, expected BGR uint8"
-        )
+        raise InputError(f"camera '{camera.name}': image is {image.dtype} {image.shape}, expected BGR uint8")
     height, width = image.shape[:2]
     if (width, height) != camera.image_size:
         turned = (height, width) == camera.image_size
@@ -46,8 +44,7 @@ def check_keypoints(people: np.ndarray, camera: Camera, joints: int) -> np.ndarr
         return np.zeros((0, joints, 3), dtype=np.float32)
     if people.ndim != 3 or people.shape[1:] != (joints, 3):
         raise InputError(
-            f"camera '{camera.name}': keypoints have shape {people.shape}, "
-            f"expected (people, {joints}, 3)"
+            f"camera '{camera.name}': keypoints have shape {people.shape}, expected (people, {joints}, 3)"
         )
     # Pixels far outside any image would overflow the heatmap's arithmetic.
     usable = np.isfinite(people).all(axis=-1) & (np.abs(people[..., :2]) < 1e5).all(axis=-1)

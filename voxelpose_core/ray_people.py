@@ -39,9 +39,7 @@ class RayPeople:
         runtime: runs the model; None: the best one for where it lies.
     """
 
-    def __init__(
-        self, model: RayPose, rig: Rig, space: Space, runtime: RayRuntime | None = None
-    ):
+    def __init__(self, model: RayPose, rig: Rig, space: Space, runtime: RayRuntime | None = None):
         self.model = model
         self.runtime = runtime or ray_runtime(model)
         self._joint_set = get_joint_set(model.config.joint_set_name)
@@ -152,9 +150,7 @@ class RayPeople:
         if len(own) == 0:
             return people
         centers = self._joint_set.root_of(people.joints[own])
-        again = self.runtime.solve(
-            cameras, *rays, centers, previous[expected], np.ones(len(own), bool)
-        )
+        again = self.runtime.solve(cameras, *rays, centers, previous[expected], np.ones(len(own), bool))
         joints, covariances, _, support, _ = (values.copy() for values in people)
         joints[own], covariances[own], support[own] = again.joints, again.covariances, again.support
         return people._replace(joints=joints, covariances=covariances, support=support)

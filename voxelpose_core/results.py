@@ -110,9 +110,7 @@ def _read_covariances(entry: dict[str, Any], joints: int) -> np.ndarray | None:
         return None
     covariances = np.array(entry["joint_covariances"], np.float64)
     if covariances.shape != (joints, 3, 3):
-        raise ValueError(
-            f"joint_covariances are {covariances.shape} numbers, expected ({joints}, 3, 3)"
-        )
+        raise ValueError(f"joint_covariances are {covariances.shape} numbers, expected ({joints}, 3, 3)")
     return covariances * MM_PER_M**2
 
 
@@ -171,9 +169,7 @@ class ReprojectionError:
         """The median; NaN where nothing was compared."""
         return float(np.median(self.distances)) if self.distances else math.nan
 
-    def _add_view(
-        self, camera: Camera, skeletons: Sequence[Skeleton], people: np.ndarray
-    ) -> None:
+    def _add_view(self, camera: Camera, skeletons: Sequence[Skeleton], people: np.ndarray) -> None:
         if not skeletons:
             return
         joints = np.array([skeleton.joints for skeleton in skeletons])

@@ -21,9 +21,7 @@ def supported(skeletons: Sequence[Skeleton], least_support: float) -> list[Skele
     return [s for s in skeletons if s.joint_scores.mean() >= least_support]
 
 
-def split_at_floor(
-    skeletons: Sequence[Skeleton], lowest: float
-) -> tuple[list[Skeleton], list[Skeleton]]:
+def split_at_floor(skeletons: Sequence[Skeleton], lowest: float) -> tuple[list[Skeleton], list[Skeleton]]:
     """Those with no joint below height `lowest`, mm, and the others."""
     above: list[Skeleton] = []
     below: list[Skeleton] = []

@@ -127,6 +127,4 @@ def get_joint_set(name: str) -> JointSet:
     try:
         return _JOINT_SETS[name.lower()]
     except KeyError:
-        raise InputError(
-            f"joint set '{name}' is unknown: expected one of {', '.join(_JOINT_SETS)}"
-        ) from None
+        raise InputError(f"joint set '{name}' is unknown: expected one of {', '.join(_JOINT_SETS)}") from None

@@ -185,9 +185,7 @@ def _last_number(label: str) -> int | None:
     return int(numbers[-1]) if numbers else None
 
 
-def _naturally_sorted(
-    paths: tuple[Path, ...], labels: list[str], rig: Rig, option: str
-) -> MatchedSources:
+def _naturally_sorted(paths: tuple[Path, ...], labels: list[str], rig: Rig, option: str) -> MatchedSources:
     """Names that only count: in natural order where a shell sorted them, else as given."""
     order = sorted(range(len(paths)), key=lambda index: natural_order(labels[index]))
     counted = len({re.sub(r"\d+", "0", label) for label in labels}) == 1
@@ -203,9 +201,7 @@ def _naturally_sorted(
     return MatchedSources(paths, note)
 
 
-def _note(
-    paths: tuple[Path, ...], ordered: tuple[Path, ...], rig: Rig, option: str, how: str
-) -> str | None:
+def _note(paths: tuple[Path, ...], ordered: tuple[Path, ...], rig: Rig, option: str, how: str) -> str | None:
     if paths == ordered:
         return None
     moved = [

@@ -61,8 +61,7 @@ class Videos:
                 )
             if count > self._length:
                 warnings.warn(
-                    f"video '{path}' has {count} frames, the shortest {self._length}: "
-                    "stopping there"
+                    f"video '{path}' has {count} frames, the shortest {self._length}: stopping there"
                 )
 
     def __len__(self) -> int:
@@ -116,9 +115,7 @@ def open_videos(paths: Sequence[Path | str]) -> FrameSource:
     return Videos(paths)
 
 
-def restore_codec_crop(
-    images: Sequence[np.ndarray | None], rig: Rig
-) -> list[np.ndarray | None]:
+def restore_codec_crop(images: Sequence[np.ndarray | None], rig: Rig) -> list[np.ndarray | None]:
     """Give back the rim of black that encoding a video took from the right and lower edge.
 
     A camera of 1088 columns can leave a video of 1080, since codecs work in blocks of 16 pixels. Images
@@ -201,9 +198,7 @@ def open_image_folders(folders: Sequence[Path | str], fps: float = DEFAULT_FPS) 
     return ImageFolders(folders, fps)
 
 
-def read_keypoints_json(
-    path: Path | str, camera_count: int
-) -> dict[int, list[np.ndarray | None]]:
+def read_keypoints_json(path: Path | str, camera_count: int) -> dict[int, list[np.ndarray | None]]:
     """2D detections of all cameras, from a JSON file of VoxelPose's layout.
 
     The file maps "{camera index}_{frame}" to a list of people {"pred": 17 x [x, y, score]} in
@@ -356,8 +351,7 @@ def parse_people(people: Any, where: str) -> np.ndarray:
             )
         if not np.isfinite(keypoints).all():
             raise InputError(
-                f"{where}, person {index}: 'pred' has a value that is not finite, "
-                "expected pixels and scores"
+                f"{where}, person {index}: 'pred' has a value that is not finite, expected pixels and scores"
             )
         parsed[index] = keypoints
     parsed[..., 2] = np.clip(parsed[..., 2], 0.0, 1.0)

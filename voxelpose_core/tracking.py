@@ -225,9 +225,7 @@ class _Track:
 
     def gate_mm(self, narrow_mm: float) -> float:
         """Farthest mean joint distance of this person's next skeleton from `joints`."""
-        return min(
-            max(narrow_mm, _WIDEST_GATE_MM), narrow_mm + 2.0 * float(self._body.deviation_mm[0])
-        )
+        return min(max(narrow_mm, _WIDEST_GATE_MM), narrow_mm + 2.0 * float(self._body.deviation_mm[0]))
 
     def advance(self, elapsed_s: float) -> None:
         """Move on by some seconds, unseen."""

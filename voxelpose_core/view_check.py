@@ -81,8 +81,7 @@ class Contradiction:
             parts.append("cameras {} and {} look exchanged".format(*self._quoted(exchanged)))
         elif exchanged:
             moves = ", ".join(
-                f"what is given as '{self.names[i]}' fits '{self.names[self.cameras[i]]}'"
-                for i in exchanged
+                f"what is given as '{self.names[i]}' fits '{self.names[self.cameras[i]]}'" for i in exchanged
             )
             parts.append(f"the views look permuted ({moves})")
         for turns in sorted(set(self.turns) - {0}):

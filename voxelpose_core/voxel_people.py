@@ -50,9 +50,7 @@ class VoxelPeople:
         self.rig, self.space = rig, space
         turns = upright_turns(rig.cameras)
         self.network_size, self.heatmap_size = input_sizes(model.config, rig.cameras, turns)
-        self.views = Views.from_cameras(
-            rig.cameras, self.network_size, self.heatmap_size, self.device, turns
-        )
+        self.views = Views.from_cameras(rig.cameras, self.network_size, self.heatmap_size, self.device, turns)
         self.nets = HeatmapPeople(model, self.views, space, self.heatmap_size)
         self.backbone = None
         if hasattr(model, "backbone"):
@@ -191,9 +189,7 @@ class VoxelPeople:
         above, below = self._search(second.detections, second.limits, settings, clock)
         return second.fitting(above), second.fitting(below)
 
-    def _select(
-        self, skeletons: list[Skeleton], limits: SearchLimits, settings: EstimatorSettings
-    ) -> Found:
+    def _select(self, skeletons: list[Skeleton], limits: SearchLimits, settings: EstimatorSettings) -> Found:
         """Those with enough support, each person once, apart from those below the floor."""
         floor = floor_of(self.rig, self.space) - settings.floor_tolerance
         above, below = split_at_floor(supported(skeletons, limits.support), floor)
@@ -235,8 +231,7 @@ def input_sizes(
     if config.multi_person.voxel_pitch is None:
         return config.network.image_size, config.network.heatmap_size
     sizes = [
-        turned_size(camera.image_size, turns)
-        for camera, turns in zip(cameras, quarter_turns, strict=True)
+        turned_size(camera.image_size, turns) for camera, turns in zip(cameras, quarter_turns, strict=True)
     ]
     aspect = float(np.median([width / height for width, height in sizes]))
     width = 8 * max(1, round((_HEATMAP_AREA * aspect) ** 0.5 / 8))
@@ -245,6 +240,4 @@ def input_sizes(
 
 
 def _first_limits(settings: EstimatorSettings) -> SearchLimits:
-    return SearchLimits(
-        settings.proposal_threshold, settings.support_threshold, settings.max_people
-    )
+    return SearchLimits(settings.proposal_threshold, settings.support_threshold, settings.max_people)

@@ -145,9 +145,7 @@ def show_rig(context: Any) -> list[Any]:
 
     rig = load_rig(context.launch_configurations["rig"])
     config = str(find_resource("rviz/voxelpose.rviz"))
-    rviz = Node(
-        package="rviz2", executable="rviz2", name="rviz2", arguments=["-d", config, "-f", rig.frame]
-    )
+    rviz = Node(package="rviz2", executable="rviz2", name="rviz2", arguments=["-d", config, "-f", rig.frame])
     transforms = [
         Node(
             package="tf2_ros",

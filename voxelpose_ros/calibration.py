@@ -112,9 +112,7 @@ class TopicCalibration:
         self._buffer = tf2.Buffer()
         self._listener = tf2.TransformListener(self._buffer, node)
         self._unknown = tf2.TransformException
-        self._info_topics = {
-            name: topics.camera_info_topic(topic) for name, topic in camera_topics.items()
-        }
+        self._info_topics = {name: topics.camera_info_topic(topic) for name, topic in camera_topics.items()}
         self._rectified = {name: is_rectified(topic) for name, topic in camera_topics.items()}
         self._infos: dict[str, CameraInfo] = {}
         self._rig: Rig | None = None
@@ -159,9 +157,7 @@ class TopicCalibration:
         if info is None:
             raise InputError(f"topic {topic}: no CameraInfo has come yet, which calibration needs")
         try:
-            transform = self._buffer.lookup_transform(
-                self._frame_id, info.header.frame_id, Time()
-            )
+            transform = self._buffer.lookup_transform(self._frame_id, info.header.frame_id, Time())
         except self._unknown as error:
             raise InputError(
                 f"camera '{name}': no transform from '{self._frame_id}' to "

@@ -76,9 +76,7 @@ class CalibrationWatch:
 class _Checks:
     """The checks of one calibration."""
 
-    def __init__(
-        self, rig: Rig, joint_set: JointSet, make_view_check: Callable[[Rig], ViewCheck]
-    ):
+    def __init__(self, rig: Rig, joint_set: JointSet, make_view_check: Callable[[Rig], ViewCheck]):
         self.rig = rig
         self._views = make_view_check(rig)
         self._floor = FloorWatch(rig, joint_set)

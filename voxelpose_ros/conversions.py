@@ -193,8 +193,7 @@ def skeletons_from_message(message: SkeletonArray) -> list[Skeleton]:
                 joint_valid=np.array(person.joint_valid, dtype=bool),
                 score=person.score,
                 track_id=person.track_id,
-                joint_velocities=velocities
-                and MM_PER_M * np.array([[v.x, v.y, v.z] for v in velocities]),
+                joint_velocities=velocities and MM_PER_M * np.array([[v.x, v.y, v.z] for v in velocities]),
                 joint_covariances=MM_PER_M**2 * np.reshape(covariances, (joints, 3, 3))
                 if len(covariances)
                 else None,
@@ -232,9 +231,7 @@ def keypoints_message(
     )
 
 
-def keypoints_from_message(
-    message: Keypoints2DArray, camera: Camera, joint_set: JointSet
-) -> np.ndarray:
+def keypoints_from_message(message: Keypoints2DArray, camera: Camera, joint_set: JointSet) -> np.ndarray:
     """(P, J, 3) float32, x px, y px, score (clipped to 0 to 1), of the people in the message.
 
     Keypoints of a scaled copy of the calibrated image are scaled to the calibrated one.
@@ -244,9 +241,7 @@ def keypoints_from_message(
             values are not finite, or there are more than 100 people.
     """
     if message.camera and message.camera != camera.name:
-        raise InputError(
-            f"keypoints are of camera {shown(message.camera)}, expected '{camera.name}'"
-        )
+        raise InputError(f"keypoints are of camera {shown(message.camera)}, expected '{camera.name}'")
     if message.joint_set != joint_set.name:
         raise InputError(f"joint set is {shown(message.joint_set)}, expected '{joint_set.name}'")
     size = (message.image_width, message.image_height)
@@ -258,8 +253,7 @@ def keypoints_from_message(
         for column, values in enumerate((person.x, person.y, person.keypoint_scores)):
             if len(values) != len(joint_set):
                 raise InputError(
-                    f"a person has {len(values)} keypoints, expected {len(joint_set)} "
-                    f"of {joint_set.name}"
+                    f"a person has {len(values)} keypoints, expected {len(joint_set)} of {joint_set.name}"
                 )
             row[:, column] = values
     if not np.isfinite(keypoints).all():

@@ -258,9 +258,7 @@ def run(arguments: argparse.Namespace) -> int:
     return _show(arguments.output, rig, source, frames, listener)
 
 
-def _listen_while_playing(
-    listener: Listener, node: Process, player: Process, frames: int
-) -> None:
+def _listen_while_playing(listener: Listener, node: Process, player: Process, frames: int) -> None:
     with _running(node) as estimating:
         ready = partial(listener.count_publishers, bringup.SKELETONS_TOPIC)
         # The node ends by itself when its configuration is bad; it has said why.
@@ -348,18 +346,14 @@ def _show(output: Path, rig: Rig, source: FrameSource, frames: int, listener: Li
     return 0 if report.estimated else 1
 
 
-def _estimate_of(
-    listener: Listener, rig: Rig, joint_set: JointSet, stamp: int | None
-) -> Estimate:
+def _estimate_of(listener: Listener, rig: Rig, joint_set: JointSet, stamp: int | None) -> Estimate:
     """What the node said of the frame set with that stamp, back in mm and pixels."""
     message = listener.skeletons.get(stamp)
     keypoints = []
     for camera in rig.cameras:
         people = listener.keypoints.get((stamp, camera.name))
         keypoints.append(
-            None
-            if people is None
-            else conversions.keypoints_from_message(people, camera, joint_set)
+            None if people is None else conversions.keypoints_from_message(people, camera, joint_set)
         )
     if message is None:
         return Estimate([], keypoints, ())

@@ -49,9 +49,7 @@ class DetectorNode(Node):
         image_topic = p.text("image_topic", topics.IMAGE_TOPIC, "Image topic of a camera.")
         keypoints_topic = p.text("keypoints_topic", topics.KEYPOINTS_TOPIC, "Where answers go.")
         detector = p.text("detector", "movenet", "2D detector.")
-        refine = p.flag(
-            "refine_detections", False, "Refine each 2D detection with a second net on a crop."
-        )
+        refine = p.flag("refine_detections", False, "Refine each 2D detection with a second net on a crop.")
         device = p.text("device", "auto", "cpu, cuda:N, or auto: CUDA where onnxruntime has it.")
         threads = p.integer("threads", 0, "CPU threads of the detector; 0: all.", 0, 1024)
         reliability = p.text(
@@ -62,17 +60,13 @@ class DetectorNode(Node):
         if not self._cameras:
             raise InputError("parameter 'cameras' is empty, expected the names of the cameras")
         suffix = topics.COMPRESSED_SUFFIX if kind == "compressed" else ""
-        self._topics = {
-            name: topics.expand(image_topic, name) + suffix for name in self._cameras
-        }
+        self._topics = {name: topics.expand(image_topic, name) + suffix for name in self._cameras}
         self._quarter_turns = _for_each(turns, self._cameras)
         self._detector = load_detector(detector, threads, device)
         if refine:
             self._detector = RefinedDetector(self._detector, threads, device)
         self._publishers_of = {
-            name: self.create_publisher(
-                Keypoints2DArray, topics.expand(keypoints_topic, name), 10
-            )
+            name: self.create_publisher(Keypoints2DArray, topics.expand(keypoints_topic, name), 10)
             for name in self._cameras
         }
         self._changed = threading.Condition()
@@ -89,9 +83,7 @@ class DetectorNode(Node):
                 topic,
                 partial(self._on_image, name),
                 topics.sensor_qos(reliability),
-                event_callbacks=topics.subscription_events(
-                    partial(self._on_incompatible_qos, name)
-                ),
+                event_callbacks=topics.subscription_events(partial(self._on_incompatible_qos, name)),
             )
         clocks.steady_timer(self, _DIAGNOSTICS_PERIOD_S, self._publish_diagnostics)
         self._worker = threading.Thread(target=self._work, name="detector", daemon=True)

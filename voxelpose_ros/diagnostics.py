@@ -42,9 +42,7 @@ class Health:
         now_s: start, seconds on the clock of all later times.
     """
 
-    def __init__(
-        self, node_name: str, hardware_id: str, camera_topics: Mapping[str, str], now_s: float
-    ):
+    def __init__(self, node_name: str, hardware_id: str, camera_topics: Mapping[str, str], now_s: float):
         self._node_name = node_name
         self._hardware_id = hardware_id
         self._topics = dict(camera_topics)
@@ -168,9 +166,7 @@ class Health:
                 if rate > 0:
                     self._notes.pop(camera, None)
                 status.append(
-                    self._camera_status(
-                        camera, now_s, values, rate, publishers[camera], by_camera[camera]
-                    )
+                    self._camera_status(camera, now_s, values, rate, publishers[camera], by_camera[camera])
                 )
             self._reported_s = now_s
         message = DiagnosticArray(status=status)

@@ -65,17 +65,14 @@ def image_to_bgr(message: Image) -> np.ndarray:
     if width == 0 or height == 0:
         raise InputError(f"image is {width}x{height}, expected pixels")
     if len(message.data) != step * height:
-        raise InputError(
-            f"image has {len(message.data)} bytes, expected step {step} x {height} rows"
-        )
+        raise InputError(f"image has {len(message.data)} bytes, expected step {step} x {height} rows")
     if message.encoding not in _ENCODINGS:
         return _through_cv_bridge(message)
     bytes_per_sample, samples, to_bgr = _ENCODINGS[message.encoding]
     used = width * samples * bytes_per_sample
     if step < used:
         raise InputError(
-            f"image's step is {step} bytes, expected at least {used} for {width} pixels of "
-            f"{message.encoding}"
+            f"image's step is {step} bytes, expected at least {used} for {width} pixels of {message.encoding}"
         )
     rows = np.frombuffer(message.data, np.uint8).reshape(height, step)[:, :used]
     if bytes_per_sample == 2:
@@ -100,8 +97,7 @@ def _through_cv_bridge(message: Image) -> np.ndarray:
     # cv_bridge raises whatever it meets inside, of any type.
     except Exception:
         raise InputError(
-            f"encoding {shown(message.encoding)} is unknown, expected one of "
-            f"{', '.join(_ENCODINGS)}"
+            f"encoding {shown(message.encoding)} is unknown, expected one of {', '.join(_ENCODINGS)}"
         ) from None
     return image
 
@@ -116,9 +112,7 @@ def compressed_to_bgr(message: CompressedImage) -> np.ndarray:
     if len(data) == 0:
         raise InputError("compressed image is empty, expected a JPEG or PNG")
     # OpenCV fills the missing half of a JPEG with grey and says nothing.
-    if bytes(data[:2]) == b"\xff\xd8" and not bytes(data[-4096:]).rstrip(b"\0").endswith(
-        b"\xff\xd9"
-    ):
+    if bytes(data[:2]) == b"\xff\xd8" and not bytes(data[-4096:]).rstrip(b"\0").endswith(b"\xff\xd9"):
         raise InputError(f"JPEG of {len(data)} bytes is cut off, expected its end marker")
     size = declared_size(bytes(data[:_HEADER_BYTES]))
     if size is not None and size[0] * size[1] > _MAX_PIXELS:

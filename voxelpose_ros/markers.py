@@ -129,9 +129,7 @@ def rig_markers(rig: Rig, space: Space, header: Header) -> MarkerArray:
 
 
 def _still(namespace: str, marker_id: int, kind: int, header: Header, color: ColorRGBA) -> Marker:
-    marker = Marker(
-        header=header, ns=namespace, id=marker_id, type=kind, action=Marker.ADD, color=color
-    )
+    marker = Marker(header=header, ns=namespace, id=marker_id, type=kind, action=Marker.ADD, color=color)
     marker.pose.orientation.w = 1.0
     return marker
 

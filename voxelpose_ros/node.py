@@ -133,9 +133,7 @@ class VoxelPoseNode(LifecycleNode):
             rig_name = rig.name if rig is not None else settings.calibration
             self._health = Health(name, rig_name, self._topics, time.monotonic())
             self._synchronizer = self._make_synchronizer(settings)
-            self._outputs = Outputs(
-                self, tuple(self._topics), settings, self._on_incompatible_subscriber
-            )
+            self._outputs = Outputs(self, tuple(self._topics), settings, self._on_incompatible_subscriber)
             acquired.callback(self._outputs.close)
             self._calibration_faults: dict[str, str] = {}
             self._worker = EstimationWorker(
@@ -169,9 +167,7 @@ class VoxelPoseNode(LifecycleNode):
             raise InputError("parameter 'cameras' is empty, expected the names of the cameras")
         self._topics = self._resolved(settings.camera_topics(settings.cameras))
         frame = settings.frame_id or WORLD_FRAME
-        self._calibration = TopicCalibration(
-            self, self._topics, frame, settings.is_rectified
-        )
+        self._calibration = TopicCalibration(self, self._topics, frame, settings.is_rectified)
         acquired.callback(self._calibration.close)
         return None
 
@@ -287,9 +283,7 @@ class VoxelPoseNode(LifecycleNode):
                 topic,
                 partial(self._on_message, camera),
                 qos,
-                event_callbacks=topics.subscription_events(
-                    partial(self._on_incompatible_publisher, camera)
-                ),
+                event_callbacks=topics.subscription_events(partial(self._on_incompatible_publisher, camera)),
             )
             acquired.callback(self.destroy_subscription, subscription)
             if settings.check_camera_info and settings.calibration == "rig_file":
@@ -362,9 +356,7 @@ class VoxelPoseNode(LifecycleNode):
         description = {"frame sets skipped while busy": self._worker.skipped}
         if estimator is not None:
             description |= estimator.description()
-        publishers = {
-            name: self.count_publishers(topic) for name, topic in self._topics.items()
-        }
+        publishers = {name: self.count_publishers(topic) for name, topic in self._topics.items()}
         self._diagnostics.publish(
             self._health.report(
                 clocks.diagnostics_stamp(self),

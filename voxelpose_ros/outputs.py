@@ -65,8 +65,7 @@ class Outputs:
         }
         newest = topics.sensor_qos(settings.output_reliability, depth=1)
         self._overlays = {
-            name: self._advertise(Image, f"~/overlay/{topics.ros_name(name)}", newest)
-            for name in cameras
+            name: self._advertise(Image, f"~/overlay/{topics.ros_name(name)}", newest) for name in cameras
         }
 
     @property
@@ -81,9 +80,7 @@ class Outputs:
 
     def show_rig(self, rig: Rig, space: Space) -> None:
         """Show cameras and capture space to whoever listens, now or later."""
-        header = Header(
-            stamp=self._node.get_clock().now().to_msg(), frame_id=self._frame_id or rig.frame
-        )
+        header = Header(stamp=self._node.get_clock().now().to_msg(), frame_id=self._frame_id or rig.frame)
         self._rig.publish(rig_markers(rig, space, header))
 
     def publish(
@@ -128,9 +125,7 @@ class Outputs:
     ) -> None:
         publisher = self._keypoints[camera.name]
         if people is not None and publisher.get_subscription_count():
-            publisher.publish(
-                conversions.keypoints_to_message(people, camera, estimator.joint_set, header)
-            )
+            publisher.publish(conversions.keypoints_to_message(people, camera, estimator.joint_set, header))
 
     def _publish_overlay(
         self,

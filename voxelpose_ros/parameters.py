@@ -186,9 +186,7 @@ class Parameters:
             return value
 
         limits = [IntegerRange(from_value=low, to_value=high, step=1)]
-        return self._value(
-            name, default, Type.INTEGER, convert, description, live=live, integer_range=limits
-        )
+        return self._value(name, default, Type.INTEGER, convert, description, live=live, integer_range=limits)
 
     def flag(self, name: str, default: bool, description: str, live: bool = False) -> bool:
         """True or false."""

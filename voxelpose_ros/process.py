@@ -35,9 +35,7 @@ def run(
     return run_command(lambda: _run(factory, work, args), debug)
 
 
-def _run(
-    factory: Callable[[], Any], work: Callable[[Any], Any], args: Sequence[str] | None
-) -> None:
+def _run(factory: Callable[[], Any], work: Callable[[Any], Any], args: Sequence[str] | None) -> None:
     node = None
     sys.unraisablehook = _interrupt_again
     try:

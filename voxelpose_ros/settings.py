@@ -123,9 +123,7 @@ class NodeSettings:
                 "Reliability (QoS) of the camera subscriptions.",
                 topics.RELIABILITIES,
             ),
-            queue_depth=p.integer(
-                "qos.depth", 5, "Queue depth (QoS) of the camera subscriptions.", 1, 1000
-            ),
+            queue_depth=p.integer("qos.depth", 5, "Queue depth (QoS) of the camera subscriptions.", 1, 1000),
             output_reliability=p.text(
                 "qos.output_reliability",
                 "reliable",
@@ -289,9 +287,7 @@ def _estimator_settings(p: Parameters, min_cameras: int) -> EstimatorSettings:
         duplicate_distance=number("duplicate_distance", 0.0, 5000.0),
         floor_tolerance=number("floor_tolerance", 0.0, 10000.0),
         last_pose=flag("last_pose"),
-        max_people=p.integer(
-            "estimator.max_people", people.default, people.description, 1, 100, live=True
-        ),
+        max_people=p.integer("estimator.max_people", people.default, people.description, 1, 100, live=True),
         min_cameras=min_cameras,
         full_detection_every=p.integer(
             "estimator.full_detection_every", every.default, every.description, 1, 1000

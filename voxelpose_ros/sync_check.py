@@ -115,9 +115,7 @@ class SyncCheck:
     def findings(self, now: int, limits: SyncLimits) -> list[Finding]:
         """What keeps frame sets from coming out complete, and which stamps cannot be right."""
         alive = [i for i, stream in enumerate(self._streams) if stream.is_alive(now)]
-        found = [
-            finding for i in alive if (finding := self._stamp_finding(i)) is not None
-        ]
+        found = [finding for i in alive if (finding := self._stamp_finding(i)) is not None]
         if len(alive) < limits.min_cameras:
             if self._first_ns is not None and now - self._first_ns > _ALIVE:
                 found.append(
@@ -182,9 +180,7 @@ class SyncCheck:
         first = (self._streams[i].arrivals[0] for i in alive)
         return max(round(now - min(length, _LONGEST)), *first)
 
-    def _delay_finding(
-        self, alive: list[int], limits: SyncLimits, share: str
-    ) -> Finding | None:
+    def _delay_finding(self, alive: list[int], limits: SyncLimits, share: str) -> Finding | None:
         """Messages of the same stamp that arrive too far apart, or stamps of different clocks."""
         delays = {i: self._streams[i].delay_ns for i in alive}
         usual = sorted(delays.values())[(len(alive) - 1) // 2]
@@ -200,8 +196,10 @@ class SyncCheck:
             if any(limits.offsets_ns):
                 text += " with the given sync.offsets_ms"
             for i in (odd, other):
-                if self._streams[i].stamps[-1] < _TIME_OF_DAY <= max(
-                    self._streams[j].stamps[-1] for j in (odd, other)
+                if (
+                    self._streams[i].stamps[-1]
+                    < _TIME_OF_DAY
+                    <= max(self._streams[j].stamps[-1] for j in (odd, other))
                 ):
                     return Finding(
                         "clocks",
@@ -256,8 +254,7 @@ class SyncCheck:
         return Finding(
             "phase",
             f"{what}, sync.slop_ms is {limits.slop_ns / _MS:g}: {share}; raise sync.slop_ms to at least "
-            f"{needed}, or trigger the cameras together"
-            + self._offsets_advice(phases, alive, limits),
+            f"{needed}, or trigger the cameras together" + self._offsets_advice(phases, alive, limits),
         )
 
     def _phases(self, reference: int, last: int, alive: list[int]) -> np.ndarray | None:
@@ -266,10 +263,7 @@ class SyncCheck:
         NaN where a camera has no frame near; None where the streams do not overlap enough.
         """
         origin = self._streams[reference].stamps[0]
-        stamps = {
-            i: np.sort([float(stamp - origin) for stamp in self._streams[i].stamps])
-            for i in alive
-        }
+        stamps = {i: np.sort([float(stamp - origin) for stamp in self._streams[i].stamps]) for i in alive}
         low = max(times[0] for times in stamps.values())
         high = min(times[-1] for times in stamps.values())
         own = stamps[reference][-last:]
@@ -281,9 +275,7 @@ class SyncCheck:
             return None
         return phases
 
-    def _offsets_advice(
-        self, phases: np.ndarray, alive: list[int], limits: SyncLimits
-    ) -> str:
+    def _offsets_advice(self, phases: np.ndarray, alive: list[int], limits: SyncLimits) -> str:
         """The offsets that would bring the stamps together, where the phases are steady."""
         typical = np.nanmedian(phases, axis=1, keepdims=True)
         errors = phases - typical
@@ -298,9 +290,7 @@ class SyncCheck:
         return f" (sync.offsets_ms:=[{','.join(offsets)}] where only the stamps are off)"
 
 
-def _widest_pair(
-    phases: np.ndarray, quantile: float, names: Sequence[str], slop_ns: int, text: str
-) -> str:
+def _widest_pair(phases: np.ndarray, quantile: float, names: Sequence[str], slop_ns: int, text: str) -> str:
     """The two cameras whose stamps differ most, at this quantile; empty where the slop allows it.
 
     Args:

@@ -280,9 +280,7 @@ class Synchronizer:
 
     def findings(self, now_ns: int | None = None) -> list[Finding]:
         """Why clearly fewer complete frame sets come out than the slowest camera sends."""
-        limits = SyncLimits(
-            self._slop, self._max_wait, self.min_cameras, _MAX_OPEN, self._offsets
-        )
+        limits = SyncLimits(self._slop, self._max_wait, self.min_cameras, _MAX_OPEN, self._offsets)
         with self._lock:
             return self._check.findings(self._clock() if now_ns is None else now_ns, limits)
 
@@ -341,9 +339,7 @@ class Synchronizer:
             return False
         for name, stamp_ns in zip(self.cameras, frame_set.stamps):
             missing_since = self.statistics[name].missing_since_ns
-            if stamp_ns is None and (
-                missing_since is None or now - missing_since < self._silent_after
-            ):
+            if stamp_ns is None and (missing_since is None or now - missing_since < self._silent_after):
                 return True
         return False
 

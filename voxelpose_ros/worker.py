@@ -96,9 +96,7 @@ class EstimationWorker:
         """Begin to work."""
         self._slot = LatestSlot()
         self._watch = CalibrationWatch()
-        self._thread = threading.Thread(
-            target=self._work, args=(self._slot,), name="estimator", daemon=True
-        )
+        self._thread = threading.Thread(target=self._work, args=(self._slot,), name="estimator", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
@@ -208,9 +206,7 @@ class EstimationWorker:
         received = [message for message in frame_set.messages if message is not None]
         first = min(message.arrived_monotonic_ns for message in received)
         # ROS's clock is 0 before simulated time begins.
-        transport = max(
-            (m.arrived_ns - m.stamp_ns for m in received if m.arrived_ns), default=None
-        )
+        transport = max((m.arrived_ns - m.stamp_ns for m in received if m.arrived_ns), default=None)
         return {
             **({} if transport is None else {"transport": transport / 1e6}),
             "waiting": (released_ns - first) / 1e6,

@@ -91,12 +91,8 @@ def add_parser(commands: argparse._SubParsersAction, examples: str) -> None:
         default="universal",
         help="3D weights: universal, voxelpose or a file (default: %(default)s)",
     )
-    parser.add_argument(
-        "--device", default="auto", help="auto, cpu or cuda:N (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--detector", default="movenet", help="2D detector for images (default: %(default)s)"
-    )
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N (default: %(default)s)")
+    parser.add_argument("--detector", default="movenet", help="2D detector for images (default: %(default)s)")
     parser.add_argument(
         "--refine-detections",
         action="store_true",
@@ -114,9 +110,7 @@ def add_parser(commands: argparse._SubParsersAction, examples: str) -> None:
         type=argument_type(_rate),
         help=f"frames per second of images or keypoints (default: {DEFAULT_FPS:g}); not with --videos",
     )
-    parser.add_argument(
-        "--video-out", metavar="MP4", help="video of the views and skeletons to write"
-    )
+    parser.add_argument("--video-out", metavar="MP4", help="video of the views and skeletons to write")
     parser.add_argument("--picture", metavar="PNG", help="picture of the middle frame to write")
 
 
@@ -158,9 +152,7 @@ def estimate(arguments: argparse.Namespace) -> int:
     floor = FloorWatch(rig, estimator.joint_set)
     views = ViewWatch(rig, source.option, source.paths, warn, arguments.strict)
     with _Pictures(arguments, estimator, source) as pictures:
-        for frame, stamp, images, keypoints in tqdm(
-            source, unit="frame", disable=not sys.stderr.isatty()
-        ):
+        for frame, stamp, images, keypoints in tqdm(source, unit="frame", disable=not sys.stderr.isatty()):
             answer = _estimate_one(estimator, frame, images, keypoints, tracker.predict(stamp))
             floor.add(answer)
             views.add(answer.keypoints, stamp)
@@ -234,9 +226,7 @@ class _Keypoints:
 
 def _open_source(arguments: argparse.Namespace, rig: Rig) -> _Images | _Keypoints:
     if arguments.videos and arguments.fps:
-        raise InputError(
-            "--fps: videos have their own frame rate, expected it with --images or --keypoints"
-        )
+        raise InputError("--fps: videos have their own frame rate, expected it with --images or --keypoints")
     fps = arguments.fps or DEFAULT_FPS
     if arguments.keypoints and arguments.refine_detections:
         raise InputError(
@@ -270,9 +260,7 @@ def _make_estimator(arguments: argparse.Namespace, rig: Rig) -> PoseEstimator:
         detector = load_detector(arguments.detector, arguments.threads, device)
         if arguments.refine_detections:
             detector = RefinedDetector(detector, arguments.threads, device)
-    return PoseEstimator(
-        rig, arguments.weights, arguments.device, detector=detector, space=arguments.space
-    )
+    return PoseEstimator(rig, arguments.weights, arguments.device, detector=detector, space=arguments.space)
 
 
 def _estimate_one(
@@ -309,9 +297,7 @@ class _Pictures:
         if self._picture or self._video:
             self._painter = FramePainter(estimator.rig, estimator.joint_set, estimator.space)
 
-    def add(
-        self, frame: int, stamp: float, images: list[np.ndarray | None] | None, answer: Estimate
-    ) -> None:
+    def add(self, frame: int, stamp: float, images: list[np.ndarray | None] | None, answer: Estimate) -> None:
         """Show one frame set."""
         is_middle = self._picture and self._count == self._middle
         self._count += 1

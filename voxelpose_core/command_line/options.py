@@ -76,9 +76,7 @@ def load_given_rig(arguments: argparse.Namespace) -> Rig:
 
 def add_space(parser: argparse.ArgumentParser, words: str) -> None:
     """`--space`, with the help `words`."""
-    parser.add_argument(
-        "--space", type=argument_type(Space.parse), metavar="CX,CY,CZ,SX,SY,SZ", help=words
-    )
+    parser.add_argument("--space", type=argument_type(Space.parse), metavar="CX,CY,CZ,SX,SY,SZ", help=words)
 
 
 def argument_type(parse: Callable[[str], Any]) -> Callable[[str], Any]:

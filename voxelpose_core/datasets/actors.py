@@ -132,9 +132,7 @@ class ActorsDataset(FrameDataset):
             return self.root / name
         others = sorted(self.root.glob(pattern))
         if not others:
-            raise InputError(
-                f"{self.root / name}: does not exist, expected in a {self.name} folder"
-            )
+            raise InputError(f"{self.root / name}: does not exist, expected in a {self.name} folder")
         return others[0]
 
     def _choose(self, subset: str) -> tuple[int, ...]:
@@ -147,9 +145,7 @@ class ActorsDataset(FrameDataset):
             return tuple(sorted(set(labelled) - set(self.validation_frames)))
         match = re.fullmatch(r"(\d+)-(\d+)", subset)
         if match is None or int(match[1]) > int(match[2]):
-            raise InputError(
-                f"subset '{subset}': expected validation, train, all, or frames such as 300-449"
-            )
+            raise InputError(f"subset '{subset}': expected validation, train, all, or frames such as 300-449")
         return tuple(range(int(match[1]), int(match[2]) + 1))
 
     def _check_frames(self) -> None:
@@ -204,8 +200,7 @@ def read_actors(path: Path | str) -> np.ndarray:
                 continue
             if pose.shape != labels.shape[2:] or pose.dtype == object:
                 raise InputError(
-                    f"{path}: actor {actor}, frame {frame} has shape {pose.shape}, "
-                    "expected (14, 3) or empty"
+                    f"{path}: actor {actor}, frame {frame} has shape {pose.shape}, expected (14, 3) or empty"
                 )
             labels[frame, actor] = 1000.0 * pose
     return labels
@@ -261,9 +256,7 @@ def check_actors(dataset: type[ActorsDataset], path: Path | str) -> DatasetRepor
 def _note_predictions(data: ActorsDataset, report: DatasetReport) -> None:
     nobody = [None]
     known = data._predictions or {}
-    complete = sum(
-        all(people is not None for people in known.get(frame, nobody)) for frame in data.frames
-    )
+    complete = sum(all(people is not None for people in known.get(frame, nobody)) for frame in data.frames)
     report.note(
         complete == len(data),
         f"2D predictions of all cameras in {complete} of the {len(data)} validation frames",

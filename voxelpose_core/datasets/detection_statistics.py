@@ -145,7 +145,9 @@ def project_truth(camera, poses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def view_statistics(
-    cameras: Sequence, poses: np.ndarray, keypoints: Sequence[np.ndarray | None],
+    cameras: Sequence,
+    poses: np.ndarray,
+    keypoints: Sequence[np.ndarray | None],
     statistics: DetectionStatistics,
 ) -> None:
     """Count all views of one frame set: poses (P, 17, 3) mm, keypoints (Q, 17, 3) a camera."""

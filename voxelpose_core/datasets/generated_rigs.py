@@ -98,9 +98,7 @@ def as_camera(views: Views, scene: int, index: int, name: str) -> Camera:
     )
 
 
-def _frame_set(
-    rig: Rig, poses: np.ndarray, exists: np.ndarray, people: np.ndarray
-) -> GeneratedFrameSet:
+def _frame_set(rig: Rig, poses: np.ndarray, exists: np.ndarray, people: np.ndarray) -> GeneratedFrameSet:
     """Of poses (P, 17, 3), which of them exist, and detections (V, P', 17, 3), false ones last."""
     detected = (people[:, : len(poses), :, 2] > 0).any(axis=-1).sum(axis=0)[exists]
     poses = poses[exists]

@@ -115,9 +115,7 @@ def open_configured(config: Config, train: bool) -> FrameDataset:
     return dataset
 
 
-def check_rigs(
-    datasets: Iterable[FrameDataset], say: Callable[[str], object], strict: bool = False
-) -> None:
+def check_rigs(datasets: Iterable[FrameDataset], say: Callable[[str], object], strict: bool = False) -> None:
     """Say once what looks wrong with the rigs of data sets: `report_findings`.
 
     Raises:
@@ -165,9 +163,7 @@ def make_loader(
     frames = _Frames(dataset, config, heatmap_source(config, train))
     sampler: Any = range(rank, len(dataset), processes)
     if train:
-        sampler = DistributedSampler(
-            frames, processes, rank, config.train.shuffle, config.train.seed
-        )
+        sampler = DistributedSampler(frames, processes, rank, config.train.shuffle, config.train.seed)
     return DataLoader(
         frames,
         batch_size=(config.train if train else config.test).batch_size,
@@ -311,8 +307,7 @@ class _Frames(Dataset):
             assert sample.keypoints is not None  # see `_check_source`
             views = views.with_present([people is not None for people in sample.keypoints])
             keypoints = [
-                self._peaks(people, affine)
-                for people, affine in zip(sample.keypoints, affines, strict=True)
+                self._peaks(people, affine) for people, affine in zip(sample.keypoints, affines, strict=True)
             ]
         sample = dataclasses.replace(sample, images=None)
         roots = self.frames.joint_set.root_of(sample.poses)

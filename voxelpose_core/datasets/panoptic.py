@@ -89,9 +89,7 @@ class Panoptic(FrameDataset):
         self._images = images
         step = INTERVALS[subset] if interval is None else interval
         self._files = [
-            (name, path)
-            for name in self.sequences
-            for path in _label_files(self.root / name)[::step]
+            (name, path) for name in self.sequences for path in _label_files(self.root / name)[::step]
         ]
         if not self._files:
             raise InputError(f"{self.root}: no {_LABELS}/body3DScene_*.json in any sequence")
@@ -240,9 +238,7 @@ def _note_sequence(folder: Path, report: DatasetReport) -> None:
         return
     frames = [_frame(path) for path in _label_files(folder)]
     report.note(bool(frames), f"{folder.name}: calibration, labels of {len(frames)} frames")
-    complete = sum(
-        all(image.is_file() for image in _image_paths(folder, frame, rig)) for frame in frames
-    )
+    complete = sum(all(image.is_file() for image in _image_paths(folder, frame, rig)) for frame in frames)
     report.note(
         complete == len(frames) > 0,
         f"{folder.name}: images of cameras {', '.join(CAMERAS)} in {complete} of {len(frames)} "

@@ -112,9 +112,7 @@ def _views(centers, rotation, field_of_view, heatmap_size, uniform) -> Views:
     )
     which = uniform(0, 1, count, view_count) < 0.5
     ones = torch.ones_like(shrink)
-    fraction = torch.stack(
-        [torch.where(which, shrink, ones), torch.where(which, ones, shrink)], dim=-1
-    )
+    fraction = torch.stack([torch.where(which, shrink, ones), torch.where(which, ones, shrink)], dim=-1)
     image_size = network * fraction
     fisheye = (uniform(0, 1, count, 1) < _FISHEYE_SHARE).expand(count, view_count)
     half_angle = field_of_view / 2

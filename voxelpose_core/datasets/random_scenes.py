@@ -183,9 +183,7 @@ def sample_frame_sets(
     )
 
 
-def draw_heatmaps(
-    frame_sets: FrameSets, heatmap_size: tuple[int, int], generator: torch.Generator
-) -> Scenes:
+def draw_heatmaps(frame_sets: FrameSets, heatmap_size: tuple[int, int], generator: torch.Generator) -> Scenes:
     """Heatmaps of the detections, and what the nets are to find in them."""
     count = len(frame_sets.joints)
     xy = to_heatmap_pixels(frame_sets.xy, frame_sets.views)
@@ -204,9 +202,7 @@ def draw_heatmaps(
     )
 
 
-def place_people(
-    spaces: torch.Tensor, generator: torch.Generator, people: PeopleSource = sample_people
-):
+def place_people(spaces: torch.Tensor, generator: torch.Generator, people: PeopleSource = sample_people):
     """Put people into spaces around x = y = 0: alone, spread out, and in close groups.
 
     Args:

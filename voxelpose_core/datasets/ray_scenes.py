@@ -37,8 +37,8 @@ VIEW_COUNTS = {2: 0.24, 3: 0.28, 4: 0.20, 5: 0.13, 6: 0.07, 8: 0.08}
 _MOVING_SHARE = 0.5
 _EXPOSURE_MS = 25.0
 _PEOPLE_SPEED = 1500.0
-_LIMB_SPEED = (200.0,) * 5 + (250.0,) * 2 + (600.0,) * 2 + (1200.0,) * 2 + (
-    (200.0,) * 2 + (500.0,) * 2 + (900.0,) * 2
+_LIMB_SPEED = (
+    (200.0,) * 5 + (250.0,) * 2 + (600.0,) * 2 + (1200.0,) * 2 + ((200.0,) * 2 + (500.0,) * 2 + (900.0,) * 2)
 )
 # Standard deviation of a joint's constant displacement by one detector, as a share of the box side.
 _BIAS = 0.006
@@ -94,9 +94,7 @@ class RandomRayScenes:
         view_counts: numbers of cameras and how often each is drawn.
     """
 
-    def __init__(
-        self, people: PeopleSource = sample_people, view_counts: dict[int, float] = VIEW_COUNTS
-    ):
+    def __init__(self, people: PeopleSource = sample_people, view_counts: dict[int, float] = VIEW_COUNTS):
         self._people, self._view_counts = people, view_counts
 
     def __call__(self, count: int, generator: torch.Generator) -> RayScenes:
@@ -106,9 +104,7 @@ class RandomRayScenes:
         drawn = int(torch.multinomial(weights, 1, generator=generator))
         which = int(torch.randint(len(HEATMAP_SIZES), (), generator=generator, device=device))
         spaces = sample_spaces(count, generator)
-        views = sample_rigs(
-            spaces, list(self._view_counts)[drawn], HEATMAP_SIZES[which], generator
-        )
+        views = sample_rigs(spaces, list(self._view_counts)[drawn], HEATMAP_SIZES[which], generator)
         origin = torch.zeros(3, device=device)
         return ray_scenes(views, spaces, origin, generator, self._people)
 
@@ -174,9 +170,7 @@ def ray_scenes(
     )
 
 
-def _without_empty_slots(
-    xy: torch.Tensor, scores: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _without_empty_slots(xy: torch.Tensor, scores: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Detections first, and no more slots than the fullest view of the batch needs."""
     exists = (scores > 0).any(dim=-1)
     most = max(1, int(exists.sum(dim=-1).max()))
@@ -284,9 +278,7 @@ def _move_between_exposures(
 def _habits(xy: torch.Tensor, scores: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Each detector puts each joint a little beside where it is, in each view in its own way."""
     batch, view_count, _, joints = scores.shape
-    habit = _normal(generator, batch, 1, 1, joints, 2) + _normal(
-        generator, batch, view_count, 1, joints, 2
-    )
+    habit = _normal(generator, batch, 1, 1, joints, 2) + _normal(generator, batch, view_count, 1, joints, 2)
     side = box_side(xy, scores > 0)[..., None, None]
     return xy + 0.7 * _BIAS * habit * side
 

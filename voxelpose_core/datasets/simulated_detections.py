@@ -100,9 +100,7 @@ def simulate_detections(sample: Sample, seed: int) -> tuple[np.ndarray, ...]:
         per camera 2D detections (P, 17, 3), COCO-17: x px, y px, score, 0 where not detected.
     """
     poses = coco17_from_campus14(sample.poses)
-    people = dataclasses.replace(
-        sample, poses=poses, visible=np.ones(poses.shape[:2], dtype=bool)
-    )
+    people = dataclasses.replace(sample, poses=poses, visible=np.ones(poses.shape[:2], dtype=bool))
     noise = DetectorNoise(sample.rig.cameras, COCO17)
     return noise.keypoints(people, np.random.default_rng(seed))
 

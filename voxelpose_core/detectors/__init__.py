@@ -144,7 +144,5 @@ def load_detector(name: str, threads: int = 0, device: str = "cpu") -> Detector:
         InputError: for an unknown name (the known ones are named) or a damaged weights file.
     """
     if name not in _DETECTORS:
-        raise InputError(
-            f"detector '{name}' is unknown: expected one of {', '.join(detector_names())}"
-        )
+        raise InputError(f"detector '{name}' is unknown: expected one of {', '.join(detector_names())}")
     return _DETECTORS[name](threads, device)

@@ -34,9 +34,7 @@ PIXEL_OFFSET = 0.25
 
 # Typical deviation of annotators per COCO joint, relative to the person's size (COCO's keypoint
 # evaluation).
-COCO_SIGMAS = (
-    np.array([26, 25, 25, 35, 35, 79, 79, 72, 72, 62, 62, 107, 107, 87, 87, 89, 89]) / 1000
-)
+COCO_SIGMAS = np.array([26, 25, 25, 35, 35, 79, 79, 72, 72, 62, 62, 107, 107, 87, 87, 89, 89]) / 1000
 
 
 def resized_to_rgb(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -110,9 +108,7 @@ def drop_duplicates(people: np.ndarray, threshold: float) -> np.ndarray:
     """People (P, 17, 3), best first, without those whose OKS to a better one is above threshold."""
     kept: list[np.ndarray] = []
     for person in people:
-        if all(
-            object_keypoint_similarity(person[:, :2], other[:, :2]) <= threshold for other in kept
-        ):
+        if all(object_keypoint_similarity(person[:, :2], other[:, :2]) <= threshold for other in kept):
             kept.append(person)
     return np.array(kept, np.float32).reshape(-1, 17, 3)
 
@@ -163,8 +159,7 @@ class MoveNet:
     def _detect_one(self, image: np.ndarray, whole_size: tuple[int, int]) -> np.ndarray:
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             raise InputError(
-                f"image of shape {image.shape} and type {image.dtype}: "
-                "expected (height, width, 3) uint8, BGR"
+                f"image of shape {image.shape} and type {image.dtype}: expected (height, width, 3) uint8, BGR"
             )
         box = crop_letterbox((image.shape[1], image.shape[0]), whole_size)
         (answer,) = self._session.run(None, {"input:0": box.apply(image)})

@@ -65,12 +65,8 @@ class RefinedDetector:
         detector = cast("CropDetector", self.detector)
         return self._refine_all(crops, detector.detect_crops(crops, whole_sizes))
 
-    def _refine_all(
-        self, images: Sequence[np.ndarray], found: Sequence[np.ndarray]
-    ) -> list[np.ndarray]:
-        crops = [
-            (image, person) for image, people in zip(images, found, strict=True) for person in people
-        ]
+    def _refine_all(self, images: Sequence[np.ndarray], found: Sequence[np.ndarray]) -> list[np.ndarray]:
+        crops = [(image, person) for image, people in zip(images, found, strict=True) for person in people]
         refined = self._pool.map(self._refine, *zip(*crops)) if crops else iter(())
         return [
             np.array([next(refined) for _ in people], np.float32).reshape(-1, len(COCO17), 3)

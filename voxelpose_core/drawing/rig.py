@@ -35,9 +35,7 @@ _FEW, _MANY = np.array([214, 205, 148.0]), np.array([118, 84, 16.0])
 _SPACE: Color = (52, 66, 206)
 
 
-def draw_rig(
-    rig: Rig, space: Space | None = None, size: tuple[int, int] = (1920, 1000)
-) -> np.ndarray:
+def draw_rig(rig: Rig, space: Space | None = None, size: tuple[int, int] = (1920, 1000)) -> np.ndarray:
     """Draw a rig; without a space where no two cameras see a person at one place.
 
     Args:
@@ -267,9 +265,7 @@ def _from_above(coverage: _Coverage, panel_size: tuple[int, int]) -> np.ndarray:
     return np.array([[scale, 0, 0, x], [0, -scale, 0, y], [0, 0, 0, 1.0]])
 
 
-def _in_perspective(
-    rig: Rig, coverage: _Coverage, space: Space | None, size: tuple[int, int]
-) -> np.ndarray:
+def _in_perspective(rig: Rig, coverage: _Coverage, space: Space | None, size: tuple[int, int]) -> np.ndarray:
     """(3, 4) projection of a virtual camera that sees all cameras and the space."""
     centers = np.array([camera.C for camera in rig.cameras])
     middle = (coverage.low + coverage.high) / 2
@@ -298,9 +294,7 @@ def _in_perspective(
     return np.array([[1, 0, shift[0]], [0, 1, shift[1]], [0, 0, 1]]) @ eye.projection_matrix
 
 
-def _write_head(
-    picture: np.ndarray, rig: Rig, coverage: _Coverage, space: Space | None
-) -> None:
+def _write_head(picture: np.ndarray, rig: Rig, coverage: _Coverage, space: Space | None) -> None:
     """What is shown, and the colours."""
     title = f"{rig.name}: {len(rig)} cameras, a line every {coverage.grid_mm / 1000:g} m"
     write_text(picture, title, (_GAP + 4, 18), 24, INK)

@@ -141,8 +141,7 @@ def _backgrounds(scene: Scene) -> list[np.ndarray]:
     if scene.images is None:
         return [np.full((*cell[::-1], 3), _DARK, np.uint8) for _ in scene.sample.rig.cameras]
     return [
-        cv2.resize(np.ascontiguousarray(image.transpose(1, 2, 0)[..., ::-1]), cell)
-        for image in scene.images
+        cv2.resize(np.ascontiguousarray(image.transpose(1, 2, 0)[..., ::-1]), cell) for image in scene.images
     ]
 
 
@@ -273,9 +272,7 @@ def _draw_people(
             _draw_limbs(picture, to_pixels(pose), scene.joint_set, PREDICTION, 2)
 
 
-def _draw_limbs(
-    picture: np.ndarray, pixels: np.ndarray, joint_set: JointSet, color, width: int
-) -> None:
+def _draw_limbs(picture: np.ndarray, pixels: np.ndarray, joint_set: JointSet, color, width: int) -> None:
     """The limbs between joints at (J, 2) pixels; a joint that is NaN is left out."""
     for first, second in joint_set.limbs:
         _draw_line(picture, pixels[first], pixels[second], color, width)

@@ -85,8 +85,7 @@ class Camera:
         object.__setattr__(self, "image_size", (width, height))
         if not (0 < width <= _MAX_SIDE and 0 < height <= _MAX_SIDE):
             raise InputError(
-                f"camera '{self.name}': image size is {width}x{height}, expected 1 to {_MAX_SIDE} "
-                "pixels"
+                f"camera '{self.name}': image size is {width}x{height}, expected 1 to {_MAX_SIDE} pixels"
             )
         if self.K[0, 0] <= 0 or self.K[1, 1] <= 0:
             raise InputError(
@@ -105,8 +104,7 @@ class Camera:
             value = np.array(getattr(self, field), dtype=np.float64).reshape(shape)
         except (TypeError, ValueError):
             raise InputError(
-                f"camera '{self.name}': {field} cannot be read, expected "
-                f"{int(np.prod(shape))} numbers"
+                f"camera '{self.name}': {field} cannot be read, expected {int(np.prod(shape))} numbers"
             ) from None
         if not np.isfinite(value).all():
             raise InputError(
@@ -231,12 +229,7 @@ class Camera:
         """(N,) bool: in front, inside the image, and where the distortion model holds."""
         pixels, depth = self.project(points)
         width, height = self.image_size
-        inside = (
-            (pixels[:, 0] >= 0)
-            & (pixels[:, 1] >= 0)
-            & (pixels[:, 0] < width)
-            & (pixels[:, 1] < height)
-        )
+        inside = (pixels[:, 0] >= 0) & (pixels[:, 1] >= 0) & (pixels[:, 0] < width) & (pixels[:, 1] < height)
         return (depth > 0) & inside & (self.lens_radius(points) < self.valid_radius)
 
     def undistort(self, pixels: np.ndarray) -> np.ndarray:

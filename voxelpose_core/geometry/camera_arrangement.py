@@ -153,9 +153,7 @@ def is_faultless(cameras: Sequence[Camera], ground: float = 0.0) -> bool:
     return not _standing_faults(cameras, ground) and not _frusta_that_do_not_meet(cameras, ground)
 
 
-def _standing_faults(
-    cameras: Sequence[Camera], ground: float, floor: str = "z = 0"
-) -> list[str]:
+def _standing_faults(cameras: Sequence[Camera], ground: float, floor: str = "z = 0") -> list[str]:
     faults = []
     on_a_desk = np.ptp([camera.C[2] for camera in cameras]) <= _DESK_RANGE_MM
     lowest = HEIGHT_MM[0] if on_a_desk else _DESK_MM

@@ -101,9 +101,7 @@ def intrinsics_of(info: CameraInfoFields, rectified: bool = False) -> Intrinsics
     return Intrinsics(image_size, K, np.zeros(5), False, np.reshape(R, (3, 3)))
 
 
-def image_geometry(
-    info: CameraInfoFields, rectified: bool = False
-) -> tuple[tuple[int, int], np.ndarray]:
+def image_geometry(info: CameraInfoFields, rectified: bool = False) -> tuple[tuple[int, int], np.ndarray]:
     """(width, height) of the image as it is sent, and its K: the region of interest, then binned.
 
     Raises:
@@ -118,9 +116,7 @@ def image_geometry(
     else:
         K = np.array(info.K, dtype=np.float64).reshape(3, 3)
         if not K.any():
-            raise InputError(
-                "CameraInfo has no intrinsics (K is zero), expected a calibrated camera"
-            )
+            raise InputError("CameraInfo has no intrinsics (K is zero), expected a calibrated camera")
     x, y, width, height = _window(info)
     bin_x, bin_y = (max(1, factor) for factor in info.binning)
     K[:2, 2] -= (x, y)

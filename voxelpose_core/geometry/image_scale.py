@@ -35,9 +35,7 @@ def scaled_camera(camera: Camera, size: tuple[int, int]) -> Camera:
     return dataclasses.replace(camera, image_size=size, K=_scaling(camera.image_size, size) @ camera.K)
 
 
-def scaled_points(
-    points: np.ndarray, size: tuple[int, int], new_size: tuple[int, int]
-) -> np.ndarray:
+def scaled_points(points: np.ndarray, size: tuple[int, int], new_size: tuple[int, int]) -> np.ndarray:
     """Where pixels (..., 2) of an image of (width, height) lie when it is resized to `new_size`."""
     affine = _scaling(size, new_size)
     return points * np.diag(affine)[:2] + affine[:2, 2]

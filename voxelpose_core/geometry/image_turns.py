@@ -63,9 +63,7 @@ def turn_image(image: np.ndarray, quarter_turns: int) -> np.ndarray:
     return np.ascontiguousarray(np.rot90(image, -quarter_turns))
 
 
-def turn_points(
-    points: np.ndarray, image_size: tuple[int, int], quarter_turns: int
-) -> np.ndarray:
+def turn_points(points: np.ndarray, image_size: tuple[int, int], quarter_turns: int) -> np.ndarray:
     """Where pixels lie after `turn_image`.
 
     Args:

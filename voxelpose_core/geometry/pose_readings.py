@@ -134,11 +134,7 @@ def check_poses(cameras: Sequence[Camera], world: RigWorld) -> list[str]:
     if faults and (line := ground_elsewhere(cameras, world, faults)):
         return [line]
     crooked = crookedness(cameras)
-    readings = [
-        poses
-        for poses in faultless_readings(cameras)
-        if poses.crooked <= max(crooked, LEVEL_DEG)
-    ]
+    readings = [poses for poses in faultless_readings(cameras) if poses.crooked <= max(crooked, LEVEL_DEG)]
     if faults and readings:
         cause = min(readings, key=by_roll).reading.cause(world)
         return [f"direction: {faults[0]}; {cause}?"]
@@ -160,9 +156,7 @@ def check_poses(cameras: Sequence[Camera], world: RigWorld) -> list[str]:
     return _check_single_poses(cameras, world, faults)
 
 
-def ground_elsewhere(
-    cameras: Sequence[Camera], world: RigWorld, faults: Sequence[str]
-) -> str | None:
+def ground_elsewhere(cameras: Sequence[Camera], world: RigWorld, faults: Sequence[str]) -> str | None:
     """The one line where upright cameras would be faultless above another floor.
 
     A wrong reading of the poses turns cameras over or leaves them without a common view. Cameras on a
@@ -177,9 +171,7 @@ def ground_elsewhere(
     return f"ground: {faults[0]}; is the floor elsewhere? Give --ground Z, its height in mm"
 
 
-def _check_single_poses(
-    cameras: Sequence[Camera], world: RigWorld, faults: Sequence[str]
-) -> list[str]:
+def _check_single_poses(cameras: Sequence[Camera], world: RigWorld, faults: Sequence[str]) -> list[str]:
     """The faults, or the one camera whose pose, read in another way, leaves none."""
     crooked = np.array([crookedness([camera]) for camera in cameras])
     telling = np.array([roll_deg(camera) is not None for camera in cameras])

@@ -228,8 +228,7 @@ def _is_rig(document: Any) -> bool:
 def _require_two(taken: Calibration) -> None:
     if len(taken.cameras) < 2 and taken.notes:
         raise InputError(
-            f"has {len(taken.cameras)} camera(s) to use, expected at least 2 "
-            f"({'; '.join(taken.notes[:3])})"
+            f"has {len(taken.cameras)} camera(s) to use, expected at least 2 ({'; '.join(taken.notes[:3])})"
         )
 
 
@@ -269,9 +268,7 @@ def _ground_from(value: Any) -> float:
     return number(value, "ground")
 
 
-def _read_cameras(
-    entries: Sequence[Any], scale: float, names: Sequence[str] | None
-) -> tuple[Camera, ...]:
+def _read_cameras(entries: Sequence[Any], scale: float, names: Sequence[str] | None) -> tuple[Camera, ...]:
     found = []
     for index, entry in enumerate(entries):
         name = _name_of(entry, index)
@@ -326,9 +323,7 @@ def _space_from(entry: Any, scale: float) -> Space:
 def _refuse_unknown(entry: dict[str, Any], known: set[str], where: str) -> None:
     unknown = sorted(str(key) for key in set(entry) - known)
     if unknown:
-        raise InputError(
-            f"{where}: key '{unknown[0]}' is unknown, expected {', '.join(sorted(known))}"
-        )
+        raise InputError(f"{where}: key '{unknown[0]}' is unknown, expected {', '.join(sorted(known))}")
 
 
 def _require_image_size(rig: Rig, given: tuple[int, int] | None) -> None:

@@ -120,8 +120,7 @@ def _remarks(rig: Rig, wrong: Sequence[str]) -> list[str]:
         if turns and abs(angle - 90.0 * round(angle / 90.0)) < LEVEL_DEG:
             turned.setdefault(turns, []).append(camera.name)
     lines = [
-        f"{_listed(names)} turned by {90 * turns} degrees, says R"
-        for turns, names in sorted(turned.items())
+        f"{_listed(names)} turned by {90 * turns} degrees, says R" for turns, names in sorted(turned.items())
     ]
     readings = faultless_readings(rig.cameras) if lines else []
     upright = [poses for poses in readings if poses.roll < LEVEL_DEG]
@@ -181,9 +180,7 @@ def _check_unit(cameras: Sequence[Camera], world: RigWorld) -> tuple[list[str], 
     return [], 1.0
 
 
-def _both_wrong(
-    cameras: Sequence[Camera], world: RigWorld
-) -> tuple[list[str], list[str]] | None:
+def _both_wrong(cameras: Sequence[Camera], world: RigWorld) -> tuple[list[str], list[str]] | None:
     """The lines on unit and direction, where a rig is faultless only with both read anew.
 
     The positions of inverted poses say little of the unit, so that every unit is tried.

@@ -14,9 +14,7 @@ def mpjpe(prediction: np.ndarray, truth: np.ndarray, visible: np.ndarray | None 
         truth: (J, 3).
         visible: (J,) bool, joints that count; all by default. NaN where none does.
     """
-    visible = (
-        np.ones(len(truth), dtype=bool) if visible is None else np.asarray(visible, dtype=bool)
-    )
+    visible = np.ones(len(truth), dtype=bool) if visible is None else np.asarray(visible, dtype=bool)
     distance = np.linalg.norm(np.asarray(prediction) - np.asarray(truth), axis=-1)[visible]
     return float(distance.mean()) if distance.size else float("nan")
 

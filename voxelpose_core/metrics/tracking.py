@@ -93,9 +93,7 @@ class TrackingEvaluation:
             self._switches += self._track_of.get(truth, track) != track
             self._track_of[truth] = track
 
-    def _match(
-        self, truth_ids: list[int], track_ids: list[int], distances: np.ndarray
-    ) -> dict[int, int]:
+    def _match(self, truth_ids: list[int], track_ids: list[int], distances: np.ndarray) -> dict[int, int]:
         """Track of each true person: the one of the last frame set while it is near, else nearest."""
         left = distances.copy()
         matches = {}

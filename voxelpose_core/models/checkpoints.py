@@ -107,8 +107,7 @@ def load_ray_weights(path: str | Path, device: torch.device | str = "cpu") -> Ra
     model = load_weights(path, device)
     if not isinstance(model, RayPose):
         raise InputError(
-            f"weights {path}: they are of the voxel nets, expected the ray model, such as "
-            "'universal'"
+            f"weights {path}: they are of the voxel nets, expected the ray model, such as 'universal'"
         )
     return model
 
@@ -132,9 +131,7 @@ def _embedded_ray_config(metadata: dict[str, str], path: Path) -> RayConfig:
 
 def _embedded_json(metadata: dict[str, str], path: Path) -> Any:
     if "config" not in metadata:
-        raise InputError(
-            f"weights {path}: no configuration inside, expected a file written by voxelpose_ros"
-        )
+        raise InputError(f"weights {path}: no configuration inside, expected a file written by voxelpose_ros")
     try:
         return json.loads(metadata["config"])
     except (ValueError, RecursionError) as error:
@@ -152,8 +149,7 @@ def _load_state(model: torch.nn.Module, state: dict[str, torch.Tensor], path: Pa
             raise InputError(f"weights {path}: key '{key}' is missing")
         if state[key].shape != shape:
             raise InputError(
-                f"weights {path}: key '{key}' has shape {tuple(state[key].shape)}, "
-                f"expected {tuple(shape)}"
+                f"weights {path}: key '{key}' has shape {tuple(state[key].shape)}, expected {tuple(shape)}"
             )
     unknown = sorted(set(state) - set(expected))
     if unknown:
@@ -277,8 +273,7 @@ def read_torch_file(path: Path) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise InputError(
-            f"checkpoint {path}: is broken, or holds more than tensors and plain values, which is "
-            "not opened"
+            f"checkpoint {path}: is broken, or holds more than tensors and plain values, which is not opened"
         ) from None
     # torch's readers raise whatever a broken file leads them to.
     except Exception as error:
@@ -305,8 +300,7 @@ def fill_module(
     missing = [key for key in expected if key not in state and not key.endswith("batches_tracked")]
     if whole and missing:
         raise InputError(
-            f"checkpoint {path}: {len(missing)} tensors of the model are missing, such as "
-            f"'{missing[0]}'"
+            f"checkpoint {path}: {len(missing)} tensors of the model are missing, such as '{missing[0]}'"
         )
     module.load_state_dict(fitting, strict=False)
     unknown = [key for key in state if key not in expected]

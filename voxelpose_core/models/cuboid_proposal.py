@@ -61,9 +61,7 @@ def select_proposals(
     suppressed = torch.where(peaks, root_volumes, torch.zeros_like(root_volumes))
     scores, flat = suppressed.flatten(1).topk(max_people, dim=1)
     _, y_count, z_count = root_volumes.shape[1:]
-    index = torch.stack(
-        [flat // (y_count * z_count), flat // z_count % y_count, flat % z_count], dim=-1
-    )
+    index = torch.stack([flat // (y_count * z_count), flat // z_count % y_count, flat % z_count], dim=-1)
     extent = index.new_tensor(root_volumes.shape[1:]) - 1
     edge = scores.new_tensor(tuple(size))
     middle = scores.new_tensor(tuple(center))

@@ -129,9 +129,7 @@ class FoldedPoseNet(nn.Module):
         # The softmax is that of beta times the scores.
         self.last = Pointwise.of(net.v2v_net.output_layer, net.beta)
 
-    def forward(
-        self, volumes: torch.Tensor, centers: torch.Tensor, size: Sequence[float]
-    ) -> torch.Tensor:
+    def forward(self, volumes: torch.Tensor, centers: torch.Tensor, size: Sequence[float]) -> torch.Tensor:
         """Joints (N, J, 3), mm: see PoseRegressionNet."""
         offsets = soft_argmax(*self.v2v_net.branches(volumes), self.last, size)
         return offsets + centers[:, None]
@@ -172,9 +170,7 @@ class FoldedUpsample(nn.Module):
 class FoldedConv(nn.Module):
     """A convolution with its batch norm folded in, and the ReLU after it."""
 
-    def __init__(
-        self, conv: nn.Conv3d, norm: nn.BatchNorm3d, dtype: torch.dtype, relu: bool = True
-    ):
+    def __init__(self, conv: nn.Conv3d, norm: nn.BatchNorm3d, dtype: torch.dtype, relu: bool = True):
         super().__init__()
         folded = nn.utils.fuse_conv_bn_eval(conv, norm)
         weight = folded.weight.to(dtype).contiguous(memory_format=torch.channels_last_3d)

@@ -73,9 +73,7 @@ def volume_cross_entropy(
     return -(target * log_probability).sum(dim=-1)
 
 
-def heatmap_loss(
-    heatmaps: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor
-) -> torch.Tensor:
+def heatmap_loss(heatmaps: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     """Mean squared error of 2D heatmaps (Simple Baselines, section 3).
 
     Args:
@@ -86,9 +84,7 @@ def heatmap_loss(
     return ((heatmaps - targets) * weights[..., None, None]).square().mean()
 
 
-def coordinate_loss(
-    predicted: torch.Tensor, joints: torch.Tensor, weights: torch.Tensor
-) -> torch.Tensor:
+def coordinate_loss(predicted: torch.Tensor, joints: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     """(N,) mean L1 distance of people's joints, mm (VoxelPose, equation 4).
 
     Args:

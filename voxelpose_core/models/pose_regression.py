@@ -19,9 +19,7 @@ class PoseRegressionNet(nn.Module):
         self.v2v_net = V2VNet(joints, joints)
         self.beta = beta
 
-    def forward(
-        self, volumes: torch.Tensor, centers: torch.Tensor, size: Sequence[float]
-    ) -> torch.Tensor:
+    def forward(self, volumes: torch.Tensor, centers: torch.Tensor, size: Sequence[float]) -> torch.Tensor:
         """Joints (N, J, 3), mm.
 
         Args:

@@ -91,9 +91,7 @@ class PoseResNet(nn.Module):
             config.deconv_with_bias,
         )
         kernel = config.final_conv_kernel
-        self.final_layer = nn.Conv2d(
-            config.num_deconv_filters[-1], joints, kernel, padding=kernel // 2
-        )
+        self.final_layer = nn.Conv2d(config.num_deconv_filters[-1], joints, kernel, padding=kernel // 2)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         x = self.maxpool(torch.relu(self.bn1(self.conv1(images))))
@@ -122,14 +120,10 @@ def _deconvolutions(
     layers: list[nn.Module] = []
     for channels, kernel in zip(filters, kernels, strict=True):
         if kernel not in paddings:
-            raise InputError(
-                f"POSE_RESNET.NUM_DECONV_KERNELS contains {kernel}, expected 2, 3 or 4"
-            )
+            raise InputError(f"POSE_RESNET.NUM_DECONV_KERNELS contains {kernel}, expected 2, 3 or 4")
         padding, output_padding = paddings[kernel]
         layers += [
-            nn.ConvTranspose2d(
-                in_channels, channels, kernel, 2, padding, output_padding, bias=bias
-            ),
+            nn.ConvTranspose2d(in_channels, channels, kernel, 2, padding, output_padding, bias=bias),
             nn.BatchNorm2d(channels),
             nn.ReLU(inplace=True),
         ]

@@ -38,9 +38,7 @@ class ConfidenceHead(nn.Module):
 
     def __init__(self, width: int):
         super().__init__()
-        self.view = nn.Sequential(
-            nn.Linear(_VIEW_FEATURES, 48), nn.ReLU(), nn.Linear(48, 48), nn.ReLU()
-        )
+        self.view = nn.Sequential(nn.Linear(_VIEW_FEATURES, 48), nn.ReLU(), nn.Linear(48, 48), nn.ReLU())
         self.pose = nn.Linear(width, 32)
         self.decide = nn.Sequential(nn.Linear(2 * 48 + 32, 64), nn.ReLU(), nn.Linear(64, 1))
 

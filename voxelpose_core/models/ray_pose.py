@@ -81,9 +81,7 @@ class RayConfig(BaseModel):
     tokens: int = Field(10, ge=2, le=64, description="Detections that a candidate looks at, T.")
     per_view: int = Field(3, ge=1, le=16, description="Of these from one view at most.")
     proposals: int = Field(20, ge=1, le=256, description="Candidates per frame set, at most.")
-    confidence_threshold: float = Field(
-        0.5, ge=0, le=1, description="Confidence that a person reaches."
-    )
+    confidence_threshold: float = Field(0.5, ge=0, le=1, description="Confidence that a person reaches.")
 
     @model_validator(mode="after")
     def _check_width(self):
@@ -131,9 +129,7 @@ class RayPose(nn.Module):
         self.embed_token = nn.Linear(5, width)
         self.embed_last = nn.Linear(3 * count, width)
         self.embed_origin = nn.Parameter(torch.zeros(2, width))
-        self.stages = nn.ModuleList(
-            _Stage(config, count, layers) for layers in config.layers
-        )
+        self.stages = nn.ModuleList(_Stage(config, count, layers) for layers in config.layers)
         self.uncertainty = nn.Sequential(
             nn.Linear(width + 4 * count, width), nn.ReLU(), nn.Linear(width, count)
         )

@@ -150,9 +150,7 @@ class ChosenRays:
         )
         x, y = (first * second).split(3)
         equations = torch.cat([1 - x, -y, moments]).permute(1, 3, 2, 0).contiguous()
-        return cls(
-            origins, directions, scores, present, view, rank, nearest, moments, equations, mirror
-        )
+        return cls(origins, directions, scores, present, view, rank, nearest, moments, equations, mirror)
 
     def nearest_points(self, pose: torch.Tensor) -> torch.Tensor:
         """(3, M, T, J) from each joint of poses (M, J, 3) to the nearest point of its ray."""

@@ -25,19 +25,26 @@ from voxelpose_core.voxel.views import Views
 # Newton's steps from a distorted to an undistorted point.
 _UNDISTORT_STEPS = 10
 # Mean height of each COCO-17 joint over the mid-hip, mm, of people who stand, walk and sit.
-JOINT_HEIGHTS = (630.0, 660.0, 660.0, 640.0, 640.0) + (480.0,) * 2 + (240.0,) * 2 + (100.0,) * 2 + (
-    (0.0,) * 2 + (-370.0,) * 2 + (-720.0,) * 2
+JOINT_HEIGHTS = (
+    (630.0, 660.0, 660.0, 640.0, 640.0)
+    + (480.0,) * 2
+    + (240.0,) * 2
+    + (100.0,) * 2
+    + ((0.0,) * 2 + (-370.0,) * 2 + (-720.0,) * 2)
 )
 # How much a joint tells of where the mid-hip is.
-JOINT_WEIGHTS = (0.15, 0.05, 0.05, 0.1, 0.1) + (0.5,) * 2 + (0.12,) * 2 + (0.05,) * 2 + (
-    (1.0,) * 2 + (0.25,) * 2 + (0.08,) * 2
+JOINT_WEIGHTS = (
+    (0.15, 0.05, 0.05, 0.1, 0.1)
+    + (0.5,) * 2
+    + (0.12,) * 2
+    + (0.05,) * 2
+    + ((1.0,) * 2 + (0.25,) * 2 + (0.08,) * 2)
 )
 # Joints that decide whether two detections can be one person.
 PAIR_JOINTS = tuple(
     COCO17.index(name)
     for name in (
-        "nose left_shoulder right_shoulder left_elbow right_elbow left_hip right_hip left_knee "
-        "right_knee"
+        "nose left_shoulder right_shoulder left_elbow right_elbow left_hip right_hip left_knee right_knee"
     ).split()
 )
 # Two detections pair where their rays pass each other by less, in the mean of common joints, mm.
@@ -191,9 +198,7 @@ def undistort(pixels: torch.Tensor, views: Views) -> torch.Tensor:
     return points
 
 
-def _invert_pinhole(
-    distorted: torch.Tensor, coefficients: torch.Tensor, limit: torch.Tensor
-) -> torch.Tensor:
+def _invert_pinhole(distorted: torch.Tensor, coefficients: torch.Tensor, limit: torch.Tensor) -> torch.Tensor:
     k1, k2, p1, p2, k3, k4, k5, k6 = coefficients.unbind(-1)
     point = distorted
     for _ in range(_UNDISTORT_STEPS):
@@ -216,9 +221,7 @@ def _invert_pinhole(
     return point
 
 
-def _invert_fisheye(
-    distorted: torch.Tensor, coefficients: torch.Tensor, limit: torch.Tensor
-) -> torch.Tensor:
+def _invert_fisheye(distorted: torch.Tensor, coefficients: torch.Tensor, limit: torch.Tensor) -> torch.Tensor:
     k1, k2, k3, k4 = coefficients[..., :4].unbind(-1)
     radius = distorted.norm(dim=-1)
     angle = radius.minimum(limit)

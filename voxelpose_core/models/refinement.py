@@ -21,9 +21,7 @@ _VOXELS = 9
 _SHARPNESS = 16
 
 
-def joint_heat(
-    joints: torch.Tensor, heatmaps: torch.Tensor | PackedHeatmaps, views: Views
-) -> torch.Tensor:
+def joint_heat(joints: torch.Tensor, heatmaps: torch.Tensor | PackedHeatmaps, views: Views) -> torch.Tensor:
     """Mean heatmap value at each joint's projections, over the views that see it.
 
     Args:

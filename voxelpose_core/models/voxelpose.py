@@ -192,9 +192,7 @@ class VoxelPose(nn.Module):
         volumes = self.person_volumes(heatmaps, views, centers, scene)
         return self.pose_net(volumes, centers, self.config.pict_struct.grid_size)
 
-    def _volumes(
-        self, heatmaps: torch.Tensor | PackedHeatmaps, views: Views, boxes: Boxes
-    ) -> torch.Tensor:
+    def _volumes(self, heatmaps: torch.Tensor | PackedHeatmaps, views: Views, boxes: Boxes) -> torch.Tensor:
         return feature_volumes(
             heatmaps,
             views,

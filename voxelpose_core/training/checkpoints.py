@@ -48,9 +48,7 @@ def save_checkpoint(
     save_whole(state, path)
 
 
-def load_checkpoint(
-    path: str | Path, model: VoxelPose, optimizer: torch.optim.Optimizer
-) -> Progress:
+def load_checkpoint(path: str | Path, model: VoxelPose, optimizer: torch.optim.Optimizer) -> Progress:
     """Go on from a file of `save_checkpoint`, or from a `checkpoint.pth.tar` of the original.
 
     Raises:
@@ -65,8 +63,7 @@ def load_checkpoint(
         optimizer.load_state_dict(content["optimizer"])
     except (ValueError, KeyError) as error:
         raise InputError(
-            f"checkpoint {path}: its optimizer does not fit ({error}), expected the same "
-            "TRAIN.BACKBONE"
+            f"checkpoint {path}: its optimizer does not fit ({error}), expected the same TRAIN.BACKBONE"
         ) from None
     if "random" in content:
         torch.set_rng_state(content["random"])

@@ -92,9 +92,7 @@ def choose_device(gpus: str, local_rank: int) -> torch.device:
     if not names or not torch.cuda.is_available():
         return torch.device("cpu")
     if local_rank >= len(names):
-        raise InputError(
-            f"GPUS is '{gpus}', expected one for each of the {local_rank + 1} or more processes"
-        )
+        raise InputError(f"GPUS is '{gpus}', expected one for each of the {local_rank + 1} or more processes")
     name = names[local_rank]
     if not name.isdecimal() or int(name) >= torch.cuda.device_count():
         raise InputError(
@@ -157,9 +155,7 @@ def open_experiment(config: Config, name: str, phase: str, process: Process) -> 
     logger.info("configuration: %s", folder / f"{phase}.yaml")
     gpus = config.gpus.count(",") + 1
     if process.device.type == "cuda" and gpus > process.count:
-        logger.info(
-            "GPUS lists %d, one is used: torchrun --nproc_per_node %d uses them", gpus, gpus
-        )
+        logger.info("GPUS lists %d, one is used: torchrun --nproc_per_node %d uses them", gpus, gpus)
     writer = _open_curves(Path(config.log_dir) / place) if phase == "train" else None
     return Experiment(config, process, folder, writer)
 

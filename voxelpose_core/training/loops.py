@@ -90,9 +90,7 @@ def plain(network: nn.Module) -> TrainedNetwork:
     return inner
 
 
-def set_learning_rate(
-    optimizer: torch.optim.Optimizer, settings: TrainConfig, epochs: float
-) -> None:
+def set_learning_rate(optimizer: torch.optim.Optimizer, settings: TrainConfig, epochs: float) -> None:
     """Set the learning rate for the time `epochs` after the start; a resumed run has the same."""
     rate = settings.lr
     if settings.lr_decay == "cosine":
@@ -114,9 +112,7 @@ def _synchronized(network: nn.Module, last: bool) -> contextlib.AbstractContextM
     return contextlib.nullcontext()
 
 
-def _step(
-    network: nn.Module, optimizer: torch.optim.Optimizer, limit: float | None, where: str
-) -> None:
+def _step(network: nn.Module, optimizer: torch.optim.Optimizer, limit: float | None, where: str) -> None:
     norm = nn.utils.clip_grad_norm_(network.parameters(), limit or math.inf)
     _require_finite({"gradient's norm": norm.item()}, where)
     optimizer.step()

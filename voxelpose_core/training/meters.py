@@ -46,11 +46,7 @@ class Meters:
 
     def means(self) -> dict[str, float]:
         """Mean losses so far."""
-        return {
-            name: total / self._steps
-            for name, total in self._totals.items()
-            if name.startswith("loss")
-        }
+        return {name: total / self._steps for name, total in self._totals.items() if name.startswith("loss")}
 
     def speed(self) -> str:
         """Times of the last batch, and means."""

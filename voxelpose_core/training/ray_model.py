@@ -241,9 +241,7 @@ def checkpoint_path(options: TrainingOptions) -> Path:
     return options.out.with_suffix(".resume.pt")
 
 
-def train(
-    options: TrainingOptions, model: RayPose, scenes_of: RaySource
-) -> tuple[RayPose, dict[str, Any]]:
+def train(options: TrainingOptions, model: RayPose, scenes_of: RaySource) -> tuple[RayPose, dict[str, Any]]:
     """Train to the end and return the model and notes for its file.
 
     Args:

@@ -214,9 +214,7 @@ def pose_step(model: VoxelPose, scenes: Scenes, generator: torch.Generator):
     return joint_loss(log_probability, points, joints, weights * inside)
 
 
-def pick_people(
-    scenes: Scenes, generator: torch.Generator, count: int
-) -> tuple[torch.Tensor, torch.Tensor]:
+def pick_people(scenes: Scenes, generator: torch.Generator, count: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Scene and person (count,) of people whom two views or more detect, in random order.
 
     Fewer than `count` are repeated, each as often as the others to within one; of more, `count` are
@@ -262,9 +260,7 @@ def held_out_scenes(scenes_of: SceneSource, device: torch.device, batches: int):
 
 
 @torch.inference_mode()
-def measure_joints(
-    model: VoxelPose, scenes_of: SceneSource, batches: int
-) -> dict[str, float]:
+def measure_joints(model: VoxelPose, scenes_of: SceneSource, batches: int) -> dict[str, float]:
     """Mean joint error of people whom two views or more detect, at jittered true centres, mm."""
     model.eval()
     errors = [
@@ -275,9 +271,7 @@ def measure_joints(
 
 
 @torch.inference_mode()
-def measure_proposals(
-    model: VoxelPose, scenes_of: SceneSource, batches: int
-) -> dict[str, float]:
+def measure_proposals(model: VoxelPose, scenes_of: SceneSource, batches: int) -> dict[str, float]:
     """Recall of people whom two views or more detect, and proposals where nobody is."""
     model.eval()
     found, people, phantoms = 0, 0, 0
@@ -287,9 +281,7 @@ def measure_proposals(
             root_volumes = model.root_net(volumes).float()
         for index in range(len(centers)):
             grid = ProposalGrid(tuple(centers[index].tolist()), size, WINDOW_VOXELS)
-            hits, inside, false = match_proposals(
-                root_volumes[index : index + 1], grid, scenes, index
-            )
+            hits, inside, false = match_proposals(root_volumes[index : index + 1], grid, scenes, index)
             found, people, phantoms = found + hits, people + inside, phantoms + false
     return {
         "recall": found / max(people, 1),

@@ -66,9 +66,7 @@ class Boxes:
             raise ValueError(f"voxels are {tuple(self.voxels)}, expected three positive numbers")
 
     @classmethod
-    def in_one_scene(
-        cls, centers: torch.Tensor, size: Sequence[float], voxels: Sequence[int]
-    ) -> Boxes:
+    def in_one_scene(cls, centers: torch.Tensor, size: Sequence[float], voxels: Sequence[int]) -> Boxes:
         """Boxes of a single scene (B = 1); see the attributes."""
         scene = torch.zeros(len(centers), dtype=torch.int64, device=centers.device)
         return cls(centers, scene, size, voxels)
@@ -96,16 +94,12 @@ def box_axes(
 
 
 @functools.lru_cache(maxsize=64)
-def cached_axes(
-    size: tuple[float, ...], voxels: tuple[int, ...], device: torch.device
-) -> list[torch.Tensor]:
+def cached_axes(size: tuple[float, ...], voxels: tuple[int, ...], device: torch.device) -> list[torch.Tensor]:
     """`box_axes` in float32, kept: on a GPU they would otherwise be computed at every call."""
     return box_axes(size, voxels, device)
 
 
-def box_points(
-    centers: torch.Tensor, size: Sequence[float], voxels: Sequence[int]
-) -> torch.Tensor:
+def box_points(centers: torch.Tensor, size: Sequence[float], voxels: Sequence[int]) -> torch.Tensor:
     """World positions of every voxel of N equal boxes.
 
     The outermost voxels lie on the faces of the box, so the pitch is size / (voxels - 1), as in

@@ -42,9 +42,7 @@ class Pointwise:
         return F.pad(self.weight.T, (0, padding)).contiguous(), F.pad(self.bias, (0, padding))
 
 
-def projection_shortcut(
-    sum: torch.Tensor, x: torch.Tensor, layer: Pointwise
-) -> torch.Tensor:
+def projection_shortcut(sum: torch.Tensor, x: torch.Tensor, layer: Pointwise) -> torch.Tensor:
     """relu(sum + layer(x)): the end of a residual block whose shortcut is a projection.
 
     He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, section 3.3.
@@ -66,9 +64,7 @@ def projection_shortcut(
     return sum
 
 
-def output_scores(
-    features: torch.Tensor, skip: torch.Tensor, layer: Pointwise
-) -> torch.Tensor:
+def output_scores(features: torch.Tensor, skip: torch.Tensor, layer: Pointwise) -> torch.Tensor:
     """layer(relu(features) + skip), in float32.
 
     Args:

@@ -70,8 +70,18 @@ def _unpack(packed: torch.Tensor, joints: int) -> torch.Tensor:
 
 
 def _empty_volumes(
-    heatmaps, occupied, joints, views, centers, scene, size, voxels, sampling,
-    count_points_behind, dtype, channels_last,
+    heatmaps,
+    occupied,
+    joints,
+    views,
+    centers,
+    scene,
+    size,
+    voxels,
+    sampling,
+    count_points_behind,
+    dtype,
+    channels_last,
 ) -> torch.Tensor:
     shape = (centers.shape[0], joints, *voxels)
     return torch.empty(
@@ -80,11 +90,29 @@ def _empty_volumes(
 
 
 def _sample(
-    heatmaps, occupied, joints, views, centers, scene, size, voxels, sampling,
-    count_points_behind, dtype, channels_last,
+    heatmaps,
+    occupied,
+    joints,
+    views,
+    centers,
+    scene,
+    size,
+    voxels,
+    sampling,
+    count_points_behind,
+    dtype,
+    channels_last,
 ) -> torch.Tensor:
     arguments = (
-        heatmaps, occupied, joints, views, centers, scene, size, voxels, sampling,
+        heatmaps,
+        occupied,
+        joints,
+        views,
+        centers,
+        scene,
+        size,
+        voxels,
+        sampling,
         count_points_behind,
     )
     kernel = bindings.kernel_for(heatmaps.device)
@@ -101,11 +129,30 @@ def _sample(
 
 
 def _sample_backward(
-    gradient, heatmaps, occupied, joints, views, centers, scene, size, voxels, sampling,
-    count_points_behind, dtype, channels_last,
+    gradient,
+    heatmaps,
+    occupied,
+    joints,
+    views,
+    centers,
+    scene,
+    size,
+    voxels,
+    sampling,
+    count_points_behind,
+    dtype,
+    channels_last,
 ) -> torch.Tensor:
     arguments = (
-        heatmaps, occupied, joints, views, centers, scene, size, voxels, sampling,
+        heatmaps,
+        occupied,
+        joints,
+        views,
+        centers,
+        scene,
+        size,
+        voxels,
+        sampling,
         count_points_behind,
     )
     kernel = bindings.kernel_for(heatmaps.device)
@@ -137,8 +184,18 @@ def _problem(packed: torch.Tensor, joints: int) -> bindings.VoxelProblem:
 
 
 def _sampling_problem(
-    heatmaps, occupied, joints, views, centers, scene, size, voxels, sampling,
-    count_points_behind, dtype, channels_last,
+    heatmaps,
+    occupied,
+    joints,
+    views,
+    centers,
+    scene,
+    size,
+    voxels,
+    sampling,
+    count_points_behind,
+    dtype,
+    channels_last,
 ) -> bindings.VoxelProblem:
     problem = _problem(heatmaps, joints)
     problem.point_to(heatmaps=heatmaps.contiguous(), occupied=occupied.contiguous())
@@ -217,7 +274,15 @@ class _SampleVolumes(torch.autograd.Function):
     def backward(ctx, gradient):
         heatmaps, occupied, views, centers, scene, *sampling = ctx.saved_tensors
         packed = _ops.sample_volumes_backward(
-            gradient, heatmaps, occupied, ctx.joints, views, centers, scene, *ctx.grid, sampling,
+            gradient,
+            heatmaps,
+            occupied,
+            ctx.joints,
+            views,
+            centers,
+            scene,
+            *ctx.grid,
+            sampling,
             *ctx.how,
         )
         return packed, *(None,) * 11

@@ -44,9 +44,7 @@ def feature_volumes(
     return mean.clamp(0.0, 1.0).reshape(count, joints, *boxes.voxels)
 
 
-def sample(
-    heatmaps: torch.Tensor, pixels: torch.Tensor, to_heatmap: torch.Tensor
-) -> torch.Tensor:
+def sample(heatmaps: torch.Tensor, pixels: torch.Tensor, to_heatmap: torch.Tensor) -> torch.Tensor:
     """Sample heatmaps bilinearly at image pixels.
 
     Args:

@@ -204,9 +204,7 @@ def _distort(points, views):
     return torch.stack([u, v], dim=-1), depth, radius
 
 
-def _lens(
-    r2: torch.Tensor, views: Views
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _lens(r2: torch.Tensor, views: Views) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Radial factors (N, M) at squared radii (N, M), tangential coefficients p1, p2 (N, 1, 2),
     and the radii (N, M) that the valid radius limits."""
     distortion = views.distortion[:, None]

@@ -105,9 +105,7 @@ def read_calibration(
     raise InputError(f"is no known calibration, expected one of: rig YAML; {known}")
 
 
-def _take(
-    contents: FileContents, tool: str, unit: str | None, names: Sequence[str] | None
-) -> Calibration:
+def _take(contents: FileContents, tool: str, unit: str | None, names: Sequence[str] | None) -> Calibration:
     check_names([entry.name for entry in contents.entries])
     chosen = select_entries(contents.entries, names)
     cameras = [entry.read() for entry in chosen]

@@ -86,9 +86,7 @@ def _camera(name: str, entry: dict[str, Any], notes: Notes) -> Camera:
     fisheye = flag(entry.get("fisheye", False), f"{where}: fisheye")
     R = rotation(require(entry, "rotation", where), f"{where}: rotation")
     t = numbers(require(entry, "translation", where), (3,), f"{where}: translation")
-    distortion = coefficients(
-        require(entry, "distortions", where), fisheye, f"{where}: distortions"
-    )
+    distortion = coefficients(require(entry, "distortions", where), fisheye, f"{where}: distortions")
     if "fisheye" not in entry and len(distortion) == 4 and distortion.any():
         notes.add(
             name,

@@ -57,9 +57,7 @@ def read(document: dict[str, Any], image_size: ImageSize | None) -> FileContents
     return FileContents(entries, "m")
 
 
-def _next_pose(
-    name: str, entry: Any, previous: np.ndarray | InputError
-) -> np.ndarray | InputError:
+def _next_pose(name: str, entry: Any, previous: np.ndarray | InputError) -> np.ndarray | InputError:
     """(4, 4) from the frame of cam0 to that of the camera, or what is wrong with the chain to it."""
     if isinstance(previous, InputError):
         return previous
@@ -81,9 +79,7 @@ def _camera(name: str, entry: Any, pose: np.ndarray | InputError) -> Camera:
         )
     lens = short(str(require(entry, "distortion_model", where)))
     if lens not in _DISTORTION_MODELS:
-        raise InputError(
-            f"{where}: distortion_model is '{lens}', expected {', '.join(_DISTORTION_MODELS)}"
-        )
+        raise InputError(f"{where}: distortion_model is '{lens}', expected {', '.join(_DISTORTION_MODELS)}")
     distortion = [0.0] * 4 if lens == "none" else require(entry, "distortion_coeffs", where)
     if isinstance(pose, InputError):
         raise pose
@@ -91,9 +87,7 @@ def _camera(name: str, entry: Any, pose: np.ndarray | InputError) -> Camera:
     return Camera(
         name,
         parse_image_size(require(entry, "resolution", where), f"{where}: resolution"),
-        intrinsic_matrix(
-            *numbers(require(entry, "intrinsics", where), (4,), f"{where}: intrinsics")
-        ),
+        intrinsic_matrix(*numbers(require(entry, "intrinsics", where), (4,), f"{where}: intrinsics")),
         distortion,
         R,
         center_of(R, pose[:3, 3]),

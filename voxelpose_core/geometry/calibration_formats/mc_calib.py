@@ -74,17 +74,13 @@ def _camera(name: str, entry: Any) -> Camera:
             f"{where}: distortion_type is {short(repr(kind))}, expected 0 (Brown) or 1 (Kannala)"
         )
     fisheye = _DISTORTION_TYPES[kind]
-    sides = [
-        number(require(entry, key, where), f"{where}: {key}") for key in ("img_width", "img_height")
-    ]
+    sides = [number(require(entry, key, where), f"{where}: {key}") for key in ("img_width", "img_height")]
     pose = matrix(require(entry, "camera_pose_matrix", where), (4, 4), f"{where}: camera_pose_matrix")
     return Camera(
         name,
         parse_image_size(sides, f"{where}: img_width and img_height"),
         matrix(require(entry, "camera_matrix", where), (3, 3), f"{where}: camera_matrix"),
-        coefficients(
-            require(entry, "distortion_vector", where), fisheye, f"{where}: distortion_vector"
-        ),
+        coefficients(require(entry, "distortion_vector", where), fisheye, f"{where}: distortion_vector"),
         np.ascontiguousarray(pose[:3, :3].T),
         pose[:3, 3],
         fisheye=fisheye,

@@ -94,9 +94,7 @@ def _pose(poses: dict[str, Any], keys: list[str]) -> tuple[np.ndarray, np.ndarra
     return R, T
 
 
-def _camera(
-    name: str, entry: Any, poses: dict[str, Any], keys: list[str] | None, notes: Notes
-) -> Camera:
+def _camera(name: str, entry: Any, poses: dict[str, Any], keys: list[str] | None, notes: Notes) -> Camera:
     where = f"camera '{name}'"
     if not keys:
         raise InputError(f"{where}: has no pose in camera_poses")

@@ -88,9 +88,7 @@ def _is_multiview(document: dict[str, Any]) -> bool:
     return set(_MULTIVIEW_KEYS) <= set(document)
 
 
-def _easymocap_camera(
-    name: str, document: dict[str, Any], given: ImageSize | None, notes: Notes
-) -> Camera:
+def _easymocap_camera(name: str, document: dict[str, Any], given: ImageSize | None, notes: Notes) -> Camera:
     where = f"camera '{name}'"
 
     def value(key: str) -> Any:
@@ -123,9 +121,7 @@ def _easymocap_camera(
     )
 
 
-def _multiview_entries(
-    document: dict[str, Any], given: ImageSize | None
-) -> list[CameraEntry]:
+def _multiview_entries(document: dict[str, Any], given: ImageSize | None) -> list[CameraEntry]:
     Ks = matrix(document["Ks"], (-1, 3, 3), "Ks")
     count = len(Ks)
     if count == 0:
@@ -178,7 +174,5 @@ def _split(values: np.ndarray, fisheye: np.ndarray) -> list[np.ndarray]:
     pinholes = int((~fisheye).sum())
     each, rest = divmod(len(values) - 4 * int(fisheye.sum()), max(pinholes, 1))
     if rest or each < 0 or (pinholes and each == 0):
-        raise InputError(
-            f"distortions has {len(values)} numbers, which {len(fisheye)} cameras cannot share"
-        )
+        raise InputError(f"distortions has {len(values)} numbers, which {len(fisheye)} cameras cannot share")
     return np.split(values, np.cumsum(np.where(fisheye, 4, each))[:-1])

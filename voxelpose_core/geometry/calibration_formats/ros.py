@@ -86,9 +86,7 @@ def _is_camera_info(document: Any) -> bool:
     )
 
 
-def _by_name(
-    document: dict[str, Any], poses: dict[str, Any]
-) -> tuple[dict[str, Any], list[str]]:
+def _by_name(document: dict[str, Any], poses: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """The camera_info of each posed camera, and the files that belong to none.
 
     The name of the file comes first: drivers' files share camera names.
@@ -150,9 +148,7 @@ def camera_info_of(entry: dict[str, Any], where: str) -> CameraInfoFields:
         parse_image_size(size, f"{where}: image_width and image_height"),
         matrix(value("camera_matrix", "k", "K"), (3, 3), f"{where}: camera_matrix"),
         "" if model is None else str(model),
-        matrix(
-            value("distortion_coefficients", "d", "D"), (-1,), f"{where}: distortion_coefficients"
-        ),
+        matrix(value("distortion_coefficients", "d", "D"), (-1,), f"{where}: distortion_coefficients"),
         optional((3, 3), "rectification_matrix", "r", "R"),
         optional((3, 4), "projection_matrix", "p", "P"),
         (_count(entry, "binning_x", where), _count(entry, "binning_y", where)),

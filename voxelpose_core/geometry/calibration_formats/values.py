@@ -107,9 +107,7 @@ class Calibration:
     axes: np.ndarray = field(default_factory=lambda: np.eye(3))
 
 
-def select_entries(
-    entries: Sequence[CameraEntry], names: Sequence[str] | None
-) -> list[CameraEntry]:
+def select_entries(entries: Sequence[CameraEntry], names: Sequence[str] | None) -> list[CameraEntry]:
     """The entries of these names, in their order; None: all that are not left out.
 
     Raises:
@@ -131,8 +129,7 @@ def check_names(names: Sequence[str]) -> None:
     for name in names:
         if len(name) > _LONGEST_NAME or not name.isprintable():
             raise InputError(
-                f"camera {short(repr(name))}: expected a name of at most {_LONGEST_NAME} printable "
-                "characters"
+                f"camera {short(repr(name))}: expected a name of at most {_LONGEST_NAME} printable characters"
             )
         if name in seen:
             raise InputError(f"camera '{name}' appears twice, expected unique names")
@@ -225,9 +222,7 @@ def flag(value: Any, what: str) -> bool:
 def image_size_or(given: ImageSize | None, name: str) -> ImageSize:
     """The image size that the user gave, where a format does not hold it."""
     if given is None:
-        raise InputError(
-            f"camera '{name}': the image size is not in this format, give --image-size WxH"
-        )
+        raise InputError(f"camera '{name}': the image size is not in this format, give --image-size WxH")
     return given
 
 
