@@ -12,16 +12,16 @@ import torch
 from voxelpose_core.processor import device_name
 from voxelpose_core.voxel import Boxes, torch_reference
 
-TRAINING = Path(__file__).resolve().parents[1] / "training"
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 
 
 @pytest.fixture(scope="module")
 def benchmark():
-    sys.path.insert(0, str(TRAINING))
+    sys.path.insert(0, str(BENCHMARKS))
     try:
-        yield importlib.import_module("benchmark")
+        yield importlib.import_module("speed")
     finally:
-        sys.path.remove(str(TRAINING))
+        sys.path.remove(str(BENCHMARKS))
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def test_frames_are_measured_and_compared(benchmark, scene):
 
 def test_the_benchmark_runs(tmp_path):
     out = tmp_path / "numbers.json"
-    command = [sys.executable, TRAINING / "benchmark.py", "--out", out, "--shrink", "8"]
+    command = [sys.executable, BENCHMARKS / "speed.py", "--out", out, "--shrink", "8"]
     done = subprocess.run(
         [*command, "--device", "cpu", "--threads", "1", "--seconds", "0", "--only", "kernel"],
         capture_output=True,

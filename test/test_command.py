@@ -164,14 +164,17 @@ def test_a_full_disk_is_one_line(tmp_path):
     assert run.stderr == "error: /dev/full: cannot be written (No space left on device)\n"
 
 
-TRAININGS = sorted(
-    file.name for file in (REPOSITORY / "training").glob("*.py") if "__main__" in file.read_text()
+SCRIPTS = sorted(
+    f"{folder}/{file.name}"
+    for folder in ("training", "benchmarks")
+    for file in (REPOSITORY / folder).glob("*.py")
+    if "__main__" in file.read_text()
 )
 
 
-@pytest.mark.parametrize("script", TRAININGS)
-def test_training_scripts_end_as_the_command_does(script):
-    text = (REPOSITORY / "training" / script).read_text()
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_scripts_end_as_the_command_does(script):
+    text = (REPOSITORY / script).read_text()
     assert text.endswith('if __name__ == "__main__":\n    sys.exit(run_command(main))\n')
     assert " Parser(" in text and "ArgumentParser(" not in text
 

@@ -117,7 +117,8 @@ class Outputs:
                     if skeleton.track_id >= 0
                 ]
             )
-        self._people.publish(self._markers.update(skeletons))
+        if self._people.get_subscription_count():
+            self._people.publish(self._markers.update(skeletons))
         self._skeletons.publish(skeletons)
 
     def _publish_keypoints(

@@ -2,7 +2,7 @@
 
 Magnitudes are shares of the longer side of the person's box in the image. They range from a good
 detector on clear views (level 0) to a poor one on small, crowded images (level 1), and were set by
-`training/measure_detections.py`: OpenPose on Shelf and MoveNet on Pose2Sim's video lie between
+`benchmarks/measure_detections.py`: OpenPose on Shelf and MoveNet on Pose2Sim's video lie between
 levels 0.2 and 0.6 in nearly everything it counts.
 """
 

@@ -1,6 +1,6 @@
 """What a 2D detector gets wrong, counted: the same figures of real and of simulated detections.
 
-`training/measure_detections.py` prints them side by side; the magnitudes in detection_noise.py come
+`benchmarks/measure_detections.py` prints them side by side; the magnitudes in detection_noise.py come
 from there.
 """
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Our synchronizer beside message_filters' ApproximateTimeSynchronizer, on the same stream.
 
-    python3 scripts/compare_synchronizers.py [--out FILE]
+    python3 benchmarks/compare_synchronizers.py [--out FILE]
 
 needs a sourced ROS installation with message_filters, and this package (`. install/setup.bash`);
 without message_filters only ours is measured. The stream is what N cameras at 30 Hz send: stamps

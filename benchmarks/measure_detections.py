@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compare simulated 2D detections with real ones: misses, errors, swaps, scores.
 
-    python training/measure_detections.py --shelf DIR --pose2sim DIR
+    python benchmarks/measure_detections.py --shelf DIR --pose2sim DIR
 
 Shelf: the data set's 2D predictions against its projected ground truth. Pose2Sim's SinglePerson:
 the shipped detector against the projected .trc. Simulated: voxelpose_core/datasets/detection_noise.py

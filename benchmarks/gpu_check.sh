@@ -2,7 +2,7 @@
 # For whoever has an NVIDIA GPU: builds the CUDA voxel kernel, runs all tests that need no ROS, and
 # measures. One call tells everything: it goes on after failures, and ends with their number.
 #
-#     training/gpu_check.sh [folder, default: gpu_check] [test files, default: all]
+#     benchmarks/gpu_check.sh [folder, default: gpu_check] [test files, default: all]
 #
 # Writes to the folder: failures.txt (what failed, with tracebacks; empty is good), tests/*.txt (the
 # output of each test file), benchmark.txt and benchmark.json. Needs nvcc and a PyTorch with CUDA.
@@ -50,7 +50,7 @@ for mark in "$out"/tests/*.failed; do
   cat "${mark%.failed}.txt"
 done >"$out/failures.txt"
 
-"$python" training/benchmark.py --device cuda:0 --out "$out/benchmark.json" 2>&1 |
+"$python" benchmarks/speed.py --device cuda:0 --out "$out/benchmark.json" 2>&1 |
   tee "$out/benchmark.txt" || failed=$((failed + 1))
 echo "gpu_check: $failed of $# test files and 1 benchmark failed, see $out/failures.txt"
 [ $failed = 0 ]

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Measure the tracker on generated walks, whose truth is known, or on a skeletons.json.
 
-    python training/validate_tracking.py [--out FILE]
-    python training/validate_tracking.py --skeletons skeletons.json
+    python benchmarks/tracking.py [--out FILE]
+    python benchmarks/tracking.py --skeletons skeletons.json
 
 The walks have crossings, losses, noise and false positives (voxelpose_core/generated_motion.py) and come
 at several rates. Prints id switches, MOTA and IDF1, and what smoothing gains and costs. A skeletons.json of

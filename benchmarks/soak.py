@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Minutes of cameras that die, stutter and jump in time, beside a node that must not mind.
 
-    python3 scripts/soak.py [--seconds 900] [--out FILE]
+    python3 benchmarks/soak.py [--seconds 900] [--out FILE]
 
 needs this package (`. install/setup.bash`). Simulated cameras of the Shelf rig publish 2D keypoints
 at 25 Hz; the node estimates with the shipped weights on the CPU. Every few seconds faults

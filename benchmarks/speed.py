@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Measure the voxel kernel, the stages and whole frames, on this machine's CPU or GPU.
 
-    python training/benchmark.py --out benchmark.json
+    python benchmarks/speed.py --out benchmark.json
 
 Everything that is compared runs side by side: `plain` is the original's way
-(training/plain_voxelpose.py), timed in the same process; whole frames of it a second time, in a process
+(benchmarks/plain_voxelpose.py), timed in the same process; whole frames of it a second time, in a process
 whose allocator is as glibc comes, which is how the original runs. The `small` set-up is our preset for
 CPUs with its weights; `campus` has the numbers of voxels, views and joints of the original's
 prn64_cpn80x80x20 configuration, with the same weights, which were not trained for its person grid.
