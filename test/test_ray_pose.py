@@ -301,11 +301,14 @@ def test_whoever_explains_nothing_better_than_others_goes():
     joints[1, :, 0], joints[2, :, 0] = 300.0, 2000.0
     confidence = np.array([0.9, 0.8, 0.7])
     # Two views with two detections: of the first person, and of the third; the second is a mixture.
-    shares = np.array([[[0.8, 0.1], [0.7, 0.0]], [[0.5, 0.4], [0.6, 0.1]], [[0.1, 0.6], [0.0, 0.5]]])
+    shares = np.array([[[0.5, 0.1], [0.4, 0.0]], [[0.3, 0.2], [0.35, 0.1]], [[0.1, 0.6], [0.0, 0.5]]])
     assert suppress(joints, confidence, shares, 0.5).tolist() == [True, False, True]
-    shares[1, 1, 0] = 0.75
+    shares[1, 1, 0] = 0.7
     assert suppress(joints, confidence, shares, 0.5).tolist() == [True, False, True]
-    shares[1, 0, 0] = 0.85
+    # Not clearly better in the other view, then clearly.
+    shares[1, 0, 0] = 0.6
+    assert suppress(joints, confidence, shares, 0.5).tolist() == [True, False, True]
+    shares[1, 0, 0] = 0.8
     assert suppress(joints, confidence, shares, 0.5).tolist() == [True, True, True]
 
 
