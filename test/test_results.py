@@ -222,6 +222,16 @@ def test_a_camera_that_sees_nobody_is_told():
     )
 
 
+def test_detections_of_one_camera_alone_are_told():
+    """Its own keypoints file only was given, say: the others have no frame, or see nobody."""
+    for other in (None, np.zeros((0, 17, 3))):
+        report = RunReport(RIG)
+        report.add(Estimate([], [np.ones((1, 17, 3)), other], ("left",), {}))
+        assert report.findings()[-1].startswith(
+            "no skeletons: none of 1 frame sets has 2D detections of two cameras (there are some of 'left')"
+        )
+
+
 def test_an_empty_recording_and_one_with_people_have_no_findings():
     empty, full = RunReport(RIG), RunReport(RIG)
     empty.add(Estimate([], [np.zeros((0, 17, 3))] * 2, RIG.names, {}))

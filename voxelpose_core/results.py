@@ -252,6 +252,12 @@ class RunReport:
                 f"{self.frames} frame sets: look at the calibration (voxelpose rig check), the floor "
                 "(--ground) and the capture space (--space)"
             )
+        if self._images_with_people and not self._in_two_views:
+            seen = ", ".join(f"'{name}'" for name in self.rig.names if self._images_with_people[name])
+            lines.append(
+                f"no skeletons: none of {self.frames} frame sets has 2D detections of two cameras (there are "
+                f"some of {seen}), expected two cameras that see the same person"
+            )
         return lines
 
     def lines(self) -> list[str]:

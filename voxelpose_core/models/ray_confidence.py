@@ -26,7 +26,7 @@ FIT_SCALE = 80.0
 SAME_PERSON = 200.0
 # A person explains detections so many times as well as more confident people do, in so many views at least.
 # On generated rigs 500..507 the views drop 33 of 1143 poses: 31 second poses of people, a false positive and
-# a person; the factor (tried on 500..506) drops two more second poses and finds one person more.
+# a person; the factor (on 500..506) drops one second pose more and finds one person more.
 OWNED_VIEWS = 2
 CLEARLY = 1.25
 # Standard deviation of the Gaussian by which a ray supports a joint, mm: that of the heatmaps that
