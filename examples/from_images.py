@@ -18,6 +18,9 @@ def main(rig_file: str, image_files: list[str]) -> None:
     estimator = PoseEstimator(rig)
     # BGR uint8 (H, W, 3); None: that camera has no image.
     images = [cv2.imread(name) for name in image_files]
+    for name, image in zip(image_files, images):
+        if image is None:
+            raise InputError(f"{name}: cannot be read, expected an image")
     estimate = estimator.estimate_images(images)
     joint_names = estimator.joint_set.joint_names
     print(f"{len(estimate.skeletons)} people seen by {', '.join(estimate.cameras)}")

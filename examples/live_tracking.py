@@ -18,7 +18,10 @@ from voxelpose_core import InputError, PoseEstimator, Tracker, load_rig
 
 
 def main(rig_file: str, sources: list[str]) -> None:
-    estimator = PoseEstimator(load_rig(rig_file))
+    rig = load_rig(rig_file)
+    if len(sources) != len(rig):
+        raise InputError(f"{len(sources)} sources given for the {len(rig)} cameras of {rig_file}")
+    estimator = PoseEstimator(rig)
     estimator.warm_up()
     tracker = Tracker()
     captures = [cv2.VideoCapture(int(s) if s.isdigit() else s) for s in sources]

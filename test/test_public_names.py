@@ -65,6 +65,8 @@ def test_images_example_says_who_is_there(tmp_path):
     assert done.stdout.startswith("0 people seen by camera0")
     wrong = run(EXAMPLES / "from_images.py", RIG, *files[:3])
     assert wrong.returncode == 1 and wrong.stderr.startswith("error: 3 images given")
+    missing = run(EXAMPLES / "from_images.py", RIG, *files[:4], tmp_path / "none.png")
+    assert missing.returncode == 1 and "none.png: cannot be read" in missing.stderr
 
 
 def test_live_example_reads_videos_to_their_end(tmp_path):
@@ -76,5 +78,7 @@ def test_live_example_reads_videos_to_their_end(tmp_path):
         writer.release()
     done = run(EXAMPLES / "live_tracking.py", RIG, *files)
     assert done.returncode == 0, done.stderr
+    few = run(EXAMPLES / "live_tracking.py", RIG, *files[:3])
+    assert few.returncode == 1 and few.stderr.startswith("error: 3 sources given for the 5 cameras")
     missing = run(EXAMPLES / "live_tracking.py", RIG, *files[:4], tmp_path / "none.avi")
     assert missing.returncode == 1 and "none.avi" in missing.stderr
