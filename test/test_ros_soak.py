@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("voxelpose_ros.msg", reason="the package's messages are not built")
 
-SOAK = Path(__file__).resolve().parents[1] / "scripts" / "soak.py"
+SOAK = Path(__file__).resolve().parents[1] / "benchmarks" / "soak.py"
 
 
 def test_the_node_survives_twenty_seconds_of_faults(tmp_path):
