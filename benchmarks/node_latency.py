@@ -29,6 +29,7 @@ from rclpy.executors import SingleThreadedExecutor
 from std_msgs.msg import Header
 
 from voxelpose_core.command import Parser, run_command
+from voxelpose_core.datasets.random_rigs import look_at
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.rig import Rig, save_rig
 from voxelpose_core.geometry.space import Space
@@ -82,11 +83,8 @@ def ring(count: int) -> Rig:
     for index in range(count):
         angle = 2 * np.pi * index / count
         center = np.array([_RING_RADIUS * np.cos(angle), _RING_RADIUS * np.sin(angle), _RING_HEIGHT])
-        forward = np.array([0.0, 0.0, 900.0]) - center
-        forward /= np.linalg.norm(forward)
-        right = np.cross(forward, [0.0, 0.0, 1.0])
-        right /= np.linalg.norm(right)
-        rotation = np.stack([right, np.cross(forward, right), forward])
+        middle = torch.tensor([0.0, 0.0, 900.0], dtype=torch.float64)
+        rotation = look_at(torch.from_numpy(center), middle, torch.zeros(()).double()).numpy()
         K = [[900.0, 0.0, 639.5], [0.0, 900.0, 359.5], [0.0, 0.0, 1.0]]
         cameras.append(Camera(f"cam{index}", (1280, 720), K, np.zeros(5), rotation, center))
     return Rig(tuple(cameras), space=Space((0, 0, 1000), (4000, 4000, 2000)), name="ring")

@@ -15,7 +15,7 @@ from voxelpose_core.models.checkpoints import (
     load_weights,
     save_weights,
 )
-from voxelpose_core.models.ray_confidence import joint_support
+from voxelpose_core.models.ray_confidence import fits, joint_support
 from voxelpose_core.models.ray_pose import RayConfig, RayPose
 from voxelpose_core.models.rays import rays_of_cameras
 from voxelpose_core.tracking import Tracker
@@ -227,7 +227,8 @@ def test_support_is_the_share_of_views_that_agree():
     keypoints[1][0, 9, 2] = 0
     keypoints[2][0, 9, :2] += 300.0
     rays = rays_of_cameras(cameras, keypoints, 0.1)
-    support, shares = joint_support(rays, torch.from_numpy(people).float(), torch.ones(1, 4, 17))
+    fit = fits(rays, torch.from_numpy(people).float(), torch.zeros(1, dtype=torch.long))
+    support, shares = joint_support(rays, fit, torch.ones(1, 4, 17))
     assert shares.shape == (1, 4, 1)
     assert shares[0, 0, 0] > 0.95 > shares[0, 2, 0] > 0.85
     assert support[0, 5] == pytest.approx(0.9, abs=0.01)

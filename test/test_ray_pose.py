@@ -191,8 +191,8 @@ def test_padding_changes_nothing(extra):
     visible = visibility(one.joints, scene, Views.from_cameras(cameras, (4, 4), (1, 1)))
     filled = torch.cat([visible, torch.zeros(len(people), extra[0], 17)], dim=1)
     for a, b in zip(
-        confidence_logits(net, rays, one, scene, visible),
-        confidence_logits(net, more, other, scene, filled),
+        confidence_logits(net, rays, one, scene, visible, fits(rays, one.joints, scene)),
+        confidence_logits(net, more, other, scene, filled, fits(more, other.joints, scene)),
         strict=True,
     ):
         torch.testing.assert_close(a, b, atol=1e-3, rtol=0)
@@ -323,10 +323,11 @@ def test_a_rival_who_explains_a_detection_takes_it():
     joints = torch.from_numpy(phantom).float()
     poses = Poses(joints, (joints,), torch.ones(2, 17, 6), torch.zeros(2, 17), torch.zeros(2, TINY.width))
     visible = visibility(joints, scene, views)
-    first, second = confidence_logits(net, rays, poses, scene, visible)
+    first, second = confidence_logits(net, rays, poses, scene, visible, fits(rays, joints, scene))
     assert (first - second).abs().min() > 1e-4
     twice = Rays(*(torch.cat([t, t]) for t in (rays.origins, rays.directions, rays.scores)))
-    first, second = confidence_logits(net, twice, poses, torch.tensor([0, 1]), visible)
+    apart = torch.tensor([0, 1])
+    first, second = confidence_logits(net, twice, poses, apart, visible, fits(twice, joints, apart))
     torch.testing.assert_close(first, second)
 
 

@@ -123,7 +123,7 @@ def test_most_detections_become_sharper_and_gross_errors_stay():
     direction = torch.nn.functional.normalize(torch.randn(true.shape, generator=generator(2)), dim=-1)
     error = 0.02 * side * direction
     error[..., 9, :] = 0.4 * side[..., 0, :] * direction[..., 9, :]
-    sharper = ray_scenes._sharpen(true + error, scores, joints, views, generator(3)) - true
+    sharper = ray_scenes._sharpen(true + error, scores, true, seen, generator(3)) - true
     torch.testing.assert_close(sharper[..., 9, :], error[..., 9, :])
     small = seen & (error.norm(dim=-1) < 0.1 * side[..., 0])
     factor = (sharper.norm(dim=-1) / error.norm(dim=-1).clamp(min=1e-6))[small]

@@ -26,7 +26,6 @@ from voxelpose_core.geometry.rig import load_rig
 from voxelpose_core.geometry.rig_check import report_findings
 from voxelpose_core.geometry.space import Space
 from voxelpose_core.models.checkpoints import (
-    load_ray_weights,
     load_voxel_weights,
     load_weights,
 )
@@ -43,10 +42,10 @@ _MOST_STEPS = 10**6
 def main() -> int:
     args = parse_args()
     options = TrainingOptions.of(args)
-    if specializes_rays(args.init):
+    if args.rays:
         estimator = open_estimator(args)
         scenes = OneRigRayScenes(estimator.rig, estimator.space, open_scene_people(args.people))
-        ray_model.train_to_file(options, load_ray_weights(find_weights(args.init)), scenes)
+        ray_model.train_to_file(options, estimator.model, scenes)
     else:
         voxel_nets.train_nets(options, partial(make_voxel_nets, args), partial(make_voxel_scenes, args))
     return 0
@@ -62,18 +61,14 @@ def parse_args() -> argparse.Namespace:
     # Some defaults depend on what is trained, so --init is read first.
     first = Parser(add_help=False)
     first.add_argument("--init", default="universal")
-    rays = specializes_rays(first.parse_known_args()[0].init)
+    rays = isinstance(load_weights(find_weights(first.parse_known_args()[0].init)), RayPose)
+    parser.set_defaults(rays=rays)
     training = ray_model if rays else voxel_nets
     training.add_arguments(parser, steps=_MOST_STEPS, minutes=10, lr=3e-4)
     args = parser.parse_args()
     if not math.isfinite(args.minutes) and args.steps == _MOST_STEPS:
         parser.error("--minutes inf needs --steps")
     return args
-
-
-def specializes_rays(init: str) -> bool:
-    """Whether weights are of the ray model."""
-    return isinstance(load_weights(find_weights(init)), RayPose)
 
 
 def open_estimator(args: argparse.Namespace) -> PoseEstimator:

@@ -211,6 +211,7 @@ def _load_mat(path: Path) -> np.ndarray:
         content = scipy.io.loadmat(path, variable_names=["actor3D"])
     except OSError:
         raise InputError(f"{path}: cannot be read, expected a MATLAB file") from None
+    # What scipy raises on broken files; NotImplementedError: on MATLAB 7.3 files, which are HDF5.
     except (ValueError, TypeError, NotImplementedError, struct.error, IndexError) as error:
         raise InputError(f"{path}: is no MATLAB 5 file ({str(error).splitlines()[0]})") from None
     if "actor3D" not in content:

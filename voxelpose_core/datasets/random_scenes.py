@@ -115,6 +115,25 @@ class RandomRigs:
         return sample_scenes(count, list(VIEW_COUNTS)[drawn], generator, self._people)
 
 
+class RigCopies:
+    """One rig's cameras and ground, as often as a batch has scenes.
+
+    Args:
+        views: its cameras, a batch of one.
+        space: where people stand.
+    """
+
+    def __init__(self, views: Views, space: Space):
+        self._views = views
+        self._edges = torch.tensor(space.size[:2].tolist())
+        self._origin = torch.tensor([*space.center[:2].tolist(), float(space.low[2])])
+
+    def __call__(self, count: int, device: torch.device) -> tuple[Views, torch.Tensor, torch.Tensor]:
+        """Views of `count` scenes, edges (count, 2) of the space and the middle (3,) of its floor, mm."""
+        views = self._views.map(lambda tensor: tensor.to(device).expand(count, *tensor.shape[1:]))
+        return views, self._edges.to(device).expand(count, 2), self._origin.to(device)
+
+
 class OneRig:
     """Scenes of one rig: random people and detector errors before its own cameras.
 
@@ -132,19 +151,15 @@ class OneRig:
         heatmap_size: tuple[int, int],
         people: PeopleSource = sample_people,
     ):
-        self._views = Views.from_cameras(rig.cameras, network_size, heatmap_size)
-        self._edges = torch.tensor(space.size[:2].tolist())
-        self._origin = torch.tensor([*space.center[:2].tolist(), float(space.low[2])])
+        self._copies = RigCopies(Views.from_cameras(rig.cameras, network_size, heatmap_size), space)
         self._heatmap_size = heatmap_size
         self._people = people
 
     def __call__(self, count: int, generator: torch.Generator) -> Scenes:
         """Draw `count` scenes on the device of `generator`."""
         device = generator.device
-        views = self._views.map(lambda tensor: tensor.to(device).expand(count, *tensor.shape[1:]))
-        spaces = self._edges.to(device).expand(count, 2)
+        views, spaces, origin = self._copies(count, device)
         level = torch.rand(count, generator=generator, device=device)
-        origin = self._origin.to(device)
         frame_sets = sample_frame_sets(views, spaces, origin, level, generator, self._people)
         return draw_heatmaps(frame_sets, self._heatmap_size, generator)
 

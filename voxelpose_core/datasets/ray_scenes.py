@@ -22,10 +22,11 @@ from voxelpose_core.datasets.random_rigs import (
     sample_rigs,
     sample_spaces,
 )
-from voxelpose_core.datasets.random_scenes import PeopleSource, sample_frame_sets
+from voxelpose_core.datasets.random_scenes import PeopleSource, RigCopies, sample_frame_sets
 from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.geometry.space import Space
 from voxelpose_core.heatmaps import box_side
+from voxelpose_core.models.ray_solver import facing, turned
 from voxelpose_core.models.rays import Rays, rays_of_views
 from voxelpose_core.skeletons import COCO17
 from voxelpose_core.voxel.views import Views, project
@@ -120,17 +121,12 @@ class OneRigRayScenes:
 
     def __init__(self, rig: Rig, space: Space, people: PeopleSource = sample_people):
         # Rays need no heatmaps: of the views only the lenses and the images' sizes are read.
-        self._views = Views.from_cameras(rig.cameras, (4, 4), (1, 1))
-        self._edges = torch.tensor(space.size[:2].tolist())
-        self._origin = torch.tensor([*space.center[:2].tolist(), float(space.low[2])])
+        self._copies = RigCopies(Views.from_cameras(rig.cameras, (4, 4), (1, 1)), space)
         self._people = people
 
     def __call__(self, count: int, generator: torch.Generator) -> RayScenes:
         """Draw `count` scenes on the device of `generator`."""
-        device = generator.device
-        views = self._views.map(lambda tensor: tensor.to(device).expand(count, *tensor.shape[1:]))
-        edges = self._edges.to(device).expand(count, 2)
-        return ray_scenes(views, edges, self._origin.to(device), generator, self._people)
+        return ray_scenes(*self._copies(count, generator.device), generator, self._people)
 
 
 def ray_scenes(
@@ -152,8 +148,9 @@ def ray_scenes(
     level = torch.rand(len(spaces), generator=generator, device=generator.device)
     scene = sample_frame_sets(views, spaces, origin, level, generator, _with_own_joints(people))
     count = scene.joints.shape[1]
-    xy = _sharpen(scene.xy, scene.scores, scene.joints, views, generator)
-    xy = _move_between_exposures(xy, scene.joints, scene.valid, views, generator)
+    still = _pixels(scene.joints[:, None].expand(-1, scene.xy.shape[1], -1, -1, -1), views)
+    xy = _sharpen(scene.xy, scene.scores, *still, generator)
+    xy = _move_between_exposures(xy, scene.joints, *still, views, generator)
     xy = _habits(xy, scene.scores, generator)
     xy, scores = confuse_people(xy, scene.scores, level, generator)
     # Whoever was merged with a neighbour in a view is not to be found there.
@@ -204,12 +201,7 @@ def _with_own_joints(people: PeopleSource) -> PeopleSource:
         # Ahead, to the left, up: the sides' shifts mirror each other, and the nose's is in the middle.
         reflected = shift[:, mirror] * shift.new_tensor([1.0, -1.0, 1.0])
         both = (shift + reflected) / 2**0.5 * size + _ONE_SIDED * _normal(generator, *joints.shape)
-        left = joints[:, [5, 11], :2].sum(dim=1) - joints[:, [6, 12], :2].sum(dim=1)
-        left = torch.nn.functional.normalize(left, dim=-1)[:, None]
-        ahead, aside, up = both.unbind(-1)
-        x = ahead * left[..., 1] + aside * left[..., 0]
-        y = aside * left[..., 1] - ahead * left[..., 0]
-        return joints + torch.stack([x, y, up], dim=-1)
+        return joints + turned(both, facing(joints), back=True)
 
     return draw
 
@@ -217,13 +209,13 @@ def _with_own_joints(people: PeopleSource) -> PeopleSource:
 def _sharpen(
     xy: torch.Tensor,
     scores: torch.Tensor,
-    joints: torch.Tensor,
-    views: Views,
+    true: torch.Tensor,
+    seen: torch.Tensor,
     generator: torch.Generator,
 ) -> torch.Tensor:
-    """Make the errors of detections (B, V, P', J, 2) of people (B, P, J, 3) smaller, and less even."""
-    batch, people = joints.shape[:2]
-    true, seen = _pixels(joints[:, None].expand(-1, xy.shape[1], -1, -1, -1), views)
+    """Make the errors of detections (B, V, P', J, 2) of people at pixels `true` (B, V, P, J, 2), of which
+    the cameras see those that are `seen`, smaller, and less even."""
+    batch, _, people = true.shape[:3]
     found = scores[:, :, :people] > 0
     side = box_side(true, found & seen)
     error = xy[:, :, :people] - true
@@ -247,11 +239,14 @@ def _pixels(joints: torch.Tensor, views: Views) -> tuple[torch.Tensor, torch.Ten
 def _move_between_exposures(
     xy: torch.Tensor,
     joints: torch.Tensor,
-    valid: torch.Tensor,
+    before: torch.Tensor,
+    seen: torch.Tensor,
     views: Views,
     generator: torch.Generator,
 ) -> torch.Tensor:
     """Move detections (B, V, P', J, 2) of people (B, P, J, 3) to where each camera's shutter saw them.
+
+    At rest they are at pixels `before` (B, V, P, J, 2), where the cameras see those that are `seen`.
 
     The truth is the pose at the mean time.
     """
@@ -267,7 +262,6 @@ def _move_between_exposures(
     swing = _normal(generator, *joints.shape) * limbs * speed[..., None] / _PEOPLE_SPEED
     velocity = walk[:, :, None] + swing
     there = joints[:, None] + delay[:, :, None, None, None] * velocity[:, None]
-    before, seen = _pixels(joints[:, None].expand_as(there), views)
     after, still_seen = _pixels(there, views)
     shift = torch.where((seen & still_seen)[..., None], after - before, torch.zeros_like(after))
     moved = xy.clone()

@@ -11,7 +11,7 @@ import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -24,6 +24,8 @@ from voxelpose_core.config import Config, config_from_dict
 from voxelpose_core.errors import InputError
 from voxelpose_core.models.ray_pose import RayConfig, RayPose
 from voxelpose_core.models.voxelpose import VoxelPose
+
+_Model = TypeVar("_Model", RayPose, VoxelPose)
 
 # What the metadata of a file call the ray model; files without such an entry hold the voxel nets.
 _RAY_MODEL = "rays"
@@ -90,12 +92,7 @@ def load_voxel_weights(path: str | Path, device: torch.device | str = "cpu") -> 
     Raises:
         InputError: also for weights of the ray model.
     """
-    model = load_weights(path, device)
-    if not isinstance(model, VoxelPose):
-        raise InputError(
-            f"weights {path}: they are of the ray model, expected voxel nets, such as 'voxelpose'"
-        )
-    return model
+    return _load_kind(VoxelPose, "the ray model, expected voxel nets, such as 'voxelpose'", path, device)
 
 
 def load_ray_weights(path: str | Path, device: torch.device | str = "cpu") -> RayPose:
@@ -104,11 +101,14 @@ def load_ray_weights(path: str | Path, device: torch.device | str = "cpu") -> Ra
     Raises:
         InputError: also for weights of the voxel nets.
     """
+    return _load_kind(RayPose, "the voxel nets, expected the ray model, such as 'universal'", path, device)
+
+
+def _load_kind(kind: type[_Model], otherwise: str, path: str | Path, device: torch.device | str) -> _Model:
+    """`load_weights` of a file that must hold this kind of model; `otherwise` ends the error's line."""
     model = load_weights(path, device)
-    if not isinstance(model, RayPose):
-        raise InputError(
-            f"weights {path}: they are of the voxel nets, expected the ray model, such as 'universal'"
-        )
+    if not isinstance(model, kind):
+        raise InputError(f"weights {path}: they are of {otherwise}")
     return model
 
 

@@ -97,6 +97,7 @@ def confidence_logits(
     poses: Poses,
     scene: torch.Tensor,
     visible: torch.Tensor,
+    fit: torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """How sure it is that each candidate is a person, before and after others had their say.
 
@@ -110,6 +111,7 @@ def confidence_logits(
         poses: of M candidates.
         scene: (M,).
         visible: (M, V, J), 1 where the camera could see the joint.
+        fit: (M, V, D, J) of `fits`, of the joints of these poses.
 
     Returns:
         two times (M,) logits; the second ones count.
@@ -117,7 +119,6 @@ def confidence_logits(
     joints = poses.joints.detach()
     if joints.shape[0] == 0:
         return joints.new_zeros(0), joints.new_zeros(0)
-    fit = fits(rays, joints, scene)
     share = fit.mean(dim=-1)  # (M, V, D)
     best, index = share.max(dim=-1)
     own_fit, own_scores = _of_detections(fit, rays, scene, index)
@@ -154,9 +155,7 @@ def confidence_logits(
     return first, decide(taken)
 
 
-def joint_support(
-    rays: Rays, joints: torch.Tensor, visible: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
+def joint_support(rays: Rays, fit: torch.Tensor, visible: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """How well the 2D detections support each joint, and how much of each a pose explains.
 
     Of each view that can see the joint the detection that fits the pose best counts: its score times a
@@ -165,14 +164,13 @@ def joint_support(
 
     Args:
         rays: of one scene.
-        joints: (M, J, 3), mm.
+        fit: (M, V, D, J) of `fits`.
         visible: (M, V, J), 1 where the camera can see the joint.
 
     Returns:
         support (M, J) in [0, 1], 0 where no view can see the joint, and shares (M, V, D) in [0, 1].
     """
-    scene = joints.new_zeros(joints.shape[:1], dtype=torch.long)
-    fit = fits(rays, joints, scene)
+    scene = fit.new_zeros(fit.shape[:1], dtype=torch.long)
     shares = fit.mean(dim=-1)
     index = shares.argmax(dim=-1)
     own, scores = _of_detections(fit, rays, scene, index)

@@ -18,6 +18,7 @@ from torch import nn
 
 from voxelpose_core.models.ray_confidence import (
     confidence_logits,
+    fits,
     joint_support,
     visibility,
 )
@@ -105,6 +106,7 @@ class RayFrame(nn.Module):
         scene = torch.zeros_like(centers[:, 0], dtype=torch.long)
         poses = self.model(rays, centers, scene, last, has_last)
         visible = visibility(poses.joints, scene, views)
-        _, logits = confidence_logits(self.model, rays, poses, scene, visible)
-        support, shares = joint_support(rays, poses.joints, visible)
+        fit = fits(rays, poses.joints, scene)
+        _, logits = confidence_logits(self.model, rays, poses, scene, visible, fit)
+        support, shares = joint_support(rays, fit, visible)
         return People(poses.joints, poses.covariance(), logits.sigmoid(), support, shares)

@@ -82,3 +82,48 @@ def save_state(model: VoxelPose, path: str | Path) -> None:
 def save_whole(content: Any, path: str | Path) -> None:
     """`torch.save` into a file that is whole, old or new, whenever the process or machine dies."""
     write_whole(Path(path), lambda partial: torch.save(content, partial))
+
+
+def save_resume(
+    path: Path,
+    net: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    generator: torch.Generator,
+    progress: dict[str, Any],
+) -> None:
+    """Write what --resume needs of a training on generated scenes.
+
+    Args:
+        path: of the file.
+        net, optimizer, generator: as they are now.
+        progress: plain values.
+    """
+    state = {
+        "net": net.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "generator": generator.get_state(),
+        "progress": json.dumps(progress),
+    }
+    save_whole(state, path)
+
+
+def load_resume(
+    path: Path, net: torch.nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator
+) -> dict[str, Any]:
+    """Put a training back to where `save_resume` left it, and return the progress.
+
+    Raises:
+        InputError: there is no such file.
+    """
+    require_resume(path)
+    state = torch.load(path, weights_only=True)
+    net.load_state_dict(state["net"])
+    optimizer.load_state_dict(state["optimizer"])
+    generator.set_state(state["generator"].cpu())
+    return json.loads(state["progress"])
+
+
+def require_resume(path: Path) -> None:
+    """InputError where there is no checkpoint for --resume."""
+    if not path.is_file():
+        raise InputError(f"--resume: no checkpoint at {path}")

@@ -21,14 +21,13 @@ import torch
 from voxelpose_core.allocator import keep_freed_memory
 from voxelpose_core.datasets.ray_scenes import RayScenes, RaySource, previous_poses
 from voxelpose_core.devices import select_device
-from voxelpose_core.errors import InputError
 from voxelpose_core.models.checkpoints import save_weights
 from voxelpose_core.models.ray_confidence import confidence_logits, fits, suppress, visibility
 from voxelpose_core.models.ray_pose import Poses, RayPose
 from voxelpose_core.models.ray_solver import UNIT, apply_symmetric
 from voxelpose_core.models.rays import propose
 from voxelpose_core.skeletons import COCO17
-from voxelpose_core.training.checkpoints import save_whole
+from voxelpose_core.training.checkpoints import load_resume, save_resume
 from voxelpose_core.training.options import TrainingOptions, add_training_options
 
 # A candidate so near to somebody learns that person's pose; one whose pose is farther than FAR from
@@ -152,9 +151,11 @@ def losses(
     scaled = torch.log1p(log_scale.exp() * squared / (FREEDOM - 2))
     uncertainty = ((FREEDOM + 3) / 2 * scaled - 1.5 * log_scale) * weights
     uncertainty = uncertainty.sum() / total
-    visible = visibility(poses.joints.detach(), candidates.scene, scenes.views)
-    logits = confidence_logits(model, scenes.rays, poses, candidates.scene, visible)
-    label, counts = confidence_labels(scenes, candidates, poses.joints.detach())
+    final = poses.joints.detach()
+    visible = visibility(final, candidates.scene, scenes.views)
+    fit = fits(scenes.rays, final, candidates.scene)
+    logits = confidence_logits(model, scenes.rays, poses, candidates.scene, visible, fit)
+    label, counts = confidence_labels(scenes, candidates, final)
     confidence = sum(
         (torch.nn.functional.binary_cross_entropy_with_logits(each, label, reduction="none") * counts).sum()
         for each in logits
@@ -191,8 +192,9 @@ def measure(model: RayPose, scenes_of: RaySource, batches: int, batch: int = 24)
         # 95 % of the errors of a Gaussian in three dimensions lie below this.
         inside.append((mahalanobis < 7.815)[mask].float())
         visible = visibility(poses.joints, candidates.scene, scenes.views)
-        confidence = confidence_logits(model, scenes.rays, poses, candidates.scene, visible)[1].sigmoid()
-        shares = fits(scenes.rays, poses.joints, candidates.scene).mean(dim=-1)
+        fit = fits(scenes.rays, poses.joints, candidates.scene)
+        logits = confidence_logits(model, scenes.rays, poses, candidates.scene, visible, fit)
+        confidence, shares = logits[1].sigmoid(), fit.mean(dim=-1)
         threshold = model.config.confidence_threshold
         for index in range(batch):
             own = candidates.scene == index
@@ -260,13 +262,17 @@ def train(options: TrainingOptions, model: RayPose, scenes_of: RaySource) -> tup
     model = model.to(device).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=options.lr, weight_decay=0.01)
     generator = torch.Generator(device).manual_seed(options.seed)
-    progress_file = checkpoint_path(options)
-    step, minutes_before, people = 0, 0.0, 0
-    log: list[dict[str, Any]] = []
+    resume_file = checkpoint_path(options)
+    done: dict[str, Any] = {"step": 0, "minutes": 0.0, "log": [], "people": 0}
     if options.resume:
-        step, minutes_before, log, people = _load(progress_file, model, optimizer, generator)
+        done = load_resume(resume_file, model, optimizer, generator)
+
+    def save() -> None:
+        reached = {"step": step, "minutes": minutes, "log": log, "people": people}
+        save_resume(resume_file, model, optimizer, generator, reached)
+
     start = last_save = time.monotonic()
-    minutes = minutes_before
+    step, minutes, log, people = (done[name] for name in ("step", "minutes", "log", "people"))
     average: dict[str, float] = {}
     while step < options.steps and minutes < options.minutes:
         progress = max(step / options.steps, minutes / options.minutes)
@@ -293,9 +299,9 @@ def train(options: TrainingOptions, model: RayPose, scenes_of: RaySource) -> tup
             log.append({key: round(value, 5) for key, value in entry.items()})
             print(json.dumps(log[-1]), flush=True)
         step += 1
-        minutes = minutes_before + (time.monotonic() - start) / 60
+        minutes = done["minutes"] + (time.monotonic() - start) / 60
         if time.monotonic() - last_save > CHECKPOINT_SECONDS:
-            _save(progress_file, model, optimizer, generator, step, minutes, log, people)
+            save()
             last_save = time.monotonic()
     held_out = measure(model, scenes_of, options.held_out)
     print(json.dumps(held_out), flush=True)
@@ -309,28 +315,5 @@ def train(options: TrainingOptions, model: RayPose, scenes_of: RaySource) -> tup
         "held_out": held_out,
         "log": log,
     }
-    _save(progress_file, model, optimizer, generator, step, minutes, log, people)
+    save()
     return model.eval(), notes
-
-
-def _save(path: Path, model, optimizer, generator, step, minutes, log, people) -> None:
-    state = {
-        "step": step,
-        "minutes": minutes,
-        "people": people,
-        "log": json.dumps(log),
-        "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "generator": generator.get_state(),
-    }
-    save_whole(state, path)
-
-
-def _load(path: Path, model, optimizer, generator) -> tuple[int, float, list, int]:
-    if not path.is_file():
-        raise InputError(f"--resume: no checkpoint at {path}")
-    state = torch.load(path, weights_only=True)
-    model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
-    generator.set_state(state["generator"].cpu())
-    return state["step"], state["minutes"], json.loads(state["log"]), state["people"]

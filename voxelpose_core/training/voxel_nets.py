@@ -31,7 +31,7 @@ from voxelpose_core.models.cuboid_proposal import select_proposals
 from voxelpose_core.models.losses import joint_loss, root_loss
 from voxelpose_core.models.voxelpose import ProposalGrid, VoxelPose
 from voxelpose_core.processor import device_name, native_dtype
-from voxelpose_core.training.checkpoints import save_whole
+from voxelpose_core.training.checkpoints import load_resume, require_resume, save_resume, save_whole
 from voxelpose_core.training.options import TrainingOptions, add_training_options
 from voxelpose_core.voxel import Boxes, box_points, feature_volumes
 
@@ -87,8 +87,7 @@ def train_nets(
     model = make_model()
     make_scenes()
     for net in NETS if options.resume else ():
-        if not checkpoint_path(options, net, "resume").is_file():
-            raise InputError(f"--resume: no checkpoint at {checkpoint_path(options, net, 'resume')}")
+        require_resume(checkpoint_path(options, net, "resume"))
     try:
         torch.multiprocessing.spawn(train_net, (options, make_model, make_scenes), nprocs=len(NETS))
     except torch.multiprocessing.ProcessRaisedException as error:
@@ -127,13 +126,13 @@ def train_net(rank: int, options: TrainingOptions, make_model, make_scenes) -> N
     measure = {"root_net": measure_proposals, "pose_net": measure_joints}[name]
     optimizer = torch.optim.Adam(net.parameters(), lr=options.lr)
     generator = torch.Generator(device).manual_seed(1000 * options.seed + rank)
-    first_step, minutes_before = 0, 0.0
-    log: list[dict[str, Any]] = []
+    resume_file = checkpoint_path(options, name, "resume")
+    done: dict[str, Any] = {"step": 0, "minutes": 0.0, "log": []}
     if options.resume:
-        first_step, minutes_before, log = load_resume(options, name, net, optimizer, generator)
+        done = load_resume(resume_file, net, optimizer, generator)
 
     start = last_save = time.monotonic()
-    step, minutes, average = first_step, minutes_before, None
+    step, minutes, log, average = done["step"], done["minutes"], done["log"], None
     while step < options.steps and minutes < options.minutes:
         progress = max(step / options.steps, minutes / options.minutes)
         warmup = min(1.0, (step + 1) / WARMUP_STEPS)
@@ -159,9 +158,10 @@ def train_net(rank: int, options: TrainingOptions, make_model, make_scenes) -> N
             log.append({key: round(value, 5) for key, value in entry.items()})
             print(name, json.dumps(log[-1]), flush=True)
         step += 1
-        minutes = minutes_before + (time.monotonic() - start) / 60
+        minutes = done["minutes"] + (time.monotonic() - start) / 60
         if time.monotonic() - last_save > CHECKPOINT_SECONDS:
-            save_resume(options, name, step, minutes, log, net, optimizer, generator)
+            reached = {"step": step, "minutes": minutes, "log": log}
+            save_resume(resume_file, net, optimizer, generator, reached)
             last_save = time.monotonic()
 
     held_out = measure(model, scenes_of, options.held_out)
@@ -306,23 +306,3 @@ def match_proposals(root_volume, grid: ProposalGrid, scenes: Scenes, index: int)
 def checkpoint_path(options: TrainingOptions, net: str, kind: str) -> Path:
     """Where a net leaves what --resume needs ("resume") or its result ("done")."""
     return options.out.with_suffix(f".{net}.{kind}.pt")
-
-
-def save_resume(options, name, step, minutes, log, net, optimizer, generator) -> None:
-    state = {
-        "step": step,
-        "minutes": minutes,
-        "log": json.dumps(log),
-        "net": net.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "generator": generator.get_state(),
-    }
-    save_whole(state, checkpoint_path(options, name, "resume"))
-
-
-def load_resume(options, name, net, optimizer, generator) -> tuple[int, float, list]:
-    state = torch.load(checkpoint_path(options, name, "resume"), weights_only=True)
-    net.load_state_dict(state["net"])
-    optimizer.load_state_dict(state["optimizer"])
-    generator.set_state(state["generator"])
-    return state["step"], state["minutes"], json.loads(state["log"])

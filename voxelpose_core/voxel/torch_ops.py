@@ -10,6 +10,9 @@ csrc/voxel_math.h. On CPUs not even zeros are written where they are empty. `occ
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 
@@ -19,6 +22,8 @@ from voxelpose_core.voxel.views import Views
 
 # Joints of a pixel are read in groups of so many (csrc/voxel_items.h).
 _GROUP = 8
+# The single tensors among the arguments of `sample_volumes`.
+_TENSORS = ("heatmaps", "occupied", "views", "centers", "scene")
 _BOXES = (
     "Tensor heatmaps, Tensor occupied, SymInt joints, Tensor views, Tensor centers, Tensor scene, "
     "float[] size, SymInt[] voxels, Tensor[] sampling, bool count_points_behind, ScalarType dtype, "
@@ -69,141 +74,109 @@ def _unpack(packed: torch.Tensor, joints: int) -> torch.Tensor:
     return heatmaps
 
 
-def _empty_volumes(
-    heatmaps,
-    occupied,
-    joints,
-    views,
-    centers,
-    scene,
-    size,
-    voxels,
-    sampling,
-    count_points_behind,
-    dtype,
-    channels_last,
-) -> torch.Tensor:
-    shape = (centers.shape[0], joints, *voxels)
+class _Sampling(NamedTuple):
+    """The arguments of `sample_volumes`, in the order of its schema."""
+
+    heatmaps: torch.Tensor
+    occupied: torch.Tensor
+    joints: int
+    views: torch.Tensor
+    centers: torch.Tensor
+    scene: torch.Tensor
+    size: Sequence[float]
+    voxels: Sequence[int]
+    sampling: Sequence[torch.Tensor]
+    count_points_behind: bool
+    dtype: torch.dtype
+    channels_last: bool
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        return torch.channels_last_3d if self.channels_last else torch.contiguous_format
+
+    def problem(self) -> bindings.VoxelProblem:
+        """What the kernels are told."""
+        problem = _problem(self.heatmaps, self.joints)
+        problem.point_to(heatmaps=self.heatmaps.contiguous(), occupied=self.occupied.contiguous())
+        problem.set_boxes(
+            self.views, self.centers, self.scene, self.size, self.voxels, self.count_points_behind
+        )
+        if self.sampling:
+            problem.point_to(spots=self.sampling)
+        problem.element, problem.channels_last = bindings.ELEMENTS[self.dtype], self.channels_last
+        return problem
+
+    def with_zeros(self) -> torch.Tensor:
+        """The packed heatmaps with zeros where a kernel did not write any."""
+        # A pixel was written if one of the four taps that read it is occupied.
+        taps = F.pad(self.occupied, (1, 0, 1, 0)).float()
+        return torch.where(F.max_pool2d(taps, 2, 1)[..., None] > 0, self.heatmaps, 0.0)
+
+    def reference(self, heatmaps: torch.Tensor) -> torch.Tensor:
+        """The volumes of packed heatmaps by plain PyTorch: for a graph that was exported where a kernel
+        could be built."""
+        check_scene(self.scene, heatmaps.shape[0])
+        inner = heatmaps[:, :, 1:-1, 1:-1, : self.joints].permute(0, 1, 4, 2, 3)
+        boxes = Boxes(self.centers, self.scene, self.size, self.voxels)
+        return torch_reference.feature_volumes(
+            inner.contiguous(), Views.from_table(self.views), boxes, self.count_points_behind
+        )
+
+
+def _empty_volumes(*arguments) -> torch.Tensor:
+    given = _Sampling(*arguments)
     return torch.empty(
-        shape, dtype=dtype, device=heatmaps.device, memory_format=_memory_format(channels_last)
+        (given.centers.shape[0], given.joints, *given.voxels),
+        dtype=given.dtype,
+        device=given.heatmaps.device,
+        memory_format=given.memory_format,
     )
 
 
-def _sample(
-    heatmaps,
-    occupied,
-    joints,
-    views,
-    centers,
-    scene,
-    size,
-    voxels,
-    sampling,
-    count_points_behind,
-    dtype,
-    channels_last,
-) -> torch.Tensor:
-    arguments = (
-        heatmaps,
-        occupied,
-        joints,
-        views,
-        centers,
-        scene,
-        size,
-        voxels,
-        sampling,
-        count_points_behind,
-    )
-    kernel = bindings.kernel_for(heatmaps.device)
+def _sample(*arguments) -> torch.Tensor:
+    given = _Sampling(*arguments)
+    kernel = bindings.kernel_for(given.heatmaps.device)
     if kernel is None:
-        empty = _empty_volumes(*arguments, dtype, channels_last)
-        return empty.copy_(_reference(_with_zeros(heatmaps, occupied), *arguments[2:]))
-    check_scene(scene, heatmaps.shape[0])
-    written = dtype if dtype in kernel.dtypes else torch.float32
-    volumes = _empty_volumes(*arguments, written, channels_last)
+        return _empty_volumes(*given).copy_(given.reference(given.with_zeros()))
+    check_scene(given.scene, given.heatmaps.shape[0])
+    written = given._replace(dtype=given.dtype if given.dtype in kernel.dtypes else torch.float32)
+    volumes = _empty_volumes(*written)
     if volumes.numel():
-        problem = _sampling_problem(*arguments, written, channels_last)
-        kernel.call("voxel_forward", problem, volumes)
-    return volumes.to(dtype)
+        kernel.call("voxel_forward", written.problem(), volumes)
+    return volumes.to(given.dtype)
 
 
-def _sample_backward(
-    gradient,
-    heatmaps,
-    occupied,
-    joints,
-    views,
-    centers,
-    scene,
-    size,
-    voxels,
-    sampling,
-    count_points_behind,
-    dtype,
-    channels_last,
-) -> torch.Tensor:
-    arguments = (
-        heatmaps,
-        occupied,
-        joints,
-        views,
-        centers,
-        scene,
-        size,
-        voxels,
-        sampling,
-        count_points_behind,
-    )
-    kernel = bindings.kernel_for(heatmaps.device)
+def _sample_backward(gradient, *arguments) -> torch.Tensor:
+    given = _Sampling(*arguments)
+    kernel = bindings.kernel_for(given.heatmaps.device)
     if kernel is None:
-        return _reference_backward(gradient, _with_zeros(heatmaps, occupied), *arguments[2:])
-    gradient = gradient.float().contiguous(memory_format=_memory_format(channels_last))
-    packed = torch.zeros_like(heatmaps)
+        return _reference_backward(gradient, given)
+    gradient = gradient.float().contiguous(memory_format=given.memory_format)
+    packed = torch.zeros_like(given.heatmaps)
     if gradient.numel():
-        problem = _sampling_problem(*arguments, torch.float32, channels_last)
+        problem = given._replace(dtype=torch.float32).problem()
         # The C++ kernel scales the gradient of all voxels before it adds any.
         scaled = []
         if kernel.name == "cpp":
-            scaled = [torch.empty(len(centers), *voxels, packed.shape[-1])]
+            scaled = [torch.empty(len(given.centers), *given.voxels, packed.shape[-1])]
         kernel.call("voxel_backward", problem, gradient, *scaled, packed)
     return packed
+
+
+@torch.enable_grad()
+def _reference_backward(gradient: torch.Tensor, given: _Sampling) -> torch.Tensor:
+    leaf = given.with_zeros().detach().requires_grad_()
+    volumes = given.reference(leaf)
+    return torch.autograd.grad(volumes, leaf, gradient.to(volumes.dtype))[0]
 
 
 def _empty_gradient(gradient, heatmaps, *_) -> torch.Tensor:
     return torch.empty_like(heatmaps)
 
 
-def _memory_format(channels_last: bool) -> torch.memory_format:
-    return torch.channels_last_3d if channels_last else torch.contiguous_format
-
-
 def _problem(packed: torch.Tensor, joints: int) -> bindings.VoxelProblem:
     scenes, views, height, width, padded = packed.shape
     return bindings.VoxelProblem.of_heatmaps(scenes, views, joints, padded, (width - 2, height - 2))
-
-
-def _sampling_problem(
-    heatmaps,
-    occupied,
-    joints,
-    views,
-    centers,
-    scene,
-    size,
-    voxels,
-    sampling,
-    count_points_behind,
-    dtype,
-    channels_last,
-) -> bindings.VoxelProblem:
-    problem = _problem(heatmaps, joints)
-    problem.point_to(heatmaps=heatmaps.contiguous(), occupied=occupied.contiguous())
-    problem.set_boxes(views, centers, scene, size, voxels, count_points_behind)
-    if sampling:
-        problem.point_to(spots=sampling)
-    problem.element, problem.channels_last = bindings.ELEMENTS[dtype], channels_last
-    return problem
 
 
 def check_scene(scene: torch.Tensor, scenes: int) -> None:
@@ -216,32 +189,6 @@ def check_scene(scene: torch.Tensor, scenes: int) -> None:
         low, high = scene.aminmax()
         if low < 0 or high >= scenes:
             raise ValueError(f"scene is in {low}..{high}, expected 0..{scenes - 1}")
-
-
-def _with_zeros(heatmaps: torch.Tensor, occupied: torch.Tensor) -> torch.Tensor:
-    """The packed heatmaps with zeros where a kernel did not write any."""
-    # A pixel was written if one of the four taps that read it is occupied.
-    written = F.max_pool2d(F.pad(occupied, (1, 0, 1, 0)).float(), 2, 1)[..., None] > 0
-    return torch.where(written, heatmaps, 0.0)
-
-
-def _reference(
-    heatmaps, joints, views, centers, scene, size, voxels, sampling, count_points_behind
-) -> torch.Tensor:
-    """The volumes by plain PyTorch: for a graph that was exported where a kernel could be built."""
-    check_scene(scene, heatmaps.shape[0])
-    inner = heatmaps[:, :, 1:-1, 1:-1, :joints].permute(0, 1, 4, 2, 3)
-    boxes = Boxes(centers, scene, size, voxels)
-    return torch_reference.feature_volumes(
-        inner.contiguous(), Views.from_table(views), boxes, count_points_behind
-    )
-
-
-@torch.enable_grad()
-def _reference_backward(gradient, heatmaps, *arguments) -> torch.Tensor:
-    leaf = heatmaps.detach().requires_grad_()
-    volumes = _reference(leaf, *arguments)
-    return torch.autograd.grad(volumes, leaf, gradient.to(volumes.dtype))[0]
 
 
 class _PackHeatmaps(torch.autograd.Function):
@@ -261,31 +208,21 @@ class _PackHeatmaps(torch.autograd.Function):
 
 class _SampleVolumes(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, heatmaps, occupied, joints, views, centers, scene, size, voxels, sampling, *how):
-        ctx.save_for_backward(heatmaps, occupied, views, centers, scene, *sampling)
-        ctx.joints, ctx.grid, ctx.how = joints, (size, voxels), how
+    def forward(ctx, *arguments):
+        given = _Sampling(*arguments)
+        # Tensors are kept by autograd, which tells when one was changed in place.
+        ctx.save_for_backward(*(getattr(given, name) for name in _TENSORS), *given.sampling)
+        ctx.given = given._replace(**dict.fromkeys(_TENSORS), sampling=())
         with torch._C._AutoDispatchBelowAutograd():
-            return _ops.sample_volumes(
-                heatmaps, occupied, joints, views, centers, scene, size, voxels, sampling, *how
-            )
+            return _ops.sample_volumes(*given)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, gradient):
-        heatmaps, occupied, views, centers, scene, *sampling = ctx.saved_tensors
-        packed = _ops.sample_volumes_backward(
-            gradient,
-            heatmaps,
-            occupied,
-            ctx.joints,
-            views,
-            centers,
-            scene,
-            *ctx.grid,
-            sampling,
-            *ctx.how,
-        )
-        return packed, *(None,) * 11
+        count = len(_TENSORS)
+        tensors, sampling = ctx.saved_tensors[:count], ctx.saved_tensors[count:]
+        given = ctx.given._replace(**dict(zip(_TENSORS, tensors, strict=True)), sampling=list(sampling))
+        return _ops.sample_volumes_backward(gradient, *given), *(None,) * (len(given) - 1)
 
 
 def _differentiable(function: type[torch.autograd.Function], name: str) -> None:
