@@ -70,6 +70,6 @@ setup(
     package_data={"voxelpose_core": ["py.typed", "**/csrc/*", "models/*.onnx"]},
     zip_safe=False,
     install_requires=requirements("core"),
-    extras_require={name: requirements(name) for name in ("train", "test", "check")},
+    extras_require={name: requirements(name) for name in ("train", "files", "view", "test", "check")},
     entry_points={"console_scripts": ["voxelpose = voxelpose_core.__main__:main"]},
 )

@@ -9,7 +9,7 @@ import re
 import sys
 from pathlib import Path
 
-MODULES = {"opencv-python-headless": "cv2", "pyyaml": "yaml"}
+MODULES = {"opencv-python-headless": "cv2", "pyyaml": "yaml", "rerun-sdk": "rerun"}
 
 
 def numbers(version: str) -> tuple[int, ...]:

@@ -65,7 +65,8 @@ pip_install() {
 
 install_with_wheels() {
   pip_install -c requirements/pins.txt -r requirements/core.txt -r requirements/train.txt \
-    -r requirements/test.txt -r requirements/check.txt -r requirements/ros_wheels.txt
+    -r requirements/files.txt -r requirements/view.txt -r requirements/test.txt -r requirements/check.txt \
+    -r requirements/ros_wheels.txt
   .venv/bin/python scripts/fix_wheel_paths.py
   # colcon takes a prefix as a place to build on only if it has a local_setup file.
   for shell in sh bash zsh; do
@@ -82,7 +83,7 @@ install_beside_ros() {
   numpy=$(.venv/bin/python -c 'import numpy; print(numpy.__version__.split(".")[0])')
   { grep -vE '^(numpy|scipy|opencv-python-headless)==' requirements/pins.txt
     echo "numpy<$((numpy + 1))"; } >.venv/pins.txt
-  wanted=$(.venv/bin/python scripts/missing_requirements.py requirements/{core,train,test,check}.txt)
+  wanted=$(.venv/bin/python scripts/missing_requirements.py requirements/{core,train,files,view,test,check}.txt)
   command -v colcon >/dev/null || wanted+=" colcon-common-extensions"
   # shellcheck disable=SC2086  # one argument for each requirement
   [ -z "$wanted" ] || pip_install -c .venv/pins.txt $wanted
