@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import argparse
 import math
-import re
 import sys
-from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
 
+from voxelpose_core.command_line.frame_sources import (
+    Images,
+    Keypoints,
+    add_detector,
+    add_sources,
+    given_detector,
+    given_sources,
+    open_source,
+)
 from voxelpose_core.command_line.options import (
     add_rig_options,
     add_space,
     add_strict,
-    argument_type,
     load_given_rig,
     warn,
 )
@@ -28,16 +33,7 @@ from voxelpose_core.geometry.image_turns import turns_in_words, upright_turns
 from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.output_files import PICTURES, VIDEOS, check_outputs
 from voxelpose_core.pose_types import Estimate
-from voxelpose_core.source_matching import ViewWatch, match_sources
-from voxelpose_core.sources import (
-    DEFAULT_FPS,
-    FrameSource,
-    fit_rig,
-    open_image_folders,
-    open_videos,
-    read_keypoints_json,
-    restore_codec_crop,
-)
+from voxelpose_core.source_matching import ViewWatch
 
 if TYPE_CHECKING:
     from voxelpose_core.estimator import PoseEstimator
@@ -58,29 +54,7 @@ def add_parser(commands: argparse._SubParsersAction, examples: str) -> None:
     parser.set_defaults(run=estimate)
     add_rig_options(parser, "--rig")
     add_strict(parser)
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument(
-        "--videos",
-        nargs="+",
-        metavar="VIDEO",
-        help="one video per camera, named after the cameras or in their order",
-    )
-    source.add_argument(
-        "--images",
-        nargs="+",
-        metavar="DIR",
-        help="one folder of images per camera, named or ordered likewise",
-    )
-    source.add_argument(
-        "--keypoints",
-        metavar="JSON",
-        help='2D detections: {"CAMERA_FRAME": [{"pred": 17 x [x, y, score]}, ...]}, in pixels',
-    )
-    parser.add_argument(
-        "--in-order",
-        action="store_true",
-        help="take videos or folders in the order of the cameras, whatever their names",
-    )
+    add_sources(parser)
     parser.add_argument("--out", required=True, metavar="JSON", help="skeletons to write, in metres")
     add_space(
         parser,
@@ -91,43 +65,9 @@ def add_parser(commands: argparse._SubParsersAction, examples: str) -> None:
         default="universal",
         help="3D weights: universal, voxelpose or a file (default: %(default)s)",
     )
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N (default: %(default)s)")
-    parser.add_argument("--detector", default="movenet", help="2D detector for images (default: %(default)s)")
-    parser.add_argument(
-        "--refine-detections",
-        action="store_true",
-        help="refine each 2D detection with a second net: more accurate, slower per person",
-    )
-    parser.add_argument(
-        "--threads",
-        type=argument_type(_count),
-        default=0,
-        metavar="N",
-        help="CPU threads (default: all)",
-    )
-    parser.add_argument(
-        "--fps",
-        type=argument_type(_rate),
-        help=f"frames per second of images or keypoints (default: {DEFAULT_FPS:g}); not with --videos",
-    )
+    add_detector(parser)
     parser.add_argument("--video-out", metavar="MP4", help="video of the views and skeletons to write")
     parser.add_argument("--picture", metavar="PNG", help="picture of the middle frame to write")
-
-
-def _count(text: str) -> int:
-    if not re.fullmatch(r"\d{1,4}", text):
-        raise InputError(f"'{text}', expected a number of threads, 0 for all")
-    return int(text)
-
-
-def _rate(text: str) -> float:
-    try:
-        rate = float(text)
-    except ValueError:
-        rate = math.nan
-    if not 0 < rate < math.inf:
-        raise InputError(f"'{text}', expected frames a second, above 0")
-    return rate
 
 
 def estimate(arguments: argparse.Namespace) -> int:
@@ -142,10 +82,9 @@ def estimate(arguments: argparse.Namespace) -> int:
         "--video-out": arguments.video_out,
         "--picture": arguments.picture,
     }
-    given = arguments.videos or arguments.images or [arguments.keypoints]
     endings = {"--video-out": VIDEOS, "--picture": PICTURES}
-    check_outputs(outputs, [arguments.rig, *given], endings)
-    source = _open_source(arguments, load_given_rig(arguments))
+    check_outputs(outputs, [arguments.rig, *given_sources(arguments)], endings)
+    source = open_source(arguments, load_given_rig(arguments))
     rig = source.rig
     estimator = _make_estimator(arguments, rig)
     tracker, report, frame_sets = Tracker(), RunReport(rig), []
@@ -185,81 +124,14 @@ def _turned_images(rig: Rig) -> str:
     )
 
 
-# Frame number, stamp in seconds, and either per camera an image or a keypoint array.
-_FrameSet = tuple[int, float, "list[np.ndarray | None] | None", "list[np.ndarray | None] | None"]
-
-
-class _Images:
-    """Frame sets of videos or image folders, with the rig for images of their size."""
-
-    def __init__(self, frames: FrameSource, rig: Rig, option: str, paths: Sequence[Path]):
-        self._frames = frames
-        self.fps, self.option, self.paths = frames.fps, option, paths
-        self.rig, notes = fit_rig(rig, frames.sizes)
-        for note in notes:
-            warn(note)
-
-    def __len__(self) -> int:
-        return len(self._frames)
-
-    def __iter__(self) -> Iterator[_FrameSet]:
-        for index, stamp, images in self._frames:
-            yield index, stamp, restore_codec_crop(images, self.rig), None
-
-
-class _Keypoints:
-    """Frame sets of a keypoint file; a frame's stamp follows from its number."""
-
-    option, paths = "--keypoints", None
-
-    def __init__(self, frames: dict[int, list[np.ndarray | None]], rig: Rig, fps: float):
-        self._frames = frames
-        self.rig, self.fps = rig, fps
-
-    def __len__(self) -> int:
-        return len(self._frames)
-
-    def __iter__(self) -> Iterator[_FrameSet]:
-        for frame, keypoints in self._frames.items():
-            yield frame, frame / self.fps, None, keypoints
-
-
-def _open_source(arguments: argparse.Namespace, rig: Rig) -> _Images | _Keypoints:
-    if arguments.videos and arguments.fps:
-        raise InputError("--fps: videos have their own frame rate, expected it with --images or --keypoints")
-    fps = arguments.fps or DEFAULT_FPS
-    if arguments.keypoints and arguments.refine_detections:
-        raise InputError(
-            "--refine-detections: --keypoints has no images to look at, expected --videos or --images"
-        )
-    if arguments.keypoints:
-        frames = read_keypoints_json(arguments.keypoints, len(rig))
-        return _Keypoints(frames, rig, fps)
-    option = "--videos" if arguments.videos else "--images"
-    matched = match_sources(arguments.videos or arguments.images, rig, option, arguments.in_order)
-    if matched.note:
-        warn(matched.note)
-    if arguments.videos:
-        return _Images(open_videos(matched.paths), rig, option, matched.paths)
-    return _Images(open_image_folders(matched.paths, fps), rig, option, matched.paths)
-
-
 def _make_estimator(arguments: argparse.Namespace, rig: Rig) -> PoseEstimator:
     import torch
 
-    from voxelpose_core.detectors import load_detector
-    from voxelpose_core.detectors.refinement import RefinedDetector
-    from voxelpose_core.devices import select_device
     from voxelpose_core.estimator import PoseEstimator
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    detector = None
-    if not arguments.keypoints:
-        device = str(select_device(arguments.device))
-        detector = load_detector(arguments.detector, arguments.threads, device)
-        if arguments.refine_detections:
-            detector = RefinedDetector(detector, arguments.threads, device)
+    detector = None if arguments.keypoints else given_detector(arguments)
     return PoseEstimator(rig, arguments.weights, arguments.device, detector=detector, space=arguments.space)
 
 
@@ -286,7 +158,7 @@ class _Pictures:
         self,
         arguments: argparse.Namespace,
         estimator: PoseEstimator,
-        source: _Images | _Keypoints,
+        source: Images | Keypoints,
     ):
         self._painter: FramePainter | None = None
         self._picture = arguments.picture

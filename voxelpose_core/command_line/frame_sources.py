@@ -1,0 +1,183 @@
+"""Videos, image folders or 2D detections as the subcommands take them: options, and what they open."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from voxelpose_core.command_line.options import argument_type, warn
+from voxelpose_core.errors import InputError
+from voxelpose_core.geometry.rig import Rig
+from voxelpose_core.source_matching import match_sources
+from voxelpose_core.sources import (
+    DEFAULT_FPS,
+    FrameSource,
+    fit_rig,
+    open_image_folders,
+    open_videos,
+    read_keypoints_json,
+    restore_codec_crop,
+)
+
+if TYPE_CHECKING:
+    from voxelpose_core.detectors import Detector
+
+# Frame number, stamp in seconds, and either per camera an image or a keypoint array.
+_FrameSet = tuple[int, float, "list[np.ndarray | None] | None", "list[np.ndarray | None] | None"]
+
+
+def add_sources(parser: argparse.ArgumentParser) -> None:
+    """`--videos`, `--images` or `--keypoints`, and how they are read."""
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument(
+        "--videos",
+        nargs="+",
+        metavar="VIDEO",
+        help="one video per camera, named after the cameras or in their order",
+    )
+    source.add_argument(
+        "--images",
+        nargs="+",
+        metavar="DIR",
+        help="one folder of images per camera, named or ordered likewise",
+    )
+    source.add_argument(
+        "--keypoints",
+        metavar="JSON",
+        help='2D detections: {"CAMERA_FRAME": [{"pred": 17 x [x, y, score]}, ...]}, in pixels',
+    )
+    parser.add_argument(
+        "--in-order",
+        action="store_true",
+        help="take videos or folders in the order of the cameras, whatever their names",
+    )
+    parser.add_argument(
+        "--fps",
+        type=argument_type(_rate),
+        help=f"frames per second of images or keypoints (default: {DEFAULT_FPS:g}); not with --videos",
+    )
+
+
+def add_detector(parser: argparse.ArgumentParser) -> None:
+    """`--detector`, and what it runs on."""
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N (default: %(default)s)")
+    parser.add_argument("--detector", default="movenet", help="2D detector for images (default: %(default)s)")
+    parser.add_argument(
+        "--refine-detections",
+        action="store_true",
+        help="refine each 2D detection with a second net: more accurate, slower per person",
+    )
+    parser.add_argument(
+        "--threads",
+        type=argument_type(_count),
+        default=0,
+        metavar="N",
+        help="CPU threads (default: all)",
+    )
+
+
+def _count(text: str) -> int:
+    if not re.fullmatch(r"\d{1,4}", text):
+        raise InputError(f"'{text}', expected a number of threads, 0 for all")
+    return int(text)
+
+
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = math.nan
+    if not 0 < rate < math.inf:
+        raise InputError(f"'{text}', expected frames a second, above 0")
+    return rate
+
+
+def check_sources(arguments: argparse.Namespace) -> None:
+    """InputError where options contradict each other."""
+    if arguments.videos and arguments.fps:
+        raise InputError("--fps: videos have their own frame rate, expected it with --images or --keypoints")
+    if arguments.keypoints and arguments.refine_detections:
+        raise InputError(
+            "--refine-detections: --keypoints has no images to look at, expected --videos or --images"
+        )
+
+
+def source_option(arguments: argparse.Namespace) -> str:
+    """Which of the options is given."""
+    return "--videos" if arguments.videos else "--images" if arguments.images else "--keypoints"
+
+
+def given_sources(arguments: argparse.Namespace) -> list[str]:
+    """The paths that are given."""
+    return arguments.videos or arguments.images or [arguments.keypoints]
+
+
+def matched_paths(arguments: argparse.Namespace, rig: Rig) -> tuple[Path, ...]:
+    """Videos or folders in the order of the rig; how they were matched goes to stderr."""
+    matched = match_sources(given_sources(arguments), rig, source_option(arguments), arguments.in_order)
+    if matched.note:
+        warn(matched.note)
+    return matched.paths
+
+
+class Images:
+    """Frame sets of videos or image folders, with the rig for images of their size."""
+
+    def __init__(self, frames: FrameSource, rig: Rig, option: str, paths: Sequence[Path]):
+        self._frames = frames
+        self.fps, self.option, self.paths = frames.fps, option, paths
+        self.rig, notes = fit_rig(rig, frames.sizes)
+        for note in notes:
+            warn(note)
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def __iter__(self) -> Iterator[_FrameSet]:
+        for index, stamp, images in self._frames:
+            yield index, stamp, restore_codec_crop(images, self.rig), None
+
+
+class Keypoints:
+    """Frame sets of a keypoint file; a frame's stamp follows from its number."""
+
+    option, paths = "--keypoints", None
+
+    def __init__(self, frames: dict[int, list[np.ndarray | None]], rig: Rig, fps: float):
+        self._frames = frames
+        self.rig, self.fps = rig, fps
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def __iter__(self) -> Iterator[_FrameSet]:
+        for frame, keypoints in self._frames.items():
+            yield frame, frame / self.fps, None, keypoints
+
+
+def open_source(arguments: argparse.Namespace, rig: Rig) -> Images | Keypoints:
+    """The frame sets that the arguments name."""
+    check_sources(arguments)
+    fps = arguments.fps or DEFAULT_FPS
+    if arguments.keypoints:
+        return Keypoints(read_keypoints_json(arguments.keypoints, len(rig)), rig, fps)
+    option, paths = source_option(arguments), matched_paths(arguments, rig)
+    frames = open_videos(paths) if arguments.videos else open_image_folders(paths, fps)
+    return Images(frames, rig, option, paths)
+
+
+def given_detector(arguments: argparse.Namespace) -> Detector:
+    """The 2D detector that the arguments name."""
+    from voxelpose_core.detectors import load_detector
+    from voxelpose_core.detectors.refinement import RefinedDetector
+    from voxelpose_core.devices import select_device
+
+    device = str(select_device(arguments.device))
+    detector = load_detector(arguments.detector, arguments.threads, device)
+    return RefinedDetector(detector, arguments.threads, device) if arguments.refine_detections else detector
