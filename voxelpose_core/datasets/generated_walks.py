@@ -26,7 +26,7 @@ _SMALLEST, _LARGEST = 3500.0, 8000.0
 # A detector's errors are mostly alike from frame to frame. Shares of the variance, and for how long they
 # last: of MoveNet on Pose2Sim's single person at 60 Hz, errors against the reference differ by 0.37 of
 # their rms after 17 ms, 0.49 after 50 ms, 0.66 after 170 ms and 0.75 after 330 ms.
-_ERRORS = ((0.12, 0.0), (0.40, 0.15), (0.48, 2.0))
+LASTING_ERRORS = ((0.12, 0.0), (0.40, 0.15), (0.48, 2.0))
 # Errors beyond this share of the box are gross (limbs of others, sides exchanged) and come and go.
 _GROSS = 0.15
 # Arms are swung from the shoulders, by up to so many radians and so often.
@@ -80,7 +80,7 @@ def generate_walk(
     known = miscalibrate(views, torch.full((1,), MISCALIBRATION), generator)
     room = 0.8 * float(spaces.min())
     poses = random_walks(people, rate_hz, duration_s, seed, room)
-    poses = _swing_arms(poses, rate_hz, np.random.default_rng(seed))
+    poses = swing_arms(poses, rate_hz, np.random.default_rng(seed))
     present = np.ones(poses.shape[:2], dtype=bool)
     if leaving:
         present[len(poses) // 2 :, -1] = False
@@ -94,7 +94,7 @@ def generate_walk(
     return GeneratedWalk(rig, rate_hz, poses, present, keypoints)
 
 
-def _swing_arms(poses: np.ndarray, rate_hz: float, random: np.random.Generator) -> np.ndarray:
+def swing_arms(poses: np.ndarray, rate_hz: float, random: np.random.Generator) -> np.ndarray:
     """Poses (T, P, 17, 3) whose arms also swing sideways from the shoulders, each in its own way."""
     poses = poses.copy()
     time = np.arange(len(poses)) / rate_hz
@@ -134,7 +134,7 @@ def _lasting_errors(
     usual = seen & (error.norm(dim=-1) < _GROSS)
     drawn = torch.where(usual[..., None], error, torch.zeros_like(error))
     total = torch.zeros_like(error)
-    for share, lasting_s in _ERRORS:
+    for share, lasting_s in LASTING_ERRORS:
         kept = float(np.exp(-1.0 / (rate_hz * lasting_s))) if lasting_s else 0.0
         state = drawn[0]
         for step in range(len(drawn)):
