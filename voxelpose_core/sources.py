@@ -126,13 +126,18 @@ def restore_codec_crop(images: Sequence[np.ndarray | None], rig: Rig) -> list[np
         images: BGR, one per camera in the order of the rig, or None.
         rig: says the calibrated sizes.
     """
-    restored = []
-    for image, camera in zip(images, rig.cameras, strict=True):
-        if image is not None and is_codec_crop(image.shape[1::-1], camera):
-            warnings.warn(codec_crop_note(image, camera))
-            image = pad_codec_crop(image, camera)
-        restored.append(image)
-    return restored
+    return [
+        image if image is None else restored_image(image, camera)
+        for image, camera in zip(images, rig.cameras, strict=True)
+    ]
+
+
+def restored_image(image: np.ndarray, camera: Camera) -> np.ndarray:
+    """One image of `restore_codec_crop`."""
+    if not is_codec_crop(image.shape[1::-1], camera):
+        return image
+    warnings.warn(codec_crop_note(image, camera))
+    return pad_codec_crop(image, camera)
 
 
 def fit_rig(rig: Rig, sizes: Sequence[tuple[int, int] | None]) -> tuple[Rig, list[str]]:

@@ -6,6 +6,7 @@ import argparse
 import math
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ from voxelpose_core.sources import (
 
 if TYPE_CHECKING:
     from voxelpose_core.detectors import Detector
+    from voxelpose_core.self_calibration.observations import Recording
 
 # Frame number, stamp in seconds, and either per camera an image or a keypoint array.
 _FrameSet = tuple[int, float, "list[np.ndarray | None] | None", "list[np.ndarray | None] | None"]
@@ -170,6 +172,46 @@ def open_source(arguments: argparse.Namespace, rig: Rig) -> Images | Keypoints:
     option, paths = source_option(arguments), matched_paths(arguments, rig)
     frames = open_videos(paths) if arguments.videos else open_image_folders(paths, fps)
     return Images(frames, rig, option, paths)
+
+
+@dataclass(frozen=True)
+class GivenRecording:
+    """The 2D detections of videos, images or a keypoint file.
+
+    Attributes:
+        recording: the detections.
+        rig: for images of the size that is given.
+        option: which option named them.
+        paths: the videos or folders in the order of the rig; None for keypoints.
+        turns: per camera the clockwise quarter turns with which the detector saw its images.
+    """
+
+    recording: Recording
+    rig: Rig
+    option: str
+    paths: tuple[Path, ...] | None
+    turns: tuple[int, ...]
+
+
+def record(arguments: argparse.Namespace, rig: Rig) -> GivenRecording:
+    """Detect people in what the arguments name, each camera on its own clock."""
+    from voxelpose_core.self_calibration.recording import RecordedCameras, record_images, record_keypoints
+
+    check_sources(arguments)
+    fps, option = arguments.fps or DEFAULT_FPS, source_option(arguments)
+    if arguments.keypoints:
+        frames = read_keypoints_json(arguments.keypoints, len(rig))
+        recording = record_keypoints(frames, rig.cameras, fps, arguments.seconds)
+        return GivenRecording(recording, rig, option, None, (0,) * len(rig))
+    paths = matched_paths(arguments, rig)
+    opened = [open_videos([path]) for path in paths] if arguments.videos else [open_image_folders(paths, fps)]
+    rig, notes = fit_rig(rig, [size for frames in opened for size in frames.sizes])
+    for note in notes:
+        warn(note)
+    groups = [[camera] for camera in rig.cameras] if arguments.videos else [rig.cameras]
+    sources = [RecordedCameras(*source) for source in zip(opened, groups, strict=True)]
+    recording, turns = record_images(sources, given_detector(arguments), arguments.seconds)
+    return GivenRecording(recording, rig, option, paths, turns)
 
 
 def given_detector(arguments: argparse.Namespace) -> Detector:
