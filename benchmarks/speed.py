@@ -14,93 +14,36 @@ Frames start from heatmaps, but for the parts `keypoints` and `images`. Times ar
 from __future__ import annotations
 
 import argparse
-import copy
 import dataclasses
 import json
 import os
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from plain_voxelpose import plain_frame, plain_volume
+from plain_voxelpose import plain_volume
+from speed_scene import SAME_STEPS, SETUPS, Scene, Setup, accuracy, frame_of, peak_memory
+from stopwatch import Stopwatch, Times, memory_of_process, print_table
 
 from voxelpose_core.allocator import keep_freed_memory
 from voxelpose_core.command import Parser, run_command
-from voxelpose_core.config import Config
-from voxelpose_core.datasets.people import sample_people
 from voxelpose_core.devices import select_device
-from voxelpose_core.estimator import EstimatorSettings, PoseEstimator
+from voxelpose_core.estimator import PoseEstimator
 from voxelpose_core.geometry.rig import Rig, load_rig, save_rig
-from voxelpose_core.geometry.space import Space
-from voxelpose_core.heatmaps import render_keypoints
-from voxelpose_core.models.checkpoints import load_weights, save_weights
-from voxelpose_core.models.voxelpose import VoxelPose
 from voxelpose_core.processor import device_name
 from voxelpose_core.ray_runtime import TorchRays
-from voxelpose_core.resources import find_resource, find_weights
 from voxelpose_core.voxel import (
     Boxes,
-    Views,
     feature_volumes,
     implementation,
     sampling_grid,
     torch_reference,
 )
-
-# Pitch of the proposal grid that the shipped weights know, and edge of the person grid, mm.
-PROPOSAL_PITCH, PERSON_EDGE = 125.0, 2000.0
-# The middle of where the cameras of each rig look, mm.
-RIGS = {3: ("config/rigs/campus.yaml", (3000.0, 4500.0)), 5: ("config/rigs/shelf.yaml", (450.0, 0.0))}
-# Where people stand around it.
-PLACES = (
-    (0, 0),
-    (-1000, 1000),
-    (1200, -900),
-    (1300, 900),
-    (-1200, -700),
-    (100, 2000),
-    (100, -2000),
-    (-2200, 100),
-    (2400, 100),
-    (-2200, 2000),
-)
-# No proposal is refused and nobody is dropped afterwards: the number of people is the one asked for.
-EVERYBODY = {"proposal_threshold": -1e9, "support_threshold": 0.0, "floor_tolerance": 1e9}
-# What the original does with a proposal, and no more.
-SAME_STEPS = {"recenter": False, "refine": False, "second_look": False}
-
-
-@dataclass(frozen=True)
-class Setup:
-    """Numbers of voxels of the two grids, and how many views see how many people."""
-
-    proposal_voxels: tuple[int, int, int]
-    person_voxels: tuple[int, int, int]
-    views: int = 3
-    people: int = 3
-
-    def shrunk(self, factor: int) -> Setup:
-        def less(voxels):
-            return tuple(max(8, count // factor // 4 * 4) for count in voxels)
-
-        return Setup(less(self.proposal_voxels), less(self.person_voxels), self.views, self.people)
-
-    def __str__(self) -> str:
-        voxels = ["x".join(map(str, v)) for v in (self.proposal_voxels, self.person_voxels)]
-        return f"{voxels[0]}, person {voxels[1]}, {self.views} views, {self.people} people"
-
-
-SETUPS = {
-    "campus": Setup((80, 80, 20), (64, 64, 64)),
-    "small": Setup((48, 48, 12), (32, 32, 32)),
-}
 
 
 def main() -> int:
@@ -153,107 +96,6 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-class Scene:
-    """One frame of standing people in a rig: weights, heatmaps, keypoints, estimators.
-
-    Args:
-        setup: grids, views, people.
-        device: where to run.
-        backbone: name for BACKBONE_MODEL, with random weights; frames then start from images.
-    """
-
-    def __init__(self, setup: Setup, device: torch.device, backbone: str = ""):
-        file, middle = RIGS[setup.views]
-        rig = load_rig(find_resource(file))
-        size = [PROPOSAL_PITCH * (count - 1) for count in setup.proposal_voxels]
-        # Hips, in the middle of which people are found, lie 0.9 to 1 m high.
-        space = Space((*middle, 1000.0), size)
-        self.rig = Rig(rig.cameras[: setup.views], name=rig.name, space=space)
-        self.setup, self.device = setup, device
-        self.joints = people_at(middle, setup.people)
-        self.config = self._config(space, backbone)
-        self.model = VoxelPose(self.config).eval()
-        shipped = load_weights(find_weights("voxelpose")).state_dict()
-        self.model.load_state_dict(shipped, strict=not backbone)
-        self.model.to(device)
-        network = self.config.network
-        self.views = Views.from_cameras(self.rig.cameras, network.image_size, network.heatmap_size, device)
-        self.keypoints = [self._seen_by(camera) for camera in self.rig.cameras]
-        points = torch.tensor(np.stack(self.keypoints), device=device)[None]
-        affine = self.views.to_heatmap[:, :, None, None]
-        xy = (affine[..., :2] @ points[..., :2, None])[..., 0] + affine[..., 2]
-        self.heatmaps = render_keypoints(xy, points[..., 2], network.heatmap_size)
-        self.grid = self.model.proposal_grid()
-        centers = torch.tensor(self.joints[:, [11, 12]].mean(axis=1), dtype=torch.float32)
-        self.centers = centers.to(device)
-
-    def _config(self, space: Space, backbone: str) -> Config:
-        network_size = (960, 512) if backbone else (800, 640)
-        return Config(
-            backbone_model=backbone,
-            network={
-                "num_joints": 17,
-                "image_size": network_size,
-                "heatmap_size": tuple(edge // 4 for edge in network_size),
-            },
-            dataset={"joint_set": "coco17"},
-            multi_person={
-                "space_size": space.size,
-                "space_center": space.center,
-                "initial_cube_size": self.setup.proposal_voxels,
-            },
-            pict_struct={
-                "grid_size": (PERSON_EDGE,) * 3,
-                "cube_size": self.setup.person_voxels,
-            },
-        )
-
-    def _seen_by(self, camera) -> np.ndarray:
-        """(P, 17, 3) keypoints of a good detector."""
-        noise = np.random.default_rng(0).normal(0, 1.0, (*self.joints.shape[:2], 2))
-        pixels = [camera.project(joints)[0] for joints in self.joints]
-        scores = [0.9 * camera.sees(joints) for joints in self.joints]
-        return np.concatenate([np.stack(pixels) + noise, np.stack(scores)[..., None]], axis=-1).astype(
-            np.float32
-        )
-
-    def estimator(self, precision: str = "auto", original: bool = True, **settings) -> PoseEstimator:
-        """The estimator with these weights, for exactly the people of the scene.
-
-        Args:
-            precision: see PoseEstimator.
-            original: as an original configuration; else as ours, whose weights know a pitch.
-            settings: of the estimator.
-        """
-        settings = {"max_people": self.setup.people, **EVERYBODY, **settings}
-        model = copy.copy(self.model)
-        if not original:
-            space = {"voxel_pitch": PROPOSAL_PITCH}
-            grids = model.config.multi_person.model_copy(update=space)
-            model.config = model.config.model_copy(update={"multi_person": grids})
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "benchmark.safetensors"
-            save_weights(model, path)
-            return PoseEstimator(
-                self.rig,
-                path,
-                str(self.device),
-                None,
-                settings=EstimatorSettings(**settings),
-                precision=precision,
-            )
-
-
-def people_at(middle: tuple[float, float], count: int) -> np.ndarray:
-    """(P, 17, 3) people who stand around the middle, mm."""
-    drawn = sample_people(60 + 20 * count, torch.Generator().manual_seed(3), child_share=0.0)
-    drawn = drawn.double().numpy()
-    people = drawn[(drawn[:, 0, 2] > 1300) & (drawn[:, 0, 2] < 1750)][:count]
-    for joints, place in zip(people, PLACES, strict=False):
-        joints[:, :2] += np.array(middle) + place
-    return people
-
-
 class Benchmark:
     """The parts of the benchmark; each gives rows of a table.
 
@@ -264,7 +106,8 @@ class Benchmark:
     """
 
     def __init__(self, device: torch.device, seconds: float, shrink: int):
-        self.device, self.seconds, self.shrink = device, seconds, shrink
+        self.device, self.shrink = device, shrink
+        self.stopwatch = Stopwatch(device, seconds)
 
     def machine(self) -> list[dict[str, Any]]:
         """What this ran on."""
@@ -275,14 +118,14 @@ class Benchmark:
                 "torch": torch.__version__,
                 "kernel": implementation(self.device),
                 "precision": self.scene("small").estimator().description()["precision"],
-                "copy_GB_s": round(self.copy_bandwidth(), 1),
+                "copy_GB_s": round(self.stopwatch.copy_bandwidth(), 1),
             }
         ]
 
     def kernel(self) -> list[dict[str, Any]]:
         """The voxel op alone, forward and backward, against the plain loop and the reference."""
         rows = []
-        bandwidth = self.copy_bandwidth()
+        bandwidth = self.stopwatch.copy_bandwidth()
         for name, views in (("campus", 3), ("small", 3), ("campus", 5)):
             scene = self.scene(name, views)
             person = scene.config.pict_struct
@@ -315,14 +158,16 @@ class Benchmark:
                 plain_volume(maps, scene.views, center, size, voxels)
 
         with torch.inference_mode():
-            plain = self.time(loop)
-            reference = self.time(lambda: torch_reference.feature_volumes(scene.heatmaps, *arguments))
-            ours = self.time(lambda: feature_volumes(scene.heatmaps, *arguments))
-            on_dense = self.time(lambda: feature_volumes(dense, *arguments))
-            inference = self.time(lambda: feature_volumes(scene.heatmaps, *arguments, **half))
-            fixed = self.time(lambda: feature_volumes(scene.heatmaps, *located, **half))
+            plain = self.stopwatch.time(loop)
+            reference = self.stopwatch.time(
+                lambda: torch_reference.feature_volumes(scene.heatmaps, *arguments)
+            )
+            ours = self.stopwatch.time(lambda: feature_volumes(scene.heatmaps, *arguments))
+            on_dense = self.stopwatch.time(lambda: feature_volumes(dense, *arguments))
+            inference = self.stopwatch.time(lambda: feature_volumes(scene.heatmaps, *arguments, **half))
+            fixed = self.stopwatch.time(lambda: feature_volumes(scene.heatmaps, *located, **half))
         gradients = [
-            self.time_backward(lambda op=op: op(leaf, *arguments))
+            self.stopwatch.backward(lambda op=op: op(leaf, *arguments))
             for op in (torch_reference.feature_volumes, feature_volumes)
         ]
         values = len(centers) * 17 * int(np.prod(voxels))
@@ -347,7 +192,7 @@ class Benchmark:
         rows = []
         for name in SETUPS:
             scene = self.scene(name)
-            plain = self.time(frame_of("plain", scene))
+            plain = self.stopwatch.time(frame_of("plain", scene))
             rows.append({"setup": name, "frame": "plain, our allocator", **plain.row()})
             original = plain
             if self.device.type == "cpu":
@@ -389,7 +234,7 @@ class Benchmark:
         asked = json.dumps({"task": task, "name": name, "way": way, **numbers})
         command = [sys.executable, __file__, "--child", asked, "--shrink", str(self.shrink)]
         command += ["--device", str(self.device), "--threads", str(torch.get_num_threads())]
-        command += ["--seconds", str(self.seconds)]
+        command += ["--seconds", str(self.stopwatch.seconds)]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         return json.loads(done.stdout.splitlines()[-1])
 
@@ -406,7 +251,7 @@ class Benchmark:
             return {"peak_MiB": self.peak_of_keypoints(name, way)}
         if task == "memory":
             return {"peak_MiB": peak_memory(way, self.setup(name, **numbers), self.device)}
-        return {"times": self.time(frame_of("plain", self.scene(name))).values}
+        return {"times": self.stopwatch.time(frame_of("plain", self.scene(name))).values}
 
     def scaling(self) -> list[dict[str, Any]]:
         """Cost against people and views, of the small set-up as shipped; then against voxels."""
@@ -441,7 +286,7 @@ class Benchmark:
             found = {way: len(frame().skeletons) for way, frame in frames.items()}
             # The voxel nets, on their own, because they push the small nets out of the caches.
             voxels = {"voxel nets": frames.pop("voxel nets")}
-            times = self.time_in_turns(frames) | self.time_in_turns(voxels)
+            times = self.stopwatch.in_turns(frames) | self.stopwatch.in_turns(voxels)
             for way, (wall, processor) in times.items():
                 row = {"way": way, "views": views, "people": people, "found": found[way], **wall.row()}
                 row["cpu_ms"] = processor.median
@@ -499,7 +344,7 @@ class Benchmark:
             ]
             if not rows:
                 rows += self._backbone_rows(scene, estimator)
-            times = self.time(lambda e=estimator, i=images: e.estimate_images(i))
+            times = self.stopwatch.time(lambda e=estimator, i=images: e.estimate_images(i))
             rows.append({"what": "frame", "views": 5, "people": people, **times.row()})
         return rows
 
@@ -509,7 +354,7 @@ class Benchmark:
         rows = []
         with torch.inference_mode():
             for what, model in (("as trained", scene.model), ("inference", estimator.model)):
-                times = self.time(lambda m=model: m.backbone(batch))
+                times = self.stopwatch.time(lambda m=model: m.backbone(batch))
                 rows.append({"what": f"backbone, {what}", "views": len(batch), **times.row()})
         return rows
 
@@ -523,157 +368,12 @@ class Benchmark:
         """Of frames from heatmaps, and the medians of their stages."""
         estimator.warm_up()
         laps: list[dict[str, float]] = []
-        self.time(lambda: laps.append(estimator.estimate_keypoints(scene.keypoints).timings_ms))
+        self.stopwatch.time(lambda: laps.append(estimator.estimate_keypoints(scene.keypoints).timings_ms))
         laps = laps[1:]
         stages = {key: [lap[key] for lap in laps] for key in ("proposals", "poses")}
         total = [sum(values) for values in zip(*stages.values(), strict=True)]
         medians = {key: round(float(np.median(values)), 2) for key, values in stages.items()}
         return Times(total), medians
-
-    def time(self, function: Callable[[], Any], prepare: Callable[[], Any] | None = None) -> Times:
-        """Run a function again and again; the first run does not count."""
-        times: list[float] = []
-        until = None
-        while until is None or len(times) < 2 or (time.perf_counter() < until and len(times) < 500):
-            argument = prepare() if prepare else None
-            self.synchronize()
-            start = time.perf_counter()
-            function(argument) if prepare else function()
-            self.synchronize()
-            elapsed = time.perf_counter() - start
-            if until is None:
-                until = time.perf_counter() + self.seconds
-            else:
-                times.append(elapsed * 1e3)
-        return Times(times)
-
-    def time_in_turns(self, functions: dict[str, Callable[[], Any]]) -> dict[str, tuple[Times, Times]]:
-        """Wall and processor time of functions that are run in turns, so that other load on the machine
-        meets all of them; the first three rounds do not count."""
-        wall: dict[str, list[float]] = {name: [] for name in functions}
-        processor: dict[str, list[float]] = {name: [] for name in functions}
-        until = time.perf_counter() + self.seconds * len(functions)
-        rounds = 0
-        while rounds < 5 or (time.perf_counter() < until and rounds < 500):
-            for name, function in functions.items():
-                self.synchronize()
-                start, used = time.perf_counter(), time.process_time()
-                function()
-                self.synchronize()
-                wall[name].append((time.perf_counter() - start) * 1e3)
-                processor[name].append((time.process_time() - used) * 1e3)
-            rounds += 1
-        return {name: (Times(wall[name][3:]), Times(processor[name][3:])) for name in functions}
-
-    def time_backward(self, forward: Callable[[], torch.Tensor]) -> Times:
-        gradient = torch.rand_like(forward())
-        return self.time(lambda volumes: volumes.backward(gradient), prepare=forward)
-
-    def synchronize(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-
-    def copy_bandwidth(self) -> float:
-        """GB/s that a plain copy reads and writes, of more than caches hold."""
-        source = torch.rand(2**26 if self.device.type == "cuda" else 2**25, device=self.device)
-        target = torch.empty_like(source)
-        best = min(self.time(lambda: target.copy_(source)).values)
-        return 2 * source.numel() * source.element_size() / best / 1e6
-
-
-@dataclass(frozen=True)
-class Times:
-    """Milliseconds of runs of the same thing."""
-
-    values: list[float]
-
-    @property
-    def median(self) -> float:
-        return round(float(np.median(self.values)), 2)
-
-    def row(self) -> dict[str, float]:
-        p95 = round(float(np.percentile(self.values, 95)), 2)
-        return {"p50": self.median, "p95": p95, "per_second": round(1e3 / self.median, 1)}
-
-
-def accuracy(estimator: PoseEstimator, exact: PoseEstimator, scene: Scene) -> dict[str, Any]:
-    """Distances, mm, of the joints of people who were found from where float32 puts them, and from
-    the truth. With proposals that nobody refuses some skeletons are false positives: they do not count."""
-    ours, theirs = (
-        [skeleton.joints for skeleton in e.estimate_keypoints(scene.keypoints).skeletons]
-        for e in (estimator, exact)
-    )
-    if not ours or not theirs:
-        return {"found": 0}
-    errors, differences = [], []
-    for joints in scene.joints:
-        reference = min(theirs, key=lambda other: distances(other, joints).mean())
-        if distances(reference, joints).mean() < 300.0:
-            nearest = min(ours, key=lambda other: distances(other, reference).mean())
-            errors.append(distances(nearest, joints).mean())
-            differences.append(distances(nearest, reference))
-    if not errors:
-        return {"found": 0}
-    return {
-        "found": len(errors),
-        "error_mm": round(float(np.mean(errors)), 1),
-        "from_float32_mean_mm": round(float(np.mean(differences)), 2),
-        "from_float32_max_mm": round(float(np.max(differences)), 2),
-    }
-
-
-def distances(joints: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """(J,) mm."""
-    return np.linalg.norm(joints - others, axis=1)
-
-
-def frame_of(way: str, scene: Scene) -> Callable[[], Any]:
-    """A frame of the scene, computed "plain" or by "ours"."""
-    if way == "plain":
-        people = scene.setup.people
-        return lambda: plain_frame(scene.model, scene.heatmaps, scene.views, scene.grid, people)
-    estimator = scene.estimator()
-    return lambda: estimator.estimate_keypoints(scene.keypoints)
-
-
-def peak_memory(way: str, setup: Setup, device: torch.device) -> int:
-    """MiB at the peak of a frame above what is held before it, weights and inputs."""
-    frame_of(way, Scene(setup.shrunk(4), device))()  # brings the libraries' code into memory
-    frame = frame_of(way, Scene(setup, device))
-    if device.type == "cuda":
-        before = torch.cuda.memory_allocated(device)
-        torch.cuda.reset_peak_memory_stats(device)
-        frame()
-        peak = torch.cuda.max_memory_allocated(device) - before
-    else:
-        before = memory_of_process("VmRSS")
-        frame()
-        peak = memory_of_process("VmHWM") - before
-    return round(peak / 2**20)
-
-
-def memory_of_process(field: str) -> int:
-    """Bytes that this process holds (VmRSS) or held at most (VmHWM), on Linux.
-
-    getrusage's peak would include that of the process that started this one.
-    """
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(field))
-
-
-def print_table(title: str, rows: list[dict[str, Any]]) -> None:
-    """Columns that are as wide as what they hold."""
-    keys = list(dict.fromkeys(key for row in rows for key in row))
-    cells = [keys, *([str(row.get(key, "")) for key in keys] for row in rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(keys))]
-    print(f"\n{title}")
-    for line in lines_of(cells, widths):
-        print(line, flush=True)
-
-
-def lines_of(cells: list[list[str]], widths: list[int]) -> Iterator[str]:
-    for row in cells:
-        yield "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
 
 
 if __name__ == "__main__":

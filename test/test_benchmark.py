@@ -25,24 +25,29 @@ def benchmark():
 
 
 @pytest.fixture(scope="module")
+def original(benchmark):
+    return importlib.import_module("plain_voxelpose")
+
+
+@pytest.fixture(scope="module")
 def scene(benchmark):
     return benchmark.Scene(benchmark.Setup((20, 16, 8), (12, 8, 16), 3, 2), torch.device("cpu"))
 
 
-def test_the_plain_loop_computes_the_reference_s_volumes(benchmark, scene):
+def test_the_plain_loop_computes_the_reference_s_volumes(original, scene):
     voxels, size = (12, 8, 16), (2000.0, 1500.0, 1800.0)
     centers = scene.centers + torch.tensor([300.0, -200, 100])
     boxes = Boxes.in_one_scene(centers, size, voxels)
     expected = torch_reference.feature_volumes(scene.heatmaps, scene.views, boxes, count_points_behind=True)
     maps = list(scene.heatmaps.unbind(1))
     for center, volume in zip(centers, expected, strict=True):
-        plain = benchmark.plain_volume(maps, scene.views, center, size, voxels)[0]
+        plain = original.plain_volume(maps, scene.views, center, size, voxels)[0]
         assert volume.max() > 0.1
         assert ((plain - volume).abs() > 1e-3).float().mean() < 2e-3
 
 
-def test_the_plain_frame_gives_the_model_s_poses(benchmark, scene):
-    plain = benchmark.plain_frame(scene.model, scene.heatmaps, scene.views, scene.grid, 2)
+def test_the_plain_frame_gives_the_model_s_poses(original, scene):
+    plain = original.plain_frame(scene.model, scene.heatmaps, scene.views, scene.grid, 2)
     estimator = scene.estimator("float32", recenter=False, refine=False)
     with torch.inference_mode():
         proposals = estimator.model.propose(scene.heatmaps, scene.views, scene.grid, -1e9, 2)
@@ -83,7 +88,7 @@ def test_ways_from_keypoints_are_measured_side_by_side(benchmark):
     bench = benchmark.Benchmark(torch.device("cpu"), seconds=0.0, shrink=8)
     calls = []
     functions = {name: (lambda name=name: calls.append(name)) for name in ("one", "other")}
-    times = bench.time_in_turns(functions)
+    times = bench.stopwatch.in_turns(functions)
     assert calls == ["one", "other"] * 5
     assert all(len(wall.values) == len(cpu.values) == 2 for wall, cpu in times.values())
     scene = bench.scene("small", 3, 2)

@@ -15,13 +15,8 @@ from tiny_experiment import tiny_config, tiny_rig
 
 from voxelpose_core.config import load_config
 from voxelpose_core.datasets.campus import Campus
-from voxelpose_core.datasets.loading import (
-    check_rigs,
-    heatmap_source,
-    make_loader,
-    open_configured,
-    set_epoch,
-)
+from voxelpose_core.datasets.configured import check_rigs, heatmap_source, open_configured
+from voxelpose_core.datasets.loading import make_loader, set_epoch
 from voxelpose_core.datasets.simulated_detections import (
     coco17_from_campus14,
     join_keypoints,

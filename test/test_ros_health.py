@@ -8,9 +8,9 @@ from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticStatus
 
 from voxelpose_core.geometry.rig_check import RigFindings
+from voxelpose_ros.camera_statistics import SECOND, CameraStatistics
 from voxelpose_ros.diagnostics import Health
 from voxelpose_ros.findings import Finding
-from voxelpose_ros.synchronizer import SECOND, CameraStatistics
 
 PHASE = Finding("phase", "left and right are 20 ms apart in the median, sync.slop_ms is 15")
 

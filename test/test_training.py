@@ -17,7 +17,8 @@ from tiny_experiment import tiny_config, tiny_rig, write_config
 
 import voxelpose_core
 from voxelpose_core.config import load_config
-from voxelpose_core.datasets.loading import make_loader, open_configured, set_epoch
+from voxelpose_core.datasets.configured import open_configured
+from voxelpose_core.datasets.loading import make_loader, set_epoch
 from voxelpose_core.geometry.calibration_formats import PANOPTIC_TO_Z_UP
 from voxelpose_core.models.voxelpose import VoxelPose
 from voxelpose_core.training.experiment import Experiment, Process
@@ -361,9 +362,9 @@ def image_config(tmp_path, **train):
 
 @pytest.fixture
 def cameras_of_tiny_rig(monkeypatch):
-    from voxelpose_core.datasets import loading
+    from voxelpose_core.datasets import configured
 
-    monkeypatch.setattr(loading, "CAMERAS", tiny_rig().names)
+    monkeypatch.setattr(configured, "CAMERAS", tiny_rig().names)
 
 
 @pytest.mark.parametrize("train_backbone", [False, True])
@@ -532,7 +533,8 @@ sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from torch.nn.parallel import DistributedDataParallel
 from voxelpose_core.config import load_config
-from voxelpose_core.datasets.loading import make_loader, open_configured, set_epoch
+from voxelpose_core.datasets.configured import open_configured
+from voxelpose_core.datasets.loading import make_loader, set_epoch
 from voxelpose_core.training.experiment import Experiment, start_process
 from voxelpose_core.training.loops import train_3d, validate_3d
 from test_training import freeze_batch_norm, make_network

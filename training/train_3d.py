@@ -25,12 +25,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from voxelpose_core.command import Parser, run_command
 from voxelpose_core.config import load_config
-from voxelpose_core.datasets.loading import (
-    check_rigs,
-    make_loader,
-    open_configured,
-    set_epoch,
-)
+from voxelpose_core.datasets.configured import check_rigs, open_configured
+from voxelpose_core.datasets.loading import make_loader, set_epoch
 from voxelpose_core.models.checkpoints import load_backbone, save_weights
 from voxelpose_core.models.voxelpose import VoxelPose
 from voxelpose_core.training.checkpoints import (

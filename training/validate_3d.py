@@ -24,7 +24,8 @@ from typing import Any
 
 from voxelpose_core.command import Parser, run_command
 from voxelpose_core.config import Config, load_config
-from voxelpose_core.datasets.loading import make_loader, open_configured
+from voxelpose_core.datasets.configured import open_configured
+from voxelpose_core.datasets.loading import make_loader
 from voxelpose_core.models.checkpoints import load_original, load_voxel_weights
 from voxelpose_core.models.voxelpose import VoxelPose
 from voxelpose_core.resources import find_weights

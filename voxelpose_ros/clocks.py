@@ -24,10 +24,19 @@ def steady_timer(node: Node, period_s: float, work: Callable[[], None]) -> Timer
     return node.create_timer(period_s, work, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
 
+def now_ns(node: Node) -> int:
+    """The node's time, ns; 0 before simulated time begins."""
+    return node.get_clock().now().nanoseconds
+
+
+def is_simulated(node: Node) -> bool:
+    """Whether the node's time is that on /clock."""
+    return node.get_clock().ros_time_is_active
+
+
 def missing_clock(node: Node) -> Finding | None:
     """Tells that the node waits for simulated time."""
-    clock = node.get_clock()
-    return clock_finding(clock.ros_time_is_active, clock.now().nanoseconds)
+    return clock_finding(is_simulated(node), now_ns(node))
 
 
 def diagnostics_stamp(node: Node) -> Time:

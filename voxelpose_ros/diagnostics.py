@@ -12,8 +12,8 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from voxelpose_core.geometry.rig_check import RigFindings
 from voxelpose_ros import topics
+from voxelpose_ros.camera_statistics import SECOND, CameraStatistics
 from voxelpose_ros.findings import DetectionWatch, Finding, FloorDrops, LogThrottle, age_remark
-from voxelpose_ros.synchronizer import SECOND, CameraStatistics
 
 _WINDOW = 1000
 _PROBLEM_LASTS_S = 5.0

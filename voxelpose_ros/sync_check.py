@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from voxelpose_ros.camera_statistics import SECOND
 from voxelpose_ros.findings import Finding
 
-SECOND = 1_000_000_000
 _MS = 1_000_000
 _KEPT_MESSAGES = 128
 _KEPT_SETS = 1024

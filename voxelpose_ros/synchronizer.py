@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from voxelpose_core.errors import InputError
+from voxelpose_ros.camera_statistics import SECOND, CameraStatistics, running_mean
 from voxelpose_ros.findings import Finding
-from voxelpose_ros.sync_check import SECOND, SyncCheck, SyncLimits
+from voxelpose_ros.rhythm import Rhythm
+from voxelpose_ros.sync_check import SyncCheck, SyncLimits
 
 _MAX_OPEN = 8
 _MAX_UNDELIVERED = 16
@@ -38,62 +40,6 @@ class SynchronizedSet:
     def complete(self) -> bool:
         """Whether every camera is in it."""
         return all(message is not None for message in self.messages)
-
-
-@dataclass
-class CameraStatistics:
-    """What one camera's messages came to, since the start.
-
-    Attributes:
-        received: messages that came in: used + late + duplicate + unmatched + those still waiting.
-        used: those that went out in a set.
-        late: those of a frame set that had gone out before, or was given up.
-        duplicate: those whose stamp had come before.
-        unmatched: those that too few other cameras had a message for.
-        missed: sets that went out without this camera.
-        interval_ns: running mean between two arrivals; None before the second.
-        skew_ns: running mean of its stamps minus those of their sets.
-        age_ns: running mean of arrival minus stamp; None where no clock of the stamps is given.
-        last_heard_ns: last arrival, on the synchronizer's clock.
-        missing_since_ns: since when the sets have been without it; None while it is in them.
-    """
-
-    received: int = 0
-    used: int = 0
-    late: int = 0
-    duplicate: int = 0
-    unmatched: int = 0
-    missed: int = 0
-    interval_ns: float | None = None
-    skew_ns: float = 0.0
-    age_ns: float | None = None
-    last_heard_ns: int | None = None
-    missing_since_ns: int | None = None
-
-    @property
-    def drop(self) -> float:
-        """Share of the sets that went out without this camera."""
-        return self.missed / max(self.missed + self.used, 1)
-
-    def rate_hz(self, now_ns: int) -> float:
-        """Messages a second; falls while the camera is silent. 0 before the second message."""
-        if self.interval_ns is None:
-            return 0.0
-        return SECOND / max(self.interval_ns, now_ns - self.last_heard_ns, 1.0)
-
-    def heard(self, now_ns: int, age_ns: int | None) -> None:
-        """Count one message that has just come in."""
-        self.received += 1
-        if self.last_heard_ns is not None:
-            self.interval_ns = _running_mean(self.interval_ns, now_ns - self.last_heard_ns)
-        if age_ns is not None:
-            self.age_ns = _running_mean(self.age_ns, age_ns)
-        self.last_heard_ns = now_ns
-        self.missing_since_ns = None
-
-
-def _running_mean(mean: float | None, value: float) -> float:
-    return float(value) if mean is None else mean + 0.05 * (value - mean)
 
 
 class _FrameSet:
@@ -122,56 +68,6 @@ class _FrameSet:
 
     def spread_with(self, stamp_ns: int) -> int:
         return max(self.high, stamp_ns) - min(self.low, stamp_ns)
-
-
-class _Beat:
-    """The common rhythm of the cameras, learnt from the sets that went out.
-
-    Jitter of a third of the period lets messages of neighbouring frame sets lie nearer to each other
-    than those of one; where a frame set should be tells them apart. Without a steady rhythm it tells
-    nothing.
-    """
-
-    _LEARNT_FROM = 6
-
-    def __init__(self):
-        self._centers: deque[int] = deque(maxlen=12)
-        self._period = 0.0
-        self._origin = 0.0
-
-    def learn(self, center_ns: int) -> None:
-        """Take the next set; one that does not follow soon after the last starts anew."""
-        if self._centers and not 0 < center_ns - self._centers[-1] < SECOND:
-            self._centers.clear()
-        self._centers.append(center_ns)
-        self._period = 0.0
-        count = len(self._centers)
-        if count < self._LEARNT_FROM:
-            return
-        first = self._centers[0]
-        times = [center - first for center in self._centers]
-        steps = [after - before for before, after in zip(times, times[1:])]
-        typical = sorted(steps)[len(steps) // 2]
-        beats = [0]
-        for step in steps:
-            beats.append(beats[-1] + max(1, round(step / typical)))
-        # The straight line through (beat, time).
-        mean_beat, mean_time = sum(beats) / count, sum(times) / count
-        square = sum((beat - mean_beat) ** 2 for beat in beats)
-        slope = sum((b - mean_beat) * (t - mean_time) for b, t in zip(beats, times)) / square
-        origin = mean_time - slope * mean_beat
-        errors = sum((t - origin - slope * b) ** 2 for b, t in zip(beats, times))
-        if errors < count * (slope / 6) ** 2:
-            self._period, self._origin = slope, first + origin
-
-    def separates(self, first_ns: int, second_ns: int) -> bool:
-        """Whether two times are of different frame sets."""
-        if not self._period or abs(first_ns - second_ns) < self._period / 8:
-            return False
-        return self._beat_of(first_ns) != self._beat_of(second_ns)
-
-    def _beat_of(self, time_ns: int) -> int:
-        return round((time_ns - self._origin) / self._period)
 
 
 class Synchronizer:
@@ -239,7 +135,7 @@ class Synchronizer:
         self._now = 0
         self._open: list[_FrameSet] = []
         self._last: _FrameSet | None = None
-        self._beat = _Beat()
+        self._rhythm = Rhythm()
         self._callbacks: list[tuple[Callable, tuple]] = []
         self._ready: deque[SynchronizedSet] = deque(maxlen=_MAX_UNDELIVERED)
         self._delivering = False
@@ -316,7 +212,7 @@ class Synchronizer:
 
     def _fits(self, frame_set: _FrameSet, stamp_ns: int) -> bool:
         near = frame_set.spread_with(stamp_ns) <= self._slop
-        return near and not self._beat.separates(frame_set.center_ns, stamp_ns)
+        return near and not self._rhythm.separates(frame_set.center_ns, stamp_ns)
 
     def _frame_set_for(self, index: int, stamp_ns: int, now: int) -> _FrameSet:
         """The nearest open frame set that the message fits into, or a new one."""
@@ -383,7 +279,7 @@ class Synchronizer:
             statistics = self.statistics[name]
             if stamp_ns is not None:
                 statistics.used += 1
-                statistics.skew_ns = _running_mean(statistics.skew_ns, stamp_ns - center)
+                statistics.skew_ns = running_mean(statistics.skew_ns, stamp_ns - center)
                 continue
             statistics.missed += 1
             if statistics.missing_since_ns is None:
@@ -392,7 +288,7 @@ class Synchronizer:
         self._check.emitted(frame_set.count, self._now)
         frame_set.messages = []
         self._last = frame_set
-        self._beat.learn(center)
+        self._rhythm.learn(center)
 
     def _deliver(self) -> None:
         """Run the callbacks, one thread at a time and in order, outside the lock."""
@@ -413,33 +309,3 @@ class Synchronizer:
             # Falls together with seeing the queue empty: a set put in later finds it False.
             self._delivering = bool(self._ready)
             return self._ready.popleft() if self._ready else None
-
-
-class LatestSlot:
-    """Hands the newest item to a worker thread; items that it was too busy for are replaced."""
-
-    def __init__(self):
-        self._changed = threading.Condition()
-        self._item: Any | None = None
-        self._closed = False
-        self.replaced = 0
-
-    def put(self, item: Any) -> None:
-        """Never waits."""
-        with self._changed:
-            self.replaced += self._item is not None
-            self._item = item
-            self._changed.notify()
-
-    def take(self) -> Any | None:
-        """Wait for an item; None once the slot is closed."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._item is not None or self._closed)
-            item, self._item = self._item, None
-            return None if self._closed else item
-
-    def close(self) -> None:
-        """Wake the worker for good."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()

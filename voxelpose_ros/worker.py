@@ -6,7 +6,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -22,21 +22,13 @@ from voxelpose_ros import camera_info_messages, conversions, image_messages
 from voxelpose_ros.calibration_watch import CalibrationWatch
 from voxelpose_ros.diagnostics import Health
 from voxelpose_ros.findings import Finding
+from voxelpose_ros.latest_slot import LatestSlot
 from voxelpose_ros.msg import Keypoints2DArray
 from voxelpose_ros.outputs import Outputs
 from voxelpose_ros.settings import NodeSettings
-from voxelpose_ros.synchronizer import LatestSlot, SynchronizedSet
+from voxelpose_ros.synchronizer import SynchronizedSet
 
 _JOIN_S = 30.0
-
-
-class Received(NamedTuple):
-    """A camera's message and when it came, by ROS's clock and by the one that never jumps."""
-
-    message: Any
-    stamp_ns: int
-    arrived_ns: int
-    arrived_monotonic_ns: int
 
 
 class EstimationWorker:

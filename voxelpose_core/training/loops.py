@@ -16,7 +16,8 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from voxelpose_core.config import TrainConfig
-from voxelpose_core.datasets.loading import Batch, dataset_of
+from voxelpose_core.datasets.batches import Batch
+from voxelpose_core.datasets.loading import dataset_of
 from voxelpose_core.drawing.training import Scene, save_pictures
 from voxelpose_core.errors import InputError
 from voxelpose_core.evaluation import Evaluation, FrameResult, evaluate

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from voxelpose_core.datasets.loading import Batch
+from voxelpose_core.datasets.batches import Batch
 
 
 @dataclass

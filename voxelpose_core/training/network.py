@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from voxelpose_core.config import Config
-from voxelpose_core.datasets.loading import Batch
+from voxelpose_core.datasets.batches import Batch
 from voxelpose_core.devices import select_dtype
 from voxelpose_core.heatmaps import render_keypoints
 from voxelpose_core.models.cuboid_proposal import Proposals

@@ -1,0 +1,36 @@
+"""Hands the newest item from one thread to another. No ROS in here."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+
+class LatestSlot:
+    """Hands the newest item to a worker thread; items that it was too busy for are replaced."""
+
+    def __init__(self):
+        self._changed = threading.Condition()
+        self._item: Any | None = None
+        self._closed = False
+        self.replaced = 0
+
+    def put(self, item: Any) -> None:
+        """Never waits."""
+        with self._changed:
+            self.replaced += self._item is not None
+            self._item = item
+            self._changed.notify()
+
+    def take(self) -> Any | None:
+        """Wait for an item; None once the slot is closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._item is not None or self._closed)
+            item, self._item = self._item, None
+            return None if self._closed else item
+
+    def close(self) -> None:
+        """Wake the worker for good."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
