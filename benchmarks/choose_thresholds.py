@@ -74,7 +74,7 @@ def measure(rigs, thresholds: Thresholds) -> RigMetrics:
 def quality(found: RigMetrics) -> float:
     """What is maximized; see the top."""
     metrics = found.metrics
-    return metrics.recall_500 + metrics.ap[100] + metrics.ap[150] - found.phantoms_per_frame
+    return metrics.recall_500 + metrics.ap[100] + metrics.ap[150] - found.false_positives_per_frame
 
 
 def describe(found: RigMetrics) -> str:
@@ -82,7 +82,7 @@ def describe(found: RigMetrics) -> str:
     metrics = found.metrics
     return (
         f"quality {quality(found):.4f}  recall {metrics.recall_500:.3f}  MPJPE {metrics.mpjpe:5.1f}  "
-        f"AP100 {metrics.ap[100]:.3f}  phantoms {found.phantoms_per_frame:.3f}"
+        f"AP100 {metrics.ap[100]:.3f}  false positives {found.false_positives_per_frame:.3f}"
     )
 
 

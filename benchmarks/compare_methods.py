@@ -179,7 +179,7 @@ def compare_on_actors(
     for name, predictions in found.items():
         metrics = actors_metrics(predictions, dataset, samples)
         pcp = actors_pcp(predictions, dataset).average
-        false = metrics.phantoms_per_frame
+        false = metrics.false_positives_per_frame
         rows.append(_row(title, name, predictions, metrics, false, pcp=pcp))
     return rows
 
@@ -197,7 +197,7 @@ def compare_on_rigs(args, makers: dict[str, Maker], views: int) -> list[Row]:
     rows, title = [], f"generated, {views} cameras"
     for name, predictions in found.items():
         result = rig_metrics(predictions, frame_sets)
-        metrics, false = result.metrics, result.phantoms_per_frame
+        metrics, false = result.metrics, result.false_positives_per_frame
         rows.append(_row(title, name, predictions, metrics, false, ap100=metrics.ap[100]))
     return rows
 

@@ -43,23 +43,25 @@ class Event:
 
     arrival_ns: int
     camera: int
-    moment: int
+    frame_set: int
     message: SimpleNamespace
 
 
-def camera_stream(cameras: int, moments: int, seed: int, dead: Sequence[int] = ()) -> list[Event]:
+def camera_stream(cameras: int, frame_sets: int, seed: int, dead: Sequence[int] = ()) -> list[Event]:
     """The messages of N cameras in the order of their arrival; `dead` cameras send none."""
     source = random.Random(seed)
     events = []
-    for moment in range(moments):
+    for frame_set in range(frame_sets):
         for camera in range(cameras):
             jitter, delay = source.uniform(-10, 10), source.uniform(0, 30)
             if source.random() < 0.05 or camera in dead:
                 continue
-            stamp = _START + round(moment * SECOND / 30 + jitter * MS)
-            header = SimpleNamespace(stamp=Time(sec=stamp // SECOND, nanosec=stamp % SECOND), moment=moment)
+            stamp = _START + round(frame_set * SECOND / 30 + jitter * MS)
+            header = SimpleNamespace(
+                stamp=Time(sec=stamp // SECOND, nanosec=stamp % SECOND), frame_set=frame_set
+            )
             message = SimpleNamespace(header=header)
-            events.append(Event(stamp + round(delay * MS), camera, moment, message))
+            events.append(Event(stamp + round(delay * MS), camera, frame_set, message))
     return sorted(events, key=lambda event: event.arrival_ns)
 
 
@@ -89,7 +91,7 @@ def run_ours(events: Sequence[Event], cameras: int, slop_ms: float) -> dict[str,
     synchronizer.connectInput(sources)
     sets: list[list[int]] = []
     synchronizer.registerCallback(
-        lambda found: sets.append([m.header.moment for m in found.messages if m is not None])
+        lambda found: sets.append([m.header.frame_set for m in found.messages if m is not None])
     )
     polls = range(events[0].arrival_ns, events[-1].arrival_ns + SECOND, _POLL)
     timeline = heapq.merge(
@@ -115,7 +117,7 @@ def run_message_filters(
     sources = [Source() for _ in range(cameras)]
     synchronizer = message_filters.ApproximateTimeSynchronizer(sources, queue, slop_ms / 1e3)
     sets: list[list[int]] = []
-    synchronizer.registerCallback(lambda *found: sets.append([m.header.moment for m in found]))
+    synchronizer.registerCallback(lambda *found: sets.append([m.header.frame_set for m in found]))
     durations = []
     for event in events:
         start = time.thread_time_ns()
@@ -130,17 +132,17 @@ def _summary(
     """Counts, and the thread's own microseconds a message: other processes do not show in them."""
     seen: dict[int, int] = {}
     for event in events:
-        seen[event.moment] = seen.get(event.moment, 0) + 1
-    complete = {moment for moment, count in seen.items() if count == cameras}
-    pure = [moments[0] for moments in sets if len(set(moments)) == 1]
+        seen[event.frame_set] = seen.get(event.frame_set, 0) + 1
+    complete = {frame_set for frame_set, count in seen.items() if count == cameras}
+    pure = [truths[0] for truths in sets if len(set(truths)) == 1]
     whole = {m[0] for m in sets if len(set(m)) == 1 and len(m) == cameras}
     microseconds = np.array(durations) / 1e3
     return {
-        "moments": sum(count >= 2 for count in seen.values()),
-        "complete_moments": len(complete),
-        "complete_moments_out": len(complete & whole),
+        "frame_sets": sum(count >= 2 for count in seen.values()),
+        "complete_frame_sets": len(complete),
+        "complete_frame_sets_out": len(complete & whole),
         "sets_out": len(sets),
-        "sets_of_one_moment": len(pure),
+        "pure_sets_out": len(pure),
         "mean_us": round(float(microseconds.mean()), 1),
         "p99_us": round(float(np.percentile(microseconds, 99)), 1),
         "worst_us": round(float(microseconds.max()), 1),
@@ -150,7 +152,7 @@ def _summary(
 def main() -> int:
     parser = Parser(description=__doc__.split("\n")[0])
     parser.add_argument("--cameras", type=int, nargs="+", default=[3, 5, 8, 16])
-    parser.add_argument("--moments", type=int, default=300)
+    parser.add_argument("--frame-sets", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the figures as JSON")
     arguments = parser.parse_args()
@@ -160,21 +162,21 @@ def main() -> int:
     else:
         print("message_filters is not installed: only ours is measured", file=sys.stderr)
     print(
-        "cameras  dead  synchronizer               complete moments  complete out  sets out  "
-        "of one moment    mean us   p99 us  worst us"
+        "cameras  dead  synchronizer               complete frame sets  complete out  sets out  "
+        "of one frame set    mean us   p99 us  worst us"
     )
     rows = []
     for cameras in arguments.cameras:
         for dead in ((), (0,)):
-            events = camera_stream(cameras, arguments.moments, arguments.seed, dead)
+            events = camera_stream(cameras, arguments.frame_sets, arguments.seed, dead)
             for name, run, slop_ms in runs:
                 # The product of the queues that message_filters searches explodes with N.
                 found = run(events, cameras, slop_ms)
                 rows.append({"cameras": cameras, "dead": len(dead), "synchronizer": name, **found})
                 print(
-                    f"{cameras:7d}  {len(dead):4d}  {name:25s}  {found['complete_moments']:16d}  "
-                    f"{found['complete_moments_out']:12d}  {found['sets_out']:8d}  "
-                    f"{found['sets_of_one_moment']:13d}  {found['mean_us']:9.1f}  "
+                    f"{cameras:7d}  {len(dead):4d}  {name:25s}  {found['complete_frame_sets']:19d}  "
+                    f"{found['complete_frame_sets_out']:12d}  {found['sets_out']:8d}  "
+                    f"{found['pure_sets_out']:16d}  {found['mean_us']:9.1f}  "
                     f"{found['p99_us']:7.1f}  {found['worst_us']:8.1f}",
                     flush=True,
                 )

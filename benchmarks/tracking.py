@@ -32,7 +32,7 @@ from voxelpose_core.tracking import NO_ID, Tracker, TrackerSettings
 
 RATES_HZ = (1.0, 5.0, 10.0, 25.0)
 NOISES_MM = (None, 30.0, 60.0, 120.0)  # None: not smoothed
-_QUIET = Flaws(miss=0, losses_per_s=0, hidden_per_s=0, invalid=0, outliers=0, phantoms_per_s=0)
+_QUIET = Flaws(miss=0, losses_per_s=0, hidden_per_s=0, invalid=0, outliers=0, false_positives_per_s=0)
 
 
 def main() -> int:

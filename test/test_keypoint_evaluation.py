@@ -40,7 +40,7 @@ def measure(frame_sets, change):
 
 def test_the_truth_is_perfect_on_rigs(frame_sets):
     found = measure(frame_sets, lambda poses: poses)
-    assert found.metrics.recall_500 == 1 and found.metrics.mpjpe == 0 and found.phantoms_per_frame == 0
+    assert found.metrics.recall_500 == 1 and found.metrics.mpjpe == 0 and found.false_positives_per_frame == 0
     assert found.metrics.people == sum(people for _, people in found.recall_by_whole_views.values())
     for recall in (found.recall_by_whole_views, found.recall_of_detected):
         assert set(recall) <= {2, 3, 4} and all(found == people for found, people in recall.values())
@@ -52,10 +52,10 @@ def test_errors_misses_and_phantoms_are_counted_on_rigs(frame_sets):
     shifted = measure(frame_sets, lambda poses: poses + [60.0, 0, 80.0])
     assert shifted.metrics.mpjpe == pytest.approx(100.0) and shifted.metrics.recall_500 == 1
     nobody = measure(frame_sets, lambda poses: poses[:0])
-    assert nobody.metrics.recall_500 == 0 and nobody.phantoms_per_frame == 0
+    assert nobody.metrics.recall_500 == 0 and nobody.false_positives_per_frame == 0
     assert all(found == 0 for found, _ in nobody.recall_by_whole_views.values())
     elsewhere = measure(frame_sets, lambda poses: np.concatenate([poses, poses[:1] + [0, 0, 9000.0]]))
-    assert elsewhere.phantoms_per_frame == 1 and elsewhere.metrics.recall_500 == 1
+    assert elsewhere.false_positives_per_frame == 1 and elsewhere.metrics.recall_500 == 1
 
 
 def test_actors_and_times(tmp_path):
@@ -74,4 +74,4 @@ def test_actors_and_times(tmp_path):
     metrics = actors_metrics(predictions, dataset, samples)
     expected = campus14_from_coco17(np.concatenate(answers)) - np.concatenate([s.poses for s in samples])
     assert metrics.mpjpe == pytest.approx(np.linalg.norm(expected, axis=-1).mean())
-    assert metrics.recall_500 == 1 and metrics.phantoms_per_frame == 0
+    assert metrics.recall_500 == 1 and metrics.false_positives_per_frame == 0

@@ -80,7 +80,7 @@ def test_pcp_of_perfect_predictions():
     result = evaluate_pcp([actors[0], actors[1, :1]], actors)
     assert result.actors == (1.0, 1.0) and result.average == 1.0
     assert result.frames == (2, 1)
-    assert result.recall_500 == 1.0 and result.phantoms_per_frame == 0.0
+    assert result.recall_500 == 1.0 and result.false_positives_per_frame == 0.0
 
 
 def test_pcp_by_part_length():
@@ -137,7 +137,7 @@ def test_pcp_with_more_predictions_than_people():
     predictions = np.array([moved(x=3000), moved(x=10), moved(x=-3000)])
     for one_to_one in (False, True):
         result = evaluate_pcp([predictions], frames((STANDING,)), one_to_one=one_to_one)
-        assert result.actors == (1.0,) and result.phantoms_per_frame == 2.0
+        assert result.actors == (1.0,) and result.false_positives_per_frame == 2.0
 
 
 def test_pcp_averages_the_first_three_actors_that_are_labelled():
@@ -238,7 +238,7 @@ def test_ap_by_hand():
     assert result.recall[50] == pytest.approx(1 / 3) and result.recall[75] == pytest.approx(2 / 3)
     assert result.recall_500 == pytest.approx(2 / 3)
     assert result.mpjpe == pytest.approx(30)
-    assert result.phantoms_per_frame == pytest.approx(1 / 3)
+    assert result.false_positives_per_frame == pytest.approx(1 / 3)
 
 
 def test_ap_counts_a_second_prediction_of_a_person_as_false():
@@ -274,7 +274,7 @@ def test_ap_of_empty_frames():
     assert nothing.ap[150] == 0.0 and nothing.recall_500 == 0.0 and math.isnan(nothing.mpjpe)
     phantom = evaluate([[STANDING], [STANDING]], [[0.5], [0.9]], [[STANDING], []])
     # The phantom of the empty frame has the higher score: precision 1/2 at recall 1.
-    assert phantom.ap[25] == 0.5 and phantom.phantoms_per_frame == 0.5
+    assert phantom.ap[25] == 0.5 and phantom.false_positives_per_frame == 0.5
     no_truth = evaluate([[]], [[]], [[]])
     assert math.isnan(no_truth.ap[25]) and no_truth.people == 0
     with pytest.raises(InputError, match="equally many"):

@@ -512,7 +512,7 @@ def test_findings_are_in_the_axes_and_unit_of_the_file(rig, tmp_path):
     assert "is the world z up, expected y down" in line
     document = panoptic_json(changed(rig, lambda R, C: (R, C - [0, 0, 3000])))
     (line,) = check_rig(load_rig(written(tmp_path, document)))
-    assert "'00_00' is -0.50 m above the ground y = 0" in line and "Give --ground Z" in line
+    assert "'00_00' is 0.50 m below the ground y = 0" in line and "Give --ground Z" in line
     assert "y = 0.75 m" in check_rig(load_rig(path).with_ground(-750))[0]
     document = panoptic_json(changed(rig, lambda R, C: (R, C / 100)))
     (line,) = check_rig(load_rig(written(tmp_path, document)))
@@ -528,7 +528,7 @@ def test_the_check_knows_the_ground(rig):
 
 def test_check_of_cameras_below_the_ground(rig):
     lines = check_rig(changed(rig, lambda R, C: (R, C - [0, 0, 3000])))
-    assert len(lines) == 1 and "'cam0' is -0.50 m above the ground z = 0" in lines[0]
+    assert len(lines) == 1 and "'cam0' is 0.50 m below the ground z = 0" in lines[0]
     assert "Give --ground Z" in lines[0]
 
 

@@ -125,7 +125,7 @@ def test_exactly_half_a_period_with_jitter_is_half_a_period():
     rig = Rig({"rate": 25, "jitter": 1}, {"rate": 25, "phase": 20, "jitter": 1})
     text = rig.run(6)["phase"]
     assert "left and right are 20 ms apart" in text or "are 19 ms apart" in text
-    # One moment it is before, one moment after: no offset mends that.
+    # In one frame set it is before, in the next after: no offset mends that.
     assert "offsets_ms" not in text
 
 

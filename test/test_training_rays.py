@@ -210,7 +210,9 @@ def test_some_steps_lower_the_loss(tmp_path):
     assert after["joints"] < 0.9 * before["joints"]
     assert after["confidence"] < 0.8 * before["confidence"]
     assert after["uncertainty"] < before["uncertainty"]
-    assert {"mean_mm", "median_mm", "recall", "phantoms_per_scene", "inside_95"} == set(notes["held_out"])
+    assert {"mean_mm", "median_mm", "recall", "false_positives_per_scene", "inside_95"} == set(
+        notes["held_out"]
+    )
 
 
 def test_a_stopped_run_goes_on(tmp_path):

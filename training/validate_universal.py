@@ -203,7 +203,7 @@ def _measure_rigs(args, rigs, weights) -> dict:
         "recall_500mm": round(found.metrics.recall_500, 3),
         "mpjpe_mm": round(found.metrics.mpjpe, 1),
         "ap": {str(mm): round(100 * ap, 1) for mm, ap in found.metrics.ap.items()},
-        "phantoms_per_moment": round(found.phantoms_per_frame, 3),
+        "false_positives_per_frame_set": round(found.false_positives_per_frame, 3),
     }
 
 

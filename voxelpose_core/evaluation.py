@@ -128,7 +128,7 @@ def _evaluate_actors(
     lines += [_row(name, [_percent(share) for share in shares]) for name, shares in rows]
     if dataset.has_keypoints:
         lines.append("DLT: plain triangulation of the same 2D people, who is who taken as known")
-    lines.append(f"recall at 500 mm {pcp.recall_500:.4f}, {_phantoms(pcp.phantoms_per_frame)}")
+    lines.append(f"recall at 500 mm {pcp.recall_500:.4f}, {_false_positives(pcp.false_positives_per_frame)}")
     return Evaluation(pcp.average, "\n".join(lines), values)
 
 
@@ -164,7 +164,7 @@ def _evaluate_people(
         _row("AP", [_percent(ap) for ap in (*metrics.ap.values(), metrics.mean_ap)]),
         _row("recall", [_percent(recall) for recall in metrics.recall.values()]),
         f"MPJPE {metrics.mpjpe:.2f} mm, recall at 500 mm {metrics.recall_500:.4f}, "
-        f"{_phantoms(metrics.phantoms_per_frame)}",
+        f"{_false_positives(metrics.false_positives_per_frame)}",
     ]
     return Evaluation(metrics.mean_ap, "\n".join(lines), metrics.to_dict())
 
@@ -178,5 +178,5 @@ def _percent(share: float) -> str:
     return "-" if np.isnan(share) else f"{100 * share:.2f}"
 
 
-def _phantoms(per_frame: float) -> str:
-    return f"{per_frame:.3f} predictions a frame near nobody"
+def _false_positives(per_frame: float) -> str:
+    return f"{per_frame:.3f} false positives per frame"

@@ -147,7 +147,7 @@ class Flaws:
         loss_s: shortest and longest such while.
         invalid: share of the joints that are not valid.
         outliers: share of the joints that are off by 200 mm (standard deviation).
-        phantoms_per_s: how often somebody appears who is not there, for up to 0.4 s.
+        false_positives_per_s: how often somebody appears who is not there, for up to 0.4 s.
     """
 
     joint_noise_mm: float = 25.0
@@ -158,7 +158,7 @@ class Flaws:
     loss_s: tuple[float, float] = (0.2, 1.0)
     invalid: float = 0.08
     outliers: float = 0.02
-    phantoms_per_s: float = 0.2
+    false_positives_per_s: float = 0.2
 
 
 def flawed(
@@ -186,7 +186,7 @@ def flawed(
         lost_s = np.where(begins, random.uniform(*flaws.loss_s, len(people)), lost_s)
         found = people[(lost_s <= 0) & (random.random(len(people)) >= flaws.miss)]
         lost_s = lost_s - 1.0 / rate_hz
-        if phantom_s <= 0 and random.random() < flaws.phantoms_per_s / rate_hz:
+        if phantom_s <= 0 and random.random() < flaws.false_positives_per_s / rate_hz:
             reach = np.abs(walks[..., :2]).max()
             aside = [*random.uniform(-reach, reach, 2), 0.0]
             phantom = walking_pose(1700.0, random.uniform(0, 6), np.array(aside), 0.0)

@@ -93,13 +93,13 @@ class RigMetrics:
         recall_by_whole_views: number of cameras that see the person whole (4: or more) -> people
             found within 500 mm, people.
         recall_of_detected: the same of those whom the 2D detector finds in two views.
-        phantoms_per_frame: people per frame set who are within 500 mm of nobody.
+        false_positives_per_frame: people per frame set who are within 500 mm of nobody.
     """
 
     metrics: DetectionMetrics
     recall_by_whole_views: dict[int, tuple[int, int]]
     recall_of_detected: dict[int, tuple[int, int]]
-    phantoms_per_frame: float
+    false_positives_per_frame: float
 
 
 def rig_metrics(predictions: Predictions, frame_sets: Sequence[GeneratedFrameSet]) -> RigMetrics:
@@ -119,7 +119,7 @@ def rig_metrics(predictions: Predictions, frame_sets: Sequence[GeneratedFrameSet
             [truth[found] for truth, found in zip(truths, detected, strict=True)],
             [views[found] for views, found in zip(whole, detected, strict=True)],
         ),
-        everybody.phantoms_per_frame,
+        everybody.false_positives_per_frame,
     )
 
 

@@ -161,12 +161,17 @@ def _standing_faults(cameras: Sequence[Camera], ground: float, floor: str = "z =
         height = camera.C[2] - ground
         if not lowest <= height <= HEIGHT_MM[1]:
             faults.append(
-                f"camera '{camera.name}' is {height / 1000:.2f} m above the ground {floor}, "
+                f"camera '{camera.name}' is {_signed_height(height)} the ground {floor}, "
                 f"expected up to {HEIGHT_MM[1] / 1000:g} m"
             )
         if camera.R[2, 2] > _UP:
             faults.append(f"camera '{camera.name}' looks up into the sky")
     return faults
+
+
+def _signed_height(height_mm: float) -> str:
+    side = "above" if height_mm >= 0 else "below"
+    return f"{abs(height_mm) / 1000:.2f} m {side}"
 
 
 def _frusta_that_do_not_meet(cameras: Sequence[Camera], ground: float) -> list[str]:

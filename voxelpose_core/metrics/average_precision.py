@@ -32,7 +32,7 @@ class DetectionMetrics:
         mpjpe: mean joint distance in mm of people found within 500 mm; NaN where none is.
         people: number of true people.
         predictions: number of predicted people.
-        phantoms_per_frame: predictions per frame that are within 500 mm of no true person.
+        false_positives_per_frame: predictions per frame that are within 500 mm of no true person.
     """
 
     ap: dict[int, float]
@@ -42,7 +42,7 @@ class DetectionMetrics:
     mpjpe: float
     people: int
     predictions: int
-    phantoms_per_frame: float
+    false_positives_per_frame: float
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -146,5 +146,5 @@ def _summary(matches: tuple[np.ndarray, np.ndarray], people: int, frames: int) -
         mpjpe=float(error[found].mean()) if found.any() else float("nan"),
         people=people,
         predictions=len(error),
-        phantoms_per_frame=float((error >= _RECALL_MM).sum() / max(frames, 1)),
+        false_positives_per_frame=float((error >= _RECALL_MM).sum() / max(frames, 1)),
     )

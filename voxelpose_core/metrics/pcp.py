@@ -47,7 +47,7 @@ class PCP:
         groups: bone group -> share per actor, A values.
         frames: frames with ground truth per actor, A values.
         recall_500: share of true people with a prediction within 500 mm (mean joint distance).
-        phantoms_per_frame: predictions per frame that are within 500 mm of no labelled person.
+        false_positives_per_frame: predictions per frame that are within 500 mm of no labelled person.
             Data sets leave bystanders without labels, who count here too.
     """
 
@@ -56,7 +56,7 @@ class PCP:
     groups: dict[str, tuple[float, ...]]
     frames: tuple[int, ...]
     recall_500: float
-    phantoms_per_frame: float
+    false_positives_per_frame: float
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -66,7 +66,7 @@ class PCP:
             "groups": {name: list(values) for name, values in self.groups.items()},
             "frames": list(self.frames),
             "recall_500": self.recall_500,
-            "phantoms_per_frame": self.phantoms_per_frame,
+            "false_positives_per_frame": self.false_positives_per_frame,
         }
 
 
@@ -95,19 +95,19 @@ def evaluate_pcp(
     _check_shapes(predictions, actors)
     labelled = np.isfinite(actors).all(axis=(2, 3))
     correct = np.zeros((actors.shape[1], len(_PARTS)))
-    found = phantoms = 0
+    found = false_positives = 0
     for poses, people, present in zip(predictions, actors, labelled, strict=True):
         who = np.flatnonzero(present)
         poses = np.asarray(poses, dtype=np.float64).reshape(-1, len(CAMPUS14), 3)
         distances = pose_distances(poses, people[who])
         chosen = _choose(distances, one_to_one)
-        phantoms += int((distances.min(axis=1, initial=np.inf) >= _RECALL_MM).sum())
+        false_positives += int((distances.min(axis=1, initial=np.inf) >= _RECALL_MM).sum())
         for column, (actor, pose) in enumerate(zip(who, chosen, strict=True)):
             if pose < 0:
                 continue
             found += distances[pose, column] < _RECALL_MM
             correct[actor] += _correct_parts(poses[pose], people[actor], alpha)
-    return _summary(correct, labelled, found, phantoms)
+    return _summary(correct, labelled, found, false_positives)
 
 
 def campus14_from_coco17(poses: np.ndarray, dataset: str = "campus") -> np.ndarray:
@@ -180,7 +180,7 @@ def _with_mid_hip(pose: np.ndarray) -> np.ndarray:
     return np.vstack([pose, CAMPUS14.root_of(pose)])
 
 
-def _summary(correct: np.ndarray, labelled: np.ndarray, found: int, phantoms: int) -> PCP:
+def _summary(correct: np.ndarray, labelled: np.ndarray, found: int, false_positives: int) -> PCP:
     frames = labelled.sum(axis=0)
     seen = np.where(frames > 0, frames, np.nan)
     shares = correct.sum(axis=1) / (seen * len(_PARTS))
@@ -198,5 +198,5 @@ def _summary(correct: np.ndarray, labelled: np.ndarray, found: int, phantoms: in
         groups=groups,
         frames=tuple(frames.tolist()),
         recall_500=found / people if people else float("nan"),
-        phantoms_per_frame=phantoms / max(len(labelled), 1),
+        false_positives_per_frame=false_positives / max(len(labelled), 1),
     )

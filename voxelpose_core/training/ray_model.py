@@ -178,7 +178,7 @@ def measure(model: RayPose, scenes_of: RaySource, batches: int, batch: int = 24)
     """Held-out figures, on seeds that no training draws: errors, recall, false positives, calibration."""
     model.eval()
     generator = torch.Generator(next(model.parameters()).device).manual_seed(2**40)
-    errors, inside, found, people, phantoms, count = [], [], 0, 0, 0, 0
+    errors, inside, found, people, false_positives, count = [], [], 0, 0, 0, 0
     for _ in range(batches):
         scenes = scenes_of(batch, generator)
         candidates = draw_candidates(scenes, generator)
@@ -208,9 +208,9 @@ def measure(model: RayPose, scenes_of: RaySource, batches: int, batch: int = 24)
             findable = (scenes.person_views[index] >= 2)[scenes.valid[index]]
             if len(joints) and len(persons):
                 found += int(((gaps.amin(dim=0) < 500) & findable).sum())
-                phantoms += int((gaps.amin(dim=1) > 500).sum())
+                false_positives += int((gaps.amin(dim=1) > 500).sum())
             else:
-                phantoms += len(joints)
+                false_positives += len(joints)
             people += int(findable.sum())
             count += 1
     distances = torch.cat(errors)
@@ -219,7 +219,7 @@ def measure(model: RayPose, scenes_of: RaySource, batches: int, batch: int = 24)
         "mean_mm": float(distances.mean()),
         "median_mm": float(distances.median()),
         "recall": found / max(people, 1),
-        "phantoms_per_scene": phantoms / count,
+        "false_positives_per_scene": false_positives / count,
         "inside_95": float(torch.cat(inside).mean()),
     }
 

@@ -274,7 +274,7 @@ def measure_joints(model: VoxelPose, scenes_of: SceneSource, batches: int) -> di
 def measure_proposals(model: VoxelPose, scenes_of: SceneSource, batches: int) -> dict[str, float]:
     """Recall of people whom two views or more detect, and proposals where nobody is."""
     model.eval()
-    found, people, phantoms = 0, 0, 0
+    found, people, false_positives = 0, 0, 0
     for scenes, generator in held_out_scenes(scenes_of, model.device, batches):
         volumes, centers, size = window_volumes(model, scenes, generator)
         with autocast(model.device):
@@ -282,10 +282,10 @@ def measure_proposals(model: VoxelPose, scenes_of: SceneSource, batches: int) ->
         for index in range(len(centers)):
             grid = ProposalGrid(tuple(centers[index].tolist()), size, WINDOW_VOXELS)
             hits, inside, false = match_proposals(root_volumes[index : index + 1], grid, scenes, index)
-            found, people, phantoms = found + hits, people + inside, phantoms + false
+            found, people, false_positives = found + hits, people + inside, false_positives + false
     return {
         "recall": found / max(people, 1),
-        "phantoms_per_scene": phantoms / (8 * batches),
+        "false_positives_per_scene": false_positives / (8 * batches),
     }
 
 
