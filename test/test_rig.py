@@ -150,6 +150,21 @@ def test_our_yaml_in_metres_is_converted(rig, tmp_path):
     assert again.ground == -750 and again.unit == "m"
 
 
+def test_time_offsets_are_kept_and_follow_their_cameras(rig, tmp_path):
+    assert rig.time_offsets_ms == (0.0,) * len(rig) and not rig.has_time_offsets
+    offsets = [0.0, -33.25, *[4.0] * (len(rig) - 2)]
+    save_rig(rig.with_time_offsets(offsets), tmp_path / "rig.yaml")
+    text = (tmp_path / "rig.yaml").read_text()
+    assert text.count("time_offset_ms: ") == len(rig) - 1 and "-33.25" in text
+    read = load_rig(tmp_path / "rig.yaml")
+    assert read.time_offsets_ms == tuple(offsets) and read.has_time_offsets
+    assert read.select(rig.names[1::-1]).time_offsets_ms == (-33.25, 0.0)
+    with pytest.raises(
+        InputError, match=f"1 time offsets given, expected one for each of the {len(rig)} cam"
+    ):
+        rig.with_time_offsets([0.0])
+
+
 def test_ground_is_kept_and_moves_the_space(rig, tmp_path):
     assert rig.ground == 0
     lower = rig.with_ground(-750)
@@ -293,6 +308,13 @@ def put(document, index, key, value):
         (lambda d: put(d, 1, "K", "none"), "'cam1': K is 'none', expected 3x3 numbers"),
         (lambda d: put(d, 0, "image_size", [1280.5, 720]), r"'cam0': image_size is \[1280.5, 720"),
         (lambda d: put(d, 0, "image_size", [0, 720]), "'cam0': image_size is"),
+        (lambda d: put(d, 1, "time_offset_ms", "late"), "'cam1': time_offset_ms is 'late', expected a num"),
+        (lambda d: put(d, 1, "time_offset_ms", [33]), r"'cam1': time_offset_ms is \[33\], expected a num"),
+        (
+            lambda d: put(d, 1, "time_offset_ms", float("nan")),
+            "'cam1': time_offset_ms is nan, expected milli",
+        ),
+        (lambda d: put(d, 1, "time_offset_ms", 1e9), "'cam1': time_offset_ms is 1e.09, expected milli"),
         (lambda d: put(d, 3, "name", "cam0"), "camera 'cam0' appears twice"),
         (lambda d: put(d, 3, "distorsion", [0] * 5), "'cam3': key 'distorsion' is unknown"),
         (lambda d: d.update(cameras=d["cameras"][:1]), r"1 camera\(s\), expected at least 2"),

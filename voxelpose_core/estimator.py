@@ -157,23 +157,11 @@ class PoseEstimator:
             InputError: naming the camera, when an image is not BGR uint8 of its calibrated size.
         """
         previous = check_previous(previous, len(self.joint_set))
-        self._check_count(images, "images")
-        for camera, image in zip(self.rig.cameras, images, strict=True):
-            if image is not None:
-                check_image(image, camera)
+        self._check_images(images)
         if self._has_backbone:
             return self._estimate_with_backbone(images)
-        if self.detector is None:
-            raise InputError("images given to an estimator without a detector, expected keypoints")
         clock = StageClock()
-        present = [index for index, image in enumerate(images) if image is not None]
-        given = [image for image in images if image is not None]
-        turns = [self.quarter_turns[index] for index in present]
-        regions = self._regions(present, previous)
-        detected = detect_upright(self.detector, given, turns, regions) if present else []
-        keypoints: list[np.ndarray | None] = [None] * len(images)
-        for index, people in zip(present, detected, strict=True):
-            keypoints[index] = people
+        keypoints = self._detect(images, previous)
         clock.lap("detector")
         return self._estimate_keypoints(keypoints, clock, previous)
 
@@ -200,6 +188,21 @@ class PoseEstimator:
         ]
         return self._estimate_keypoints(checked, StageClock(), previous)
 
+    def detect(self, images: Sequence[np.ndarray | None]) -> list[np.ndarray | None]:
+        """The 2D detections that `estimate_images` would start from.
+
+        Args:
+            images: as for `estimate_images`.
+
+        Returns:
+            per camera (P, J, 3) x, y in pixels, and score; None where the camera has no frame.
+
+        Raises:
+            InputError: as `estimate_images`, or because there is no 2D detector.
+        """
+        self._check_images(images)
+        return self._detect(images, None)
+
     def warm_up(self) -> None:
         """Run the networks once on nothing, for the numbers of people that they meet most.
 
@@ -211,6 +214,27 @@ class PoseEstimator:
     @property
     def _has_backbone(self) -> bool:
         return hasattr(self.model, "backbone")
+
+    def _check_images(self, images: Sequence[np.ndarray | None]) -> None:
+        self._check_count(images, "images")
+        for camera, image in zip(self.rig.cameras, images, strict=True):
+            if image is not None:
+                check_image(image, camera)
+
+    def _detect(
+        self, images: Sequence[np.ndarray | None], previous: np.ndarray | None
+    ) -> list[np.ndarray | None]:
+        if self.detector is None:
+            raise InputError("images given to an estimator without a detector, expected keypoints")
+        present = [index for index, image in enumerate(images) if image is not None]
+        given = [image for image in images if image is not None]
+        turns = [self.quarter_turns[index] for index in present]
+        regions = self._regions(present, previous)
+        detected = detect_upright(self.detector, given, turns, regions) if present else []
+        keypoints: list[np.ndarray | None] = [None] * len(images)
+        for index, people in zip(present, detected, strict=True):
+            keypoints[index] = people
+        return keypoints
 
     def _regions(self, present: Sequence[int], previous: np.ndarray | None) -> list[Region] | None:
         """Where the detector looks in each view that has a frame; None: everywhere."""

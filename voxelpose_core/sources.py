@@ -7,7 +7,7 @@ import json
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -34,14 +34,20 @@ class FrameSource(Protocol):
 
     Attributes:
         sizes: (width, height) of each camera's first image; None where it does not decode.
+        counts: images of each camera; frame sets end with the shortest.
     """
 
     fps: float
     sizes: list[tuple[int, int] | None]
+    counts: list[int]
 
     def __len__(self) -> int: ...
 
     def __iter__(self) -> Iterator[FrameSet]: ...
+
+    def frames_of(self, camera: int) -> Iterator[tuple[float, np.ndarray | None]]:
+        """Stamp in seconds and image of each frame of one camera, by its index; None: unreadable."""
+        ...
 
 
 class Videos:
@@ -50,9 +56,10 @@ class Videos:
     def __init__(self, paths: Sequence[Path | str]):
         self._paths = [Path(path) for path in paths]
         headers = [_read_header(path) for path in self._paths]
-        self._length = min(count for count, _, _ in headers)
         self.fps = headers[0][1] if headers[0][1] > 0 else DEFAULT_FPS
         self.sizes: list[tuple[int, int] | None] = [size for _, _, size in headers]
+        self.counts = [count for count, _, _ in headers]
+        self._length = min(self.counts)
         for path, (count, fps, _) in zip(self._paths, headers):
             if abs(fps - headers[0][1]) > 0.01 * headers[0][1]:
                 raise InputError(
@@ -68,21 +75,26 @@ class Videos:
         return self._length
 
     def __iter__(self) -> Iterator[FrameSet]:
-        captures = [cv2.VideoCapture(str(path)) for path in self._paths]
-        missing = [0] * len(captures)
+        videos = [self.frames_of(camera) for camera in range(len(self._paths))]
         try:
             for index in range(self._length):
-                images = []
-                for camera, capture in enumerate(captures):
-                    readable, image = capture.read()
-                    missing[camera] += not readable
-                    images.append(image if readable else None)
-                yield index, index / self.fps, images
+                yield index, index / self.fps, [next(video)[1] for video in videos]
         finally:
-            for path, capture, count in zip(self._paths, captures, missing):
-                capture.release()
-                if count:
-                    warnings.warn(f"video '{path}': {count} frames could not be read")
+            for video in videos:
+                video.close()
+
+    def frames_of(self, camera: int) -> Generator[tuple[float, np.ndarray | None], None, None]:
+        """See `FrameSource.frames_of`."""
+        capture, missing = cv2.VideoCapture(str(self._paths[camera])), 0
+        try:
+            for index in range(self.counts[camera]):
+                readable, image = capture.read()
+                missing += not readable
+                yield index / self.fps, image if readable else None
+        finally:
+            capture.release()
+            if missing:
+                warnings.warn(f"video '{self._paths[camera]}': {missing} frames could not be read")
 
 
 class ImageFolders:
@@ -92,6 +104,7 @@ class ImageFolders:
         self._frame_sets = list(zip(*_match_images([Path(folder) for folder in folders])))
         self.fps = fps
         self.sizes = [_first_size(files) for files in zip(*self._frame_sets)]
+        self.counts = [len(self._frame_sets)] * len(folders)
 
     def __len__(self) -> int:
         return len(self._frame_sets)
@@ -99,6 +112,12 @@ class ImageFolders:
     def __iter__(self) -> Iterator[FrameSet]:
         for index, files in enumerate(self._frame_sets):
             yield index, index / self.fps, [file and _read_image(file) for file in files]
+
+    def frames_of(self, camera: int) -> Iterator[tuple[float, np.ndarray | None]]:
+        """See `FrameSource.frames_of`."""
+        for index, files in enumerate(self._frame_sets):
+            file = files[camera]
+            yield index / self.fps, None if file is None else _read_image(file)
 
 
 def open_videos(paths: Sequence[Path | str]) -> FrameSource:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
 
 from voxelpose_core.command_line.frame_sources import (
-    Images,
-    Keypoints,
     add_detector,
     add_sources,
     given_detector,
@@ -20,6 +20,7 @@ from voxelpose_core.command_line.frame_sources import (
     open_source,
 )
 from voxelpose_core.command_line.options import (
+    add_offsets,
     add_rig_options,
     add_space,
     add_strict,
@@ -29,11 +30,19 @@ from voxelpose_core.command_line.options import (
 from voxelpose_core.drawing.files import VideoWriter, write_image
 from voxelpose_core.drawing.frame import FramePainter
 from voxelpose_core.errors import InputError
+from voxelpose_core.frame_sets import (
+    AlignedFrameSets,
+    FrameSet,
+    FrameSets,
+    ImageFrameSets,
+    KeypointFrameSets,
+)
 from voxelpose_core.geometry.image_turns import turns_in_words, upright_turns
 from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.output_files import PICTURES, VIDEOS, check_outputs
 from voxelpose_core.pose_types import Estimate
 from voxelpose_core.source_matching import ViewWatch
+from voxelpose_core.time_offsets import offsets_in_words
 
 if TYPE_CHECKING:
     from voxelpose_core.estimator import PoseEstimator
@@ -55,6 +64,7 @@ def add_parser(commands: argparse._SubParsersAction, examples: str) -> None:
     add_rig_options(parser, "--rig")
     add_strict(parser)
     add_sources(parser)
+    add_offsets(parser)
     parser.add_argument("--out", required=True, metavar="JSON", help="skeletons to write, in metres")
     add_space(
         parser,
@@ -84,27 +94,33 @@ def estimate(arguments: argparse.Namespace) -> int:
     }
     endings = {"--video-out": VIDEOS, "--picture": PICTURES}
     check_outputs(outputs, [arguments.rig, *given_sources(arguments)], endings)
-    source = open_source(arguments, load_given_rig(arguments))
-    rig = source.rig
+    cameras = open_source(arguments, load_given_rig(arguments))
+    rig = cameras.rig
     estimator = _make_estimator(arguments, rig)
+    detection = _Detection(estimator)
+    source = _aligned(cameras, detection)
     tracker, report, frame_sets = Tracker(), RunReport(rig), []
     floor = FloorWatch(rig, estimator.joint_set)
     views = ViewWatch(rig, source.option, source.paths, warn, arguments.strict)
     with _Pictures(arguments, estimator, source) as pictures:
-        for frame, stamp, images, keypoints in tqdm(source, unit="frame", disable=not sys.stderr.isatty()):
-            answer = _estimate_one(estimator, frame, images, keypoints, tracker.predict(stamp))
+        for frame_set in tqdm(source, unit="frame", disable=not sys.stderr.isatty()):
+            answer = _estimate_one(estimator, frame_set, tracker.predict(frame_set.stamp))
+            answer.timings_ms = {**detection.timings_ms(), **answer.timings_ms}
             floor.add(answer)
-            views.add(answer.keypoints, stamp)
-            answer.skeletons = tracker.update(answer.skeletons, stamp)
-            frame_sets.append(FrameSkeletons(frame, stamp, answer.skeletons))
+            views.add(answer.keypoints, frame_set.stamp)
+            answer.skeletons = tracker.update(answer.skeletons, frame_set.stamp)
+            frame_sets.append(FrameSkeletons(frame_set.frame, frame_set.stamp, answer.skeletons))
             report.add(answer)
-            pictures.add(frame, stamp, images, answer)
+            pictures.add(frame_set, answer)
         # Before the pictures are finished, which may fail.
         write_skeletons(arguments.out, estimator.joint_set, frame_sets)
     views.finish()
     print(f"rig           {rig.name}: {len(rig)} cameras, {rig.source}")
     print(f"space         {estimator.space} mm")
     print(f"weights       {estimator.weights_path.name} on {estimator.device}")
+    if rig.has_time_offsets:
+        whose = "the rig" if arguments.offsets_ms is None else "--offsets-ms"
+        print(f"offsets       {offsets_in_words(rig)}, of {whose}")
     if turned := _turned_images(rig) if source.paths else "":
         print(f"turned        {turned}, for the detector")
     print("\n".join(report.lines()))
@@ -135,20 +151,50 @@ def _make_estimator(arguments: argparse.Namespace, rig: Rig) -> PoseEstimator:
     return PoseEstimator(rig, arguments.weights, arguments.device, detector=detector, space=arguments.space)
 
 
-def _estimate_one(
-    estimator: PoseEstimator,
-    frame: int,
-    images: list[np.ndarray | None] | None,
-    keypoints: list[np.ndarray | None] | None,
-    previous: np.ndarray,
-) -> Estimate:
+class _Detection:
+    """2D detection for frame sets that are put together afterwards, and its time."""
+
+    def __init__(self, estimator: PoseEstimator):
+        self._estimator = estimator
+        self._seconds = 0.0
+
+    def __call__(self, images: Sequence[np.ndarray | None]) -> list[np.ndarray | None]:
+        start = time.perf_counter()
+        found = self._estimator.detect(images)
+        self._seconds += time.perf_counter() - start
+        return found
+
+    @property
+    def possible(self) -> bool:
+        """Whether there is a 2D detector."""
+        return self._estimator.detector is not None
+
+    def timings_ms(self) -> dict[str, float]:
+        """What it took since the last call; empty where it has not run."""
+        seconds, self._seconds = self._seconds, 0.0
+        return {"detector": 1e3 * seconds} if seconds else {}
+
+
+def _aligned(cameras: ImageFrameSets | KeypointFrameSets, detection: _Detection) -> FrameSets:
+    """The frame sets with the rig's time offsets between the cameras."""
+    if not cameras.rig.has_time_offsets:
+        return cameras
+    if isinstance(cameras, KeypointFrameSets):
+        return AlignedFrameSets(cameras)
+    if detection.possible:
+        return AlignedFrameSets(cameras, detection)
+    warn("weights with a backbone have no 2D detections to interpolate: time offsets count in whole frames")
+    return AlignedFrameSets(cameras)
+
+
+def _estimate_one(estimator: PoseEstimator, frame_set: FrameSet, previous: np.ndarray) -> Estimate:
     try:
-        if images is not None:
-            return estimator.estimate_images(images, previous)
-        assert keypoints is not None  # a source has either
-        return estimator.estimate_keypoints(keypoints, previous)
+        if frame_set.keypoints is not None:
+            return estimator.estimate_keypoints(frame_set.keypoints, previous)
+        assert frame_set.images is not None  # a frame set has either
+        return estimator.estimate_images(frame_set.images, previous)
     except InputError as error:
-        raise InputError(f"frame {frame}: {error}") from None
+        raise InputError(f"frame {frame_set.frame}: {error}") from None
 
 
 class _Pictures:
@@ -158,7 +204,7 @@ class _Pictures:
         self,
         arguments: argparse.Namespace,
         estimator: PoseEstimator,
-        source: Images | Keypoints,
+        source: FrameSets,
     ):
         self._painter: FramePainter | None = None
         self._picture = arguments.picture
@@ -169,17 +215,18 @@ class _Pictures:
         if self._picture or self._video:
             self._painter = FramePainter(estimator.rig, estimator.joint_set, estimator.space)
 
-    def add(self, frame: int, stamp: float, images: list[np.ndarray | None] | None, answer: Estimate) -> None:
+    def add(self, frame_set: FrameSet, answer: Estimate) -> None:
         """Show one frame set."""
+        stamp = frame_set.stamp
         is_middle = self._picture and self._count == self._middle
         self._count += 1
         if self._painter is None or not (self._video or is_middle):
             return
         count = len(answer.skeletons)
         people = "1 person" if count == 1 else f"{count} people"
-        caption = f"{people}   frame {frame}   {stamp:.2f} s"
+        caption = f"{people}   frame {frame_set.frame}   {stamp:.2f} s"
         turn = SWING_DEG * math.sin(2 * math.pi * stamp / SWING_PERIOD_S) if self._video else 0.0
-        picture = self._painter.paint(images, answer.skeletons, answer.keypoints, caption, turn)
+        picture = self._painter.paint(frame_set.images, answer.skeletons, answer.keypoints, caption, turn)
         if self._video:
             self._video.write(picture)
         if is_middle:

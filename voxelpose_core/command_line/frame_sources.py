@@ -5,33 +5,26 @@ from __future__ import annotations
 import argparse
 import math
 import re
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from voxelpose_core.command_line.options import argument_type, warn
 from voxelpose_core.errors import InputError
+from voxelpose_core.frame_sets import ImageFrameSets, KeypointFrameSets
 from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.source_matching import match_sources
 from voxelpose_core.sources import (
     DEFAULT_FPS,
-    FrameSource,
     fit_rig,
     open_image_folders,
     open_videos,
     read_keypoints_json,
-    restore_codec_crop,
 )
 
 if TYPE_CHECKING:
     from voxelpose_core.detectors import Detector
     from voxelpose_core.self_calibration.observations import Recording
-
-# Frame number, stamp in seconds, and either per camera an image or a keypoint array.
-_FrameSet = tuple[int, float, "list[np.ndarray | None] | None", "list[np.ndarray | None] | None"]
 
 
 def add_sources(parser: argparse.ArgumentParser) -> None:
@@ -128,50 +121,15 @@ def matched_paths(arguments: argparse.Namespace, rig: Rig) -> tuple[Path, ...]:
     return matched.paths
 
 
-class Images:
-    """Frame sets of videos or image folders, with the rig for images of their size."""
-
-    def __init__(self, frames: FrameSource, rig: Rig, option: str, paths: Sequence[Path]):
-        self._frames = frames
-        self.fps, self.option, self.paths = frames.fps, option, paths
-        self.rig, notes = fit_rig(rig, frames.sizes)
-        for note in notes:
-            warn(note)
-
-    def __len__(self) -> int:
-        return len(self._frames)
-
-    def __iter__(self) -> Iterator[_FrameSet]:
-        for index, stamp, images in self._frames:
-            yield index, stamp, restore_codec_crop(images, self.rig), None
-
-
-class Keypoints:
-    """Frame sets of a keypoint file; a frame's stamp follows from its number."""
-
-    option, paths = "--keypoints", None
-
-    def __init__(self, frames: dict[int, list[np.ndarray | None]], rig: Rig, fps: float):
-        self._frames = frames
-        self.rig, self.fps = rig, fps
-
-    def __len__(self) -> int:
-        return len(self._frames)
-
-    def __iter__(self) -> Iterator[_FrameSet]:
-        for frame, keypoints in self._frames.items():
-            yield frame, frame / self.fps, None, keypoints
-
-
-def open_source(arguments: argparse.Namespace, rig: Rig) -> Images | Keypoints:
+def open_source(arguments: argparse.Namespace, rig: Rig) -> ImageFrameSets | KeypointFrameSets:
     """The frame sets that the arguments name."""
     check_sources(arguments)
     fps = arguments.fps or DEFAULT_FPS
     if arguments.keypoints:
-        return Keypoints(read_keypoints_json(arguments.keypoints, len(rig)), rig, fps)
+        return KeypointFrameSets(read_keypoints_json(arguments.keypoints, len(rig)), rig, fps)
     option, paths = source_option(arguments), matched_paths(arguments, rig)
     frames = open_videos(paths) if arguments.videos else open_image_folders(paths, fps)
-    return Images(frames, rig, option, paths)
+    return ImageFrameSets(frames, rig, option, paths, warn)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.rig import Rig, checked_ground, load_rig
 from voxelpose_core.geometry.rig_check import report_findings
 from voxelpose_core.geometry.space import Space
+from voxelpose_core.time_offsets import parse_offsets
 
 # Of a command that reports what looks wrong, where something does.
 EXIT_SUSPICIOUS = 1
@@ -56,6 +57,16 @@ def add_strict(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_offsets(parser: argparse.ArgumentParser) -> None:
+    """`--offsets-ms`."""
+    parser.add_argument(
+        "--offsets-ms",
+        type=argument_type(parse_offsets),
+        metavar="MS,MS,...",
+        help="time offset of each camera, added to its stamps, ms (default: the rig's, else 0)",
+    )
+
+
 def load_given_rig(arguments: argparse.Namespace) -> Rig:
     """The rig that the arguments name, as they change it; what is to be said of it goes to stderr.
 
@@ -66,6 +77,11 @@ def load_given_rig(arguments: argparse.Namespace) -> Rig:
         rig = rig.with_ground(arguments.ground)
     if getattr(arguments, "space", None) is not None:
         rig = rig.with_space(arguments.space)
+    if getattr(arguments, "offsets_ms", None) is not None:
+        try:
+            rig = rig.with_time_offsets(arguments.offsets_ms)
+        except InputError as error:
+            raise InputError(f"--offsets-ms: {error}") from None
     if hasattr(arguments, "strict"):
         report_findings(rig, warn, arguments.strict)
     else:

@@ -16,6 +16,7 @@ from voxelpose_core.geometry.coverage import propose_space
 from voxelpose_core.geometry.rig import save_rig
 from voxelpose_core.geometry.rig_check import check_rig, rig_remarks
 from voxelpose_core.output_files import PICTURES, check_outputs
+from voxelpose_core.time_offsets import offsets_in_words
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -52,6 +53,8 @@ def rig_check(arguments: argparse.Namespace) -> int:
             f"  {camera.name}: {camera.image_size[0]}x{camera.image_size[1]}, "
             f"{camera.lens}, focal length {camera.K[0, 0]:.0f} px, at {x:.2f} {y:.2f} {z:.2f} m"
         )
+    if rig.has_time_offsets:
+        print(f"  time offsets: {offsets_in_words(rig)}")
     suspicions = check_rig(rig)
     for remark in rig_remarks(rig):
         print(f"note: {remark}")

@@ -20,6 +20,8 @@ _COEFFICIENT_COUNTS = {False: (4, 5, 8), True: (4,)}
 
 # JPEG and OpenCV's resampling have no larger images.
 _MAX_SIDE = 65535
+# Clocks and recordings that are further apart are not of one take: an hour.
+MOST_OFFSET_MS = 3.6e6
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,11 +46,13 @@ class Camera:
         fisheye: the lens model is the equidistant fisheye's.
         quarter_turns: clockwise quarter turns (0 to 3) that make the camera's images upright; None:
             follows from R, see `image_turns.upright_turns`.
+        time_offset_ms: what is added to the camera's stamps, so that they agree with those of the
+            other cameras.
 
     Raises:
         InputError: naming the camera and the value, when a value is not finite, an image size or
             a focal length is not positive, the number of coefficients is not one of the lens
-            model, or R is not a rotation.
+            model, R is not a rotation, or the time offset is more than an hour.
     """
 
     name: str
@@ -59,6 +63,7 @@ class Camera:
     C: np.ndarray
     fisheye: bool = False
     quarter_turns: int | None = None
+    time_offset_ms: float = 0.0
 
     if TYPE_CHECKING:
         # __post_init__ makes arrays of what it is given.
@@ -72,12 +77,18 @@ class Camera:
             C: ArrayLike,
             fisheye: bool = False,
             quarter_turns: int | None = None,
+            time_offset_ms: float = 0.0,
         ) -> None: ...
 
     def __post_init__(self):
         turns = self.quarter_turns
         if turns is not None and (type(turns) is not int or not 0 <= turns <= 3):
             raise InputError(f"camera '{self.name}': quarter_turns is {turns!r}, expected 0, 1, 2 or 3")
+        if not abs(self.time_offset_ms) <= MOST_OFFSET_MS:
+            raise InputError(
+                f"camera '{self.name}': time_offset_ms is {self.time_offset_ms:g}, expected "
+                f"milliseconds from {-MOST_OFFSET_MS:.0f} to {MOST_OFFSET_MS:.0f}"
+            )
         for field, shape in (("K", (3, 3)), ("R", (3, 3)), ("C", (3,))):
             object.__setattr__(self, field, self._array(field, shape))
         object.__setattr__(self, "distortion", self._coefficients())

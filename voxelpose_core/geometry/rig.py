@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 _FORMAT = "voxelpose_rig/1"
 _RIG_KEYS = {"format", "name", "frame", "unit", "cameras", "space", "ground"}
-_CAMERA_KEYS = {"name", "image_size", "K", "lens", "distortion", "R", "C", "quarter_turns"}
+_CAMERA_KEYS = {"name", "image_size", "K", "lens", "distortion", "R", "C", "quarter_turns", "time_offset_ms"}
 _LENSES = ("pinhole", "fisheye")
 # World frames of maps lie far from the ground; no floor lies farther.
 _MAX_GROUND_MM = 1e6
@@ -51,6 +51,8 @@ _HEADER = """\
 #   R           rotation from world to camera, row by row
 #   C           camera centre in the world
 #   quarter_turns  clockwise quarter turns that make the images upright; where it is not given, as R says
+#   time_offset_ms  added to the stamps of the camera, so that those of all cameras agree; 0 where it
+#               is not given
 #   space       the box in which people are looked for: its centre, its edge lengths
 #   ground      height of the floor on which people stand; 0 where it is not given
 """
@@ -101,6 +103,16 @@ class Rig:
         """Camera names, in the order of the cameras."""
         return tuple(camera.name for camera in self.cameras)
 
+    @property
+    def time_offsets_ms(self) -> tuple[float, ...]:
+        """What is added to the stamps of each camera, ms, in the order of the cameras."""
+        return tuple(camera.time_offset_ms for camera in self.cameras)
+
+    @property
+    def has_time_offsets(self) -> bool:
+        """Whether the stamps of any camera are moved."""
+        return any(self.time_offsets_ms)
+
     def camera(self, name: str) -> Camera:
         """The camera of that name; InputError names the known ones."""
         for camera in self.cameras:
@@ -117,6 +129,23 @@ class Rig:
     def with_space(self, space: Space | None) -> Rig:
         """The same cameras with another capture space."""
         return dataclasses.replace(self, space=space)
+
+    def with_time_offsets(self, offsets_ms: Sequence[float]) -> Rig:
+        """The same cameras with these time offsets, ms, one per camera in the order of the rig.
+
+        Raises:
+            InputError: for another number of them than of cameras, or one that is no time offset.
+        """
+        if len(offsets_ms) != len(self):
+            raise InputError(
+                f"{len(offsets_ms)} time offsets given, expected one for each of the {len(self)} cameras "
+                f"({', '.join(self.names)})"
+            )
+        cameras = (
+            dataclasses.replace(camera, time_offset_ms=float(offset))
+            for camera, offset in zip(self.cameras, offsets_ms)
+        )
+        return dataclasses.replace(self, cameras=tuple(cameras))
 
     def with_ground(self, ground: float) -> Rig:
         """The same cameras with the floor at another height, mm; the rig's space moves with it."""
@@ -211,6 +240,8 @@ def _camera_entry(camera: Camera) -> dict[str, Any]:
     }
     if camera.quarter_turns is not None:
         entry["quarter_turns"] = camera.quarter_turns
+    if camera.time_offset_ms:
+        entry["time_offset_ms"] = camera.time_offset_ms
     return entry
 
 
@@ -257,15 +288,15 @@ def _rig_from(
         str(document.get("name", name)),
         str(document.get("frame", "world")),
         source=f"rig YAML ({unit})",
-        ground=_ground_from(document.get("ground", 0.0)) * scale,
+        ground=_one_number(document.get("ground", 0.0), "ground") * scale,
         unit=unit,
     )
 
 
-def _ground_from(value: Any) -> float:
+def _one_number(value: Any, what: str) -> float:
     if isinstance(value, list):
-        raise InputError(f"ground is {value}, expected a number")
-    return number(value, "ground")
+        raise InputError(f"{what} is {value}, expected a number")
+    return number(value, what)
 
 
 def _read_cameras(entries: Sequence[Any], scale: float, names: Sequence[str] | None) -> tuple[Camera, ...]:
@@ -299,6 +330,7 @@ def _camera_from(name: str, entry: Any, scale: float) -> Camera:
         numbers(require(entry, "C", where), (3,), f"{where}: C") * scale,
         fisheye=lens == "fisheye",
         quarter_turns=entry.get("quarter_turns"),
+        time_offset_ms=_one_number(entry.get("time_offset_ms", 0.0), f"{where}: time_offset_ms"),
     )
 
 
