@@ -17,6 +17,7 @@ from scipy.spatial.transform import Rotation
 from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.self_calibration.bodies import ANKLE_SHARE, Bodies
+from voxelpose_core.self_calibration.floor_points import FloorPoints
 
 # Fewer standing poses do not tell where up is.
 _LEAST_POSES = 12
@@ -36,6 +37,9 @@ _AGREE = 3.0
 _STATURE_MM = (1200.0, 2150.0)
 # Up that is less certain is no answer, degrees.
 _LEAST_SURE_DEG = 4.0
+# Points of the floor: the shorter extent of their triangle, and how far they may be off a plane, as shares of
+# the longer and of the shorter extent.
+_LINE_SHARE, _PLANE_SHARE = 0.05, 0.1
 _ROUNDS = 15
 
 
@@ -133,6 +137,54 @@ def align_to_people(
     similarity = Similarity(rotation, scale, shift)
     statures = {person: scale * stature for person, stature in bodies.statures().items()}
     return Alignment(similarity.rig(rig), similarity, floor, statures, (*floor.notes, *notes))
+
+
+def align_to_points(
+    rig: Rig, points: FloorPoints, distance: tuple[str, str, float] | None = None
+) -> Alignment:
+    """Put a rig into the world in which given points lie on z = 0, their middle at the origin.
+
+    Args:
+        rig: in any world and unit.
+        points: of the floor, three or more that are not on one line. Of a target they give the unit, too.
+        distance: names of two cameras, and how far apart they stand, mm. Gives the unit.
+
+    Raises:
+        InputError: the points lie on one line, or not on one plane.
+    """
+    middle = points.positions.mean(axis=0)
+    _, sizes, axes = np.linalg.svd(points.positions - middle)
+    sizes = sizes / np.sqrt(len(points.positions))
+    if sizes[1] < _LINE_SHARE * sizes[0] or sizes[0] <= 0:
+        raise InputError("the points of the floor lie on one line, expected three that span a triangle")
+    if sizes[2] > _PLANE_SHARE * sizes[1]:
+        off = np.abs((points.positions - middle) @ axes[2])
+        raise InputError(
+            f"the points of the floor do not lie on one plane: '{points.names[int(off.argmax())]}' is "
+            f"{100 * off.max() / sizes[0]:.0f} % of their extent off it"
+        )
+    up = axes[2]
+    above = np.array([(camera.C - middle) @ up for camera in rig.cameras]) > 0
+    if above.sum() * 2 < len(rig):
+        up, above = -up, ~above
+    # From how far the points are off the plane, and from how far rays miss each other.
+    depth = np.median([camera.to_camera(points.positions)[:, 2] for camera in rig.cameras])
+    focal = float(np.median([camera.K[0, 0] for camera in rig.cameras]))
+    error = max(float(sizes[2]), float(points.errors_px.mean()) * abs(depth) / focal)
+    sigma = float(np.degrees(np.arctan2(error, sizes[1])))
+    floor = Floor(up, sigma, float(middle @ up), float(sizes[2]), 0)
+    notes = []
+    if not above.all():
+        below = ", ".join(f"'{c.name}'" for c, over in zip(rig.cameras, above, strict=True) if not over)
+        notes.append(f"below the plane of these points: camera {below}")
+    scale = points.unit_mm or 1.0
+    if distance is not None:
+        scale = _unit_by_distance(rig, distance)
+    elif points.unit_mm is None:
+        notes.append("the unit is kept: --distance sets it")
+    rotation = rotation_to_z(up)
+    similarity = Similarity(rotation, scale, -scale * rotation @ middle)
+    return Alignment(similarity.rig(rig), similarity, floor, {}, tuple(notes))
 
 
 def find_floor(bodies: Bodies, times: np.ndarray) -> Floor:
@@ -299,13 +351,7 @@ def _unit(
     """Millimetres per unit of the world, and what is to be said of it."""
     stature = bodies.typical_stature
     if distance is not None:
-        first, second, apart_mm = distance
-        apart = float(np.linalg.norm(rig.camera(first).C - rig.camera(second).C))
-        if apart <= 0:
-            raise InputError(
-                f"cameras '{first}' and '{second}' stand at one place, expected two that are apart"
-            )
-        return apart_mm / apart, []
+        return _unit_by_distance(rig, distance), []
     if not np.isfinite(stature):
         raise InputError(
             "nobody is seen from ankles to ears often enough, expected people in full view of two cameras"
@@ -318,6 +364,14 @@ def _unit(
             "their height, or --distance with that of two cameras, mm"
         )
     return 1.0, [f"the unit is kept: people come out {stature:.0f} mm tall (--height sets it)"]
+
+
+def _unit_by_distance(rig: Rig, distance: tuple[str, str, float]) -> float:
+    first, second, apart_mm = distance
+    apart = float(np.linalg.norm(rig.camera(first).C - rig.camera(second).C))
+    if apart <= 0:
+        raise InputError(f"cameras '{first}' and '{second}' stand at one place, expected two that are apart")
+    return apart_mm / apart
 
 
 def _middle_of_walks(bodies: Bodies, rotation: np.ndarray) -> np.ndarray:
