@@ -11,8 +11,9 @@ import numpy as np
 
 from voxelpose_core.config import DebugConfig
 from voxelpose_core.datasets.base import Sample
-from voxelpose_core.drawing.colors import GRID, INK, WHITE
+from voxelpose_core.drawing.colors import INK, WHITE
 from voxelpose_core.drawing.files import write_image
+from voxelpose_core.drawing.plan import Plan
 from voxelpose_core.drawing.text import write_text
 from voxelpose_core.geometry.image_transform import image_to_network
 from voxelpose_core.metrics import pose_distances
@@ -165,7 +166,7 @@ def draw_proposals(scene: Scene) -> np.ndarray:
     high = low + np.array(scene.grid.size)
     parts = []
     for title, axes, hidden in (("from above", [0, 1], 2), ("from the front", [0, 2], 1)):
-        plan = _Plan(low[axes], high[axes], _VOLUME_WIDTH)
+        plan = Plan(low[axes], high[axes], _VOLUME_WIDTH)
         strongest = np.clip(scene.root_volume.max(axis=hidden).T[::-1], 0.0, 1.0)
         # The root shows weak answers too, which are all that a young network gives.
         brightness = (255 * np.sqrt(strongest)).astype(np.uint8)
@@ -195,8 +196,8 @@ def draw_poses(scene: Scene) -> np.ndarray:
     low, high = _extent(scene)
     parts = []
     for title, axes in (("from above", [0, 1]), ("from the front", [0, 2])):
-        plan = _Plan(low[axes], high[axes], _POSES_WIDTH)
-        picture = plan.paper()
+        plan = Plan(low[axes], high[axes], _POSES_WIDTH)
+        picture = plan.paper(_TICK)
         _draw_people(picture, scene, lambda joints, p=plan, a=axes: p.pixels(joints[:, a]))
         title = f"{title}, lines 1 m apart: truth green, predictions orange"
         parts.append(_column(title, [picture]))
@@ -212,37 +213,6 @@ def _distances(scene: Scene) -> str:
     distances = pose_distances(scene.poses, scene.sample.poses, scene.sample.visible)
     listed = " ".join(f"{nearest:.0f}" for nearest in distances.min(axis=1)[:8])
     return f"{counts}; mean joint errors, mm: {listed}" if listed else counts
-
-
-class _Plan:
-    """A rectangle of the world, drawn to scale.
-
-    Args:
-        low, high: (2,) its corners, mm.
-        width: of the picture, pixels.
-    """
-
-    def __init__(self, low: np.ndarray, high: np.ndarray, width: int):
-        self._low, self._high = low, high
-        self._scale = width / (high - low)[0]
-        self.size = (width, max(1, round((high - low)[1] * self._scale)))
-
-    def pixels(self, points: np.ndarray) -> np.ndarray:
-        """(N, 2) pixels of points (N, 2), mm; the second axis goes up."""
-        flipped = (points - [self._low[0], self._high[1]]) * [1, -1]
-        return flipped * self._scale
-
-    def paper(self) -> np.ndarray:
-        """A white picture with a line at every metre."""
-        picture = np.full((*self.size[::-1], 3), WHITE, np.uint8)
-        for axis in (0, 1):
-            first = np.ceil(self._low[axis] / _TICK) * _TICK
-            for tick in np.arange(first, self._high[axis], _TICK):
-                ends = np.stack([self._low, self._high])
-                ends[:, axis] = tick
-                start, end = self.pixels(ends)
-                _draw_line(picture, start, end, GRID, 1)
-        return picture
 
 
 def _extent(scene: Scene) -> tuple[np.ndarray, np.ndarray]:

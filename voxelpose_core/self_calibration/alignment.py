@@ -28,7 +28,7 @@ _INDEPENDENT_S = 1.0
 # How far forward people lean as they walk, degrees, and how different they are.
 _LEAN_DEG, _LEAN_SPREAD_DEG = 2.0, 2.0
 # Feet on one floor lie off its plane by less than this, as a share of people's height (robust deviation).
-_FLOOR_SHARE = 0.025
+_FLOOR_SHARE = 0.04
 # Two levels are at least so far apart, as a share of people's height, and each holds so many of the feet.
 _LEVEL_SHARE, _LEVEL_FEET = 0.06, 0.15
 # Up by bodies and by the plane of feet are one if they differ by less than so many standard deviations.

@@ -16,8 +16,8 @@ import numpy as np
 from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.self_calibration.observations import SharedPoses
+from voxelpose_core.self_calibration.observed_rays import observe, triangulate_rays
 from voxelpose_core.skeletons import JointSet
-from voxelpose_core.triangulation import triangulate
 
 # Height of the ankle joint over the floor, and length of shank, thigh, trunk and neck up to the ears.
 ANKLE_SHARE = 0.039
@@ -28,6 +28,8 @@ _SIDED = ("shoulder", "hip", "knee", "ankle", "ear")
 _STRAIGHT_LEG, _STRAIGHT_BODY = 0.88, 0.906
 # Poses whose segments add up to another length than those of the same person, as a share.
 _LENGTH_TOLERANCE = 0.15
+# Deviation of detections as a share of people's size, and the distance of cameras from their middle.
+_NOISE_SHARE, _ROOM_MM = 0.03, 4000.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,10 +72,13 @@ class Bodies:
 
 def triangulate_poses(cameras: Sequence[Camera], poses: SharedPoses) -> np.ndarray:
     """(K, J, 3) joints of shared poses in the world of the cameras, NaN where fewer than two see them."""
-    count, views, joints = poses.scores.shape
-    detections = np.concatenate([poses.pixels, poses.scores[..., None]], axis=-1)
-    flat = detections.transpose(1, 0, 2, 3).reshape(views, count * joints, 3)
-    return triangulate(cameras, flat).reshape(count, joints, 3)
+    rotations = np.stack([camera.R for camera in cameras])
+    centers = np.stack([camera.C for camera in cameras])
+    # Whatever the unit of the world, as large as a room in millimetres.
+    spread = float(np.linalg.norm(centers - centers.mean(axis=0), axis=1).max())
+    factor = _ROOM_MM / spread if spread > 0 else 1.0
+    points, good = triangulate_rays(observe(cameras, poses), rotations, centers * factor, _NOISE_SHARE)
+    return np.where(good[..., None], points / factor, np.nan)
 
 
 def measure_bodies(joints: np.ndarray, people: np.ndarray, joint_set: JointSet) -> Bodies:
