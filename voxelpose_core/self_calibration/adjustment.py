@@ -52,6 +52,8 @@ _SMALLEST_SHARE, _LARGEST_SHARE = 0.003, 0.15
 # Correlation of a detector's errors: this share of the variance lasts so long, s (MoveNet, 60 Hz recordings).
 _LASTING, _LASTING_S = 0.5, 2.0
 _FIRST_DAMPING, _LARGEST_DAMPING = 1e-3, 1e8
+# Of the log focal length, for its numerical derivative.
+_FOCAL_STEP = 1e-5
 
 
 @dataclass(frozen=True)
@@ -382,8 +384,22 @@ class _Problem:
         by_camera[..., ROTATION] = np.cross(local[..., None, :], by_local)
         by_camera[..., CENTER] = -by_point
         by_camera[..., OFFSET] = rays.velocities
-        by_camera[..., FOCAL] = rays.levers
+        by_camera[..., FOCAL] = self._by_log_focal(state, spatial)
         return errors, by_point, by_camera
+
+    def _by_log_focal(self, state: _State, errors: np.ndarray) -> np.ndarray:
+        """(K, V, J, 2) derivative of the errors without time offsets by the log focal length.
+
+        By differences: the metric of the rays depends on the focal length as well. The lever of the detection
+        alone leaves out the error's own growth, which all detections have in common: focal lengths came
+        out 4 % too long with detections that are off by 2 % of people's size.
+        """
+        if not (self.deviations[:, FOCAL] > 0).any():
+            return np.zeros(errors.shape)
+        cameras = self._zoomed(state.log_focals + _FOCAL_STEP)
+        zoomed = observe(cameras, self.poses, self.settings.least_score)
+        moved, _ = image_errors(zoomed, state.rotations, state.centers, state.points)
+        return (moved - errors) / _FOCAL_STEP
 
     def _add_priors(self, linear: _Linear, state: _State) -> None:
         precision = np.where(self._has_prior, 1.0 / self._prior_scale**2, 0.0).ravel()

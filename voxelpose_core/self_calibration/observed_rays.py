@@ -43,8 +43,6 @@ class ObservedRays:
             the difference of the two in the image.
         used: (K, V, J) bool.
         sizes: (K, V) longer side of the person's box, px; 1 where the camera does not see the person.
-        levers: (K, V, J, 2) px from the principal point, which a relative change of the focal length
-            multiplies.
         velocities: (K, V, J, 2) px/s.
     """
 
@@ -52,7 +50,6 @@ class ObservedRays:
     metric: np.ndarray
     used: np.ndarray
     sizes: np.ndarray
-    levers: np.ndarray
     velocities: np.ndarray
 
     def select(self, index: np.ndarray) -> ObservedRays:
@@ -68,17 +65,15 @@ def observe(cameras: Sequence[Camera], poses: SharedPoses, least_score: float = 
     shape = used.shape
     directions, metric = np.zeros((*shape, 3)), np.zeros((*shape, 2, 3))
     directions[..., 2] = 1.0
-    levers = np.zeros((*shape, 2))
     for view, camera in enumerate(cameras):
         mask = used[:, view]
         pixels = poses.pixels[:, view][mask]
         rays, own_metric, good = _lens(camera, pixels)
         directions[:, view][mask] = rays
         metric[:, view][mask] = own_metric
-        levers[:, view][mask] = pixels - camera.K[:2, 2]
         used[:, view][mask] = good
     velocities = np.where(used[..., None], poses.velocities, 0.0)
-    return ObservedRays(directions, metric, used, np.maximum(sizes, 1.0), levers, velocities)
+    return ObservedRays(directions, metric, used, np.maximum(sizes, 1.0), velocities)
 
 
 def _lens(camera: Camera, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
