@@ -345,22 +345,22 @@ class _Problem:
 
         linear = _Linear(
             np.zeros((poses, 3 * joints, 3 * joints)),
-            -np.einsum("kvjpa,kvjp->kja", by_point, weights * errors).reshape(poses, -1),
+            -np.einsum("kvjpa,kvjp->kja", by_point, weights * errors).reshape(poses, 3 * joints),
             np.zeros((poses, 3 * joints, cameras + self.bones.lengths)),
             np.zeros((self.rest_size, self.rest_size)),
             np.zeros(self.rest_size),
         )
         weighted = weights[..., None] * by_camera
-        blocks = np.einsum("kvjpa,kvjpb->kjab", weights[..., None] * by_point, by_point)
+        blocks = _outer_sum(weights[..., None] * by_point, by_point).sum(axis=1)
         for joint in range(joints):
             own = slice(3 * joint, 3 * joint + 3)
             linear.points[:, own, own] = blocks[:, joint]
-        mixed = np.einsum("kvjpa,kvjpb->kjavb", by_point, weighted)
+        mixed = _outer_sum(by_point, weighted).transpose(0, 2, 3, 1, 4)
         linear.mixed[..., :cameras] = mixed.reshape(poses, 3 * joints, cameras)
-        own_cameras = np.einsum("kvjpa,kvjpb->vab", by_camera, weighted)
         for view in range(views):
             own = slice(PARAMETERS * view, PARAMETERS * (view + 1))
-            linear.rest[own, own] = own_cameras[view]
+            flat = by_camera[:, view].reshape(-1, PARAMETERS)
+            linear.rest[own, own] = flat.T @ weighted[:, view].reshape(-1, PARAMETERS)
         linear.rest_right[:cameras] = -np.einsum("kvjpb,kvjp->vb", weighted, errors).ravel()
         self._add_priors(linear, state)
         if self.settings.bone_share:
@@ -370,7 +370,7 @@ class _Problem:
     def _jacobians(self, state: _State) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Errors (K, V, J, 2) px, and their derivatives by points (..., 3) and cameras (..., 8)."""
         rays = state.rays
-        local = np.einsum("vab,kvjb->kvja", state.rotations, state.points[:, None] - state.centers[:, None])
+        local = (state.points[:, None] - state.centers[:, None]) @ state.rotations.swapaxes(-1, -2)
         errors, distance = self._errors(state)
         spatial = errors - rays.velocities * state.offsets[:, None, None]
         forward = np.einsum("kvja,kvja->kvj", rays.directions, local)
@@ -378,7 +378,7 @@ class _Problem:
         # x = 2 M d / (|d| + u d): dx/dd = (2 M - x (d / |d| + u)^T) / (|d| + u d).
         growth = local / np.maximum(distance, 1e-9)[..., None] + rays.directions
         by_local = (2 * rays.metric - spatial[..., :, None] * growth[..., None, :]) / total
-        by_point = np.einsum("kvjpa,vab->kvjpb", by_local, state.rotations)
+        by_point = by_local @ state.rotations[:, None]
         by_camera = np.empty((*errors.shape, PARAMETERS))
         # The camera turns by w: d + w x d; by_local (w x d) = w (d x by_local).
         by_camera[..., ROTATION] = np.cross(local[..., None, :], by_local)
@@ -438,20 +438,17 @@ class _Problem:
         own = blocks[:, diagonal, diagonal]
         blocks[:, diagonal, diagonal] = own * (1.0 + damping) + np.where(own > 0, 1e-12, 1.0)
         back = np.linalg.solve(blocks, np.concatenate([linear.mixed, linear.points_right[..., None]], axis=2))
-        taken = np.einsum("kag,kah->kgh", linear.mixed, back)
         rest, right = linear.rest.copy(), linear.rest_right.copy()
         index = np.arange(self.rest_size)
         rest[index, index] *= 1.0 + damping
         count = PARAMETERS * len(self.cameras)
-        rest[:count, :count] -= taken[:, :count, :count].sum(axis=0)
-        right[:count] -= taken[:, :count, -1].sum(axis=0)
         for number in range(len(self.people)):
-            summed = taken[self.person == number].sum(axis=0)
-            own_slice = slice(count + number * self.bones.lengths, count + (number + 1) * self.bones.lengths)
-            rest[:count, own_slice] -= summed[:count, count:-1]
-            rest[own_slice, :count] -= summed[count:, :count]
-            rest[own_slice, own_slice] -= summed[count:, count:-1]
-            right[own_slice] -= summed[count:, -1]
+            own_poses = self.person == number
+            taken = _gram(linear.mixed[own_poses], back[own_poses])
+            own_bones = count + number * self.bones.lengths + np.arange(self.bones.lengths)
+            local = np.concatenate([index[:count], own_bones])
+            rest[np.ix_(local, local)] -= taken[:, :-1]
+            right[local] -= taken[:, -1]
         return rest, right, back
 
     def step(self, linear: _Linear, damping: float) -> tuple[np.ndarray, np.ndarray]:
@@ -461,7 +458,7 @@ class _Problem:
         count = PARAMETERS * len(self.cameras)
         bones = solved[count:].reshape(len(self.people), -1)[self.person]
         local = np.concatenate([np.broadcast_to(solved[:count], (len(bones), count)), bones], axis=1)
-        return solved, back[..., -1] - np.einsum("kag,kg->ka", back[..., :-1], local)
+        return solved, back[..., -1] - (back[..., :-1] @ local[..., None])[..., 0]
 
     def _solvable(self, rest: np.ndarray) -> np.ndarray:
         """Which of the rest are free and tied to anything."""
@@ -499,6 +496,17 @@ def _descend(problem: _Problem, state: _State, settings: AdjustmentSettings) -> 
         if gain < settings.tolerance * cost:
             return state, taken + 1
     return state, settings.steps
+
+
+def _gram(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Sum over the poses of one^T other, of (K, N, G) and (K, N, H): (G, H)."""
+    return one.reshape(-1, one.shape[-1]).T @ other.reshape(-1, other.shape[-1])
+
+
+def _outer_sum(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """one^T other over the two pixel coordinates, of (..., 2, A) and (..., 2, B): (..., A, B)."""
+    first = one[..., 0, :, None] * other[..., 0, None, :]
+    return first + one[..., 1, :, None] * other[..., 1, None, :]
 
 
 def _prior_deviations(settings: AdjustmentSettings, count: int) -> np.ndarray:

@@ -68,7 +68,7 @@ def observe(cameras: Sequence[Camera], poses: SharedPoses, least_score: float = 
     for view, camera in enumerate(cameras):
         mask = used[:, view]
         pixels = poses.pixels[:, view][mask]
-        rays, own_metric, good = _lens(camera, pixels)
+        rays, own_metric, good = lens_rays(camera, pixels)
         directions[:, view][mask] = rays
         metric[:, view][mask] = own_metric
         used[:, view][mask] = good
@@ -76,8 +76,8 @@ def observe(cameras: Sequence[Camera], poses: SharedPoses, least_score: float = 
     return ObservedRays(directions, metric, used, np.maximum(sizes, 1.0), velocities)
 
 
-def _lens(camera: Camera, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of pixels (N, 2): directions (N, 3), metric (N, 2, 3), and where they mean something (N,)."""
+def lens_rays(camera: Camera, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pixels (N, 2) as `ObservedRays` has them: directions (N, 3), metric (N, 2, 3), used (N,)."""
     unposed = dataclasses.replace(camera, R=np.eye(3), C=np.zeros(3))
     rays = np.column_stack([camera.undistort(pixels), np.ones(len(pixels))])
     rays /= np.linalg.norm(rays, axis=1, keepdims=True)
@@ -113,23 +113,23 @@ def triangulate_rays(
         (K, J, 3) mm, and (K, J) bool where they mean something: seen by two or more, rays not parallel,
         in front of all cameras that see them.
     """
-    directions = np.einsum("vji,kvjc->kvic", rotations, rays.directions.swapaxes(-1, -2)).swapaxes(-1, -2)
+    directions = rays.directions @ rotations
     projectors = np.eye(3) - directions[..., :, None] * directions[..., None, :]
     middle = centers.mean(axis=0)
     origins = centers - middle
     weights = rays.used.astype(float)
     points = np.zeros((*rays.used[:, 0].shape, 3))
     for step in range(rounds):
-        system = np.einsum("kvj,kvjab->kjab", weights, projectors)
-        right = np.einsum("kvj,kvjab,vb->kja", weights, projectors, origins)
+        weighted = weights[..., None, None] * projectors
+        system = weighted.sum(axis=1)
+        right = (weighted @ origins[:, None, :, None])[..., 0].sum(axis=1)
         trace = np.trace(system, axis1=-2, axis2=-1)[..., None, None]
         points = np.linalg.solve(system + (1e-9 * trace + 1e-12) * np.eye(3), right[..., None])[..., 0]
         if step + 1 < rounds:
             errors, depths = image_errors(rays, rotations, centers, points + middle)
             error = np.linalg.norm(errors, axis=-1) / (share * rays.sizes[..., None])
             weights = rays.used / (1.0 + error**2 / 4.0) / np.maximum(depths, 100.0) ** 2 * 1e6
-    mask = rays.used.astype(float)
-    least = np.linalg.eigvalsh(np.einsum("kvj,kvjab->kjab", mask, projectors))[..., 0]
+    least = np.linalg.eigvalsh((rays.used[..., None, None] * projectors).sum(axis=1))[..., 0]
     local = points[:, None] - origins[:, None]
     ahead = (np.einsum("kvjc,kvjc->kvj", local, directions) > 0) | ~rays.used
     good = (rays.used.sum(axis=1) >= 2) & (least > _LEAST_EIGENVALUE) & ahead.all(axis=1)
@@ -145,8 +145,8 @@ def image_errors(
         (K, V, J, 2) px, linearized at the detections; for points far off, the stereographic projection,
         which grows up to the opposite direction. And the distances (K, V, J) from the cameras, mm.
     """
-    local = np.einsum("vab,kvjb->kvja", rotations, points[:, None] - centers[:, None])
+    local = (points[:, None] - centers[:, None]) @ rotations.swapaxes(-1, -2)
     distance = np.linalg.norm(local, axis=-1)
     forward = np.einsum("kvja,kvja->kvj", rays.directions, local)
     scale = 2.0 / np.maximum(distance + forward, 1e-6 * distance + 1e-9)
-    return np.einsum("kvjpa,kvja->kvjp", rays.metric, local) * scale[..., None], distance
+    return (rays.metric @ local[..., None])[..., 0] * scale[..., None], distance
