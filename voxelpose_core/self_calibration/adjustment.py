@@ -456,7 +456,7 @@ class _Problem:
         rest, right, back = self.reduced(linear, damping)
         solved = _solve_symmetric(rest, right, self._solvable(rest))
         count = PARAMETERS * len(self.cameras)
-        bones = solved[count:].reshape(len(self.people), -1)[self.person]
+        bones = solved[count:].reshape(len(self.people), self.bones.lengths)[self.person]
         local = np.concatenate([np.broadcast_to(solved[:count], (len(bones), count)), bones], axis=1)
         return solved, back[..., -1] - (back[..., :-1] @ local[..., None])[..., 0]
 

@@ -129,6 +129,8 @@ def _median_of_joints(shares: np.ndarray, compared: np.ndarray) -> np.ndarray:
 
 def _medians(values: np.ndarray) -> np.ndarray:
     """(V,) medians of (K, V) over what is finite."""
+    if not len(values):
+        return np.full(values.shape[1], np.nan)
     known = np.isfinite(values).T
     median = masked_median(np.where(known, values.T, 0.0), known)
     return np.where(known.any(axis=-1), median, np.nan)
