@@ -66,13 +66,19 @@ class Disagreement:
         return float(known.mean()) if len(known) else float("nan")
 
 
-def disagreement(cameras: Sequence[Camera], poses: SharedPoses) -> Disagreement:
+def disagreement(
+    cameras: Sequence[Camera], poses: SharedPoses, offsets_s: np.ndarray | None = None
+) -> Disagreement:
     """How far each camera's detections are from what the others say.
 
     Args:
         cameras: V.
-        poses: K, with stamps that agree.
+        poses: K.
+        offsets_s: (V,) small time offsets, to be added to the stamps; 0 by default.
     """
+    if offsets_s is not None:
+        moved = poses.pixels - poses.velocities * np.asarray(offsets_s)[:, None, None]
+        poses = dataclasses.replace(poses, pixels=moved)
     rays = observe(cameras, poses)
     rotations = np.stack([camera.R for camera in cameras])
     centers = np.stack([camera.C for camera in cameras])
