@@ -26,7 +26,7 @@ from voxelpose_core.command import Parser, run_command
 from voxelpose_core.generated_motion import Flaws, flawed, random_walks
 from voxelpose_core.metrics import TrackingEvaluation
 from voxelpose_core.pose_types import Skeleton
-from voxelpose_core.results import read_skeletons
+from voxelpose_core.skeleton_files import read_skeletons
 from voxelpose_core.skeletons import COCO17
 from voxelpose_core.tracking import NO_ID, Tracker, TrackerSettings
 
@@ -152,7 +152,7 @@ def _delay_ms(pairs: list[tuple[np.ndarray, np.ndarray]], rate: float) -> int:
 
 def track_again(path: str) -> dict[str, list[dict[str, float]]]:
     """How many ids the people of a skeletons.json get, at its rate and with frame sets left out."""
-    _, frame_sets = read_skeletons(path)
+    frame_sets = read_skeletons(path).frame_sets
     found = []
     for every in (1, 2, 5, 10, 25):
         tracker, lengths = Tracker(), Counter()

@@ -17,8 +17,8 @@ from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.rig import Rig, load_rig, save_rig
 from voxelpose_core.geometry.space import Space
 from voxelpose_core.models.checkpoints import load_weights, read_state
-from voxelpose_core.results import read_skeletons
 from voxelpose_core.safe_yaml import MAX_VALUES, load_yaml
+from voxelpose_core.skeleton_files import read_skeletons
 from voxelpose_core.sources import read_keypoints_json
 
 LAUGHS = "a: &a [0, 0, 0, 0, 0, 0, 0, 0, 0]\n" + "".join(

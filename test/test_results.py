@@ -1,23 +1,14 @@
-"""skeletons.json, the reprojection error and the report."""
+"""The reprojection error and the report."""
 
-import json
 import math
 
 import numpy as np
 import pytest
 
-from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.pose_types import Estimate, Skeleton
-from voxelpose_core.results import (
-    FrameSkeletons,
-    ReprojectionError,
-    RunReport,
-    read_skeletons,
-    write_skeletons,
-)
-from voxelpose_core.skeletons import COCO17
+from voxelpose_core.results import ReprojectionError, RunReport
 
 BODY = np.random.default_rng(5).uniform([-300, -300, 0], [300, 300, 1700], (17, 3))
 
@@ -43,106 +34,6 @@ def seen_by(camera, skeleton, shift=(0.0, 0.0), score=0.9):
 
 def views(*people, shift=(0.0, 0.0)):
     return [np.stack([seen_by(c, p, shift) for p in people]) for c in RIG.cameras]
-
-
-def test_json_has_the_promised_layout(tmp_path):
-    skeleton = person()
-    skeleton.joint_valid[3] = False
-    frame_sets = [FrameSkeletons(7, 0.28, [skeleton]), FrameSkeletons(8, 0.32, [])]
-    write_skeletons(tmp_path / "s.json", COCO17, frame_sets)
-    document = json.loads((tmp_path / "s.json").read_text())
-    assert list(document) == ["joint_set", "joint_names", "unit", "frames"]
-    assert document["joint_set"] == "coco17" and document["unit"] == "m"
-    assert document["joint_names"] == list(COCO17.joint_names)
-    assert [f["frame"] for f in document["frames"]] == [7, 8]
-    frame = document["frames"][0]
-    assert list(frame) == ["frame", "stamp", "skeletons"] and frame["stamp"] == 0.28
-    (entry,) = frame["skeletons"]
-    assert list(entry) == ["track_id", "score", "joints"]
-    joints = np.array(entry["joints"])
-    assert joints.shape == (17, 4)
-    np.testing.assert_allclose(joints[:, :3], skeleton.joints / 1000, atol=1e-5)  # metres
-    assert joints[3, 3] == 0.0 and joints[4, 3] == 0.8
-
-
-def test_json_is_read_back(tmp_path):
-    skeleton = person(track_id=4)
-    skeleton.joint_valid[3] = False
-    write_skeletons(tmp_path / "s.json", COCO17, [FrameSkeletons(7, 0.28, [skeleton, person(900.0)])])
-    joint_set, (frame_set,) = read_skeletons(tmp_path / "s.json")
-    assert joint_set is COCO17 and (frame_set.frame, frame_set.stamp) == (7, 0.28)
-    first = frame_set.skeletons[0]
-    np.testing.assert_allclose(first.joints, skeleton.joints, atol=0.01)
-    np.testing.assert_array_equal(first.joint_valid, skeleton.joint_valid)
-    assert (first.track_id, first.score) == (4, 0.9)
-
-
-def test_covariances_are_square_metres_in_the_file_and_come_back(tmp_path):
-    skeleton = person()
-    spread = np.random.default_rng(0).normal(0, 30.0, (17, 3, 3))
-    skeleton.joint_covariances = spread @ spread.swapaxes(1, 2) + 25.0 * np.eye(3)
-    write_skeletons(tmp_path / "s.json", COCO17, [FrameSkeletons(0, 0.0, [skeleton, person(900.0)])])
-    known, unknown = json.loads((tmp_path / "s.json").read_text())["frames"][0]["skeletons"]
-    assert "joint_covariances" not in unknown
-    written = np.array(known["joint_covariances"])
-    assert written.shape == (17, 3, 3)
-    np.testing.assert_allclose(written, skeleton.joint_covariances / 1e6, atol=1e-8)
-    _, (frame_set,) = read_skeletons(tmp_path / "s.json")
-    np.testing.assert_allclose(
-        frame_set.skeletons[0].joint_covariances, skeleton.joint_covariances, atol=0.01
-    )
-    assert np.linalg.eigvalsh(frame_set.skeletons[0].joint_covariances).min() > 0
-    assert frame_set.skeletons[1].joint_covariances is None
-
-
-@pytest.mark.parametrize(
-    "text, message",
-    [
-        ("{", "not valid JSON"),
-        ("[]", "expected skeletons.json"),
-        ('{"joint_set": "coco17", "unit": "m"}', "key 'frames' is missing"),
-        ('{"joint_set": "coco17", "unit": "mm", "frames": []}', "unit is 'mm'"),
-        ('{"joint_set": "coco9", "unit": "m", "frames": []}', "'coco9' is unknown"),
-        (
-            '{"joint_set": "coco17", "unit": "m", "frames": [{"frame": 0, "stamp": 0,'
-            ' "skeletons": [{"track_id": 0, "score": 1, "joints": [[1, 2, 3, 4]]}]}]}',
-            "expected skeletons.json",
-        ),
-        (
-            json.dumps(
-                {
-                    "joint_set": "coco17",
-                    "unit": "m",
-                    "frames": [
-                        {
-                            "frame": 0,
-                            "stamp": 0,
-                            "skeletons": [
-                                {
-                                    "track_id": 0,
-                                    "score": 1,
-                                    "joints": [[1, 2, 3, 4]] * 17,
-                                    "joint_covariances": [[1, 2, 3]] * 17,
-                                }
-                            ],
-                        }
-                    ],
-                }
-            ),
-            "joint_covariances.*expected skeletons.json",
-        ),
-    ],
-)
-def test_bad_json_is_named(tmp_path, text, message):
-    (tmp_path / "s.json").write_text(text)
-    with pytest.raises(InputError, match=message) as error:
-        read_skeletons(tmp_path / "s.json")
-    assert "s.json" in str(error.value)
-
-
-def test_json_that_cannot_be_written_is_named(tmp_path):
-    with pytest.raises(InputError, match="absent.*cannot be written"):
-        write_skeletons(tmp_path / "absent" / "s.json", COCO17, [])
 
 
 def test_error_is_the_mean_distance_in_pixels():

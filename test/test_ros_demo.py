@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("voxelpose_ros.msg", reason="the package's messages are not built")
 
 from voxelpose_core.errors import InputError
-from voxelpose_core.results import read_skeletons
+from voxelpose_core.skeleton_files import read_skeletons
 from voxelpose_ros import bringup, demo
 
 FRAMES = 6
@@ -53,7 +53,8 @@ def test_real_video_becomes_pictures_skeletons_and_a_report(recording, tmp_path)
     error = float(report.split("reprojection")[1].split("px")[0])
     assert error < 20
 
-    joint_set, frame_sets = read_skeletons(output / "skeletons.json")
+    recording = read_skeletons(output / "skeletons.json")
+    joint_set, frame_sets = recording.joint_set, recording.frame_sets
     assert joint_set.name == "coco17"
     assert [frame_set.frame for frame_set in frame_sets] == list(range(FRAMES))
     assert {s.track_id for m in frame_sets for s in m.skeletons} == {0, 1}

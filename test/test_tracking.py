@@ -113,6 +113,18 @@ def test_newcomer_is_confirmed_after_a_while_and_a_flicker_never():
         assert ids(tracker, [person(0), person(3000)], stamp) == [0, expected]
 
 
+def test_a_confirmed_newcomer_has_its_id_from_its_first_frame_on():
+    """Files written at the end have whole tracks; a flicker stays without an id."""
+    tracker = Tracker(TrackerSettings(confirm_after=3))
+    tracker.update([person(0)], 0.0)
+    returned = [tracker.update([person(0), person(3000)], 0.1)[1]]
+    tracker.update([person(0)], 0.2)
+    returned += [tracker.update([person(0), person(3000)], stamp)[1] for stamp in (0.3, 0.4)]
+    assert [skeleton.track_id for skeleton in returned] == [-1, -1, -1]
+    tracker.update([person(0), person(3000)], 0.5)
+    assert [skeleton.track_id for skeleton in returned] == [-1, 1, 1]
+
+
 def test_jump_farther_than_the_gate_is_another_person():
     tracker = Tracker(TrackerSettings(gate_mm=300, confirm_after=1))
     for step in range(5):

@@ -28,6 +28,10 @@ examples:
     voxelpose estimate --rig calibration_shelf.json --image-size 1032x776 \\
         --keypoints keypoints.json --out skeletons.json
 
+  Files for OpenSim, motion capture software and Blender, smoothed:
+    voxelpose estimate --rig rig.yaml --videos a.mp4 b.mp4 c.mp4 --out walk.trc walk.c3d walk.bvh \
+        --fill 0.2 --smooth 6
+
   Check a calibration, print and draw its capture space, write it as rig YAML:
     voxelpose rig check Calib.qca.txt
     voxelpose rig space Calib.qca.txt

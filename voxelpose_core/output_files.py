@@ -13,14 +13,14 @@ VIDEOS = (".mp4",)
 
 
 def check_outputs(
-    outputs: Mapping[str, str | Path | None],
+    outputs: Mapping[str, str | Path | Sequence[str | Path] | None],
     inputs: Sequence[str | Path] = (),
     endings: Mapping[str, Sequence[str]] | None = None,
 ) -> None:
     """Refuse outputs that could not be written, or would replace what is read or written as well.
 
     Args:
-        outputs: the file of each option that writes one; None where it is not given.
+        outputs: the file, or files, of each option that writes some; None where it is not given.
         inputs: files and folders that the command reads.
         endings: of the options that ask for one, those that are known.
 
@@ -29,17 +29,16 @@ def check_outputs(
     """
     taken: dict[Path, str] = {Path(path).resolve(): "the input" for path in inputs}
     for option, given in outputs.items():
-        if not given:
-            continue
-        path = Path(given)
-        known = (endings or {}).get(option, ())
-        if known and path.suffix.lower() not in known:
-            raise InputError(f"{option} {path}: expected a file that ends in {' or '.join(known)}")
-        check_writable(path)
-        place = path.resolve()
-        if place in taken:
-            raise InputError(f"{option} {path}: is {taken[place]} as well, expected another file")
-        taken[place] = option
+        files = [given] if isinstance(given, (str, Path)) else given or []
+        for path in map(Path, files):
+            known = (endings or {}).get(option, ())
+            if known and path.suffix.lower() not in known:
+                raise InputError(f"{option} {path}: expected a file that ends in {' or '.join(known)}")
+            check_writable(path)
+            place = path.resolve()
+            if place in taken:
+                raise InputError(f"{option} {path}: is {taken[place]} as well, expected another file")
+            taken[place] = option
 
 
 def check_writable(path: Path) -> None:

@@ -1,131 +1,22 @@
-"""What an estimation leaves behind: skeletons.json, and how well it fits what was seen."""
+"""What an estimation reports: counts, times, and how well the skeletons fit what was seen."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from voxelpose_core.association import REPROJECTION, image_sizes, pair_one_to_one, pixel_distances
-from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.pose_types import Estimate, Skeleton
-from voxelpose_core.skeletons import JointSet, get_joint_set
 
-MM_PER_M = 1000.0
 MIN_KEYPOINT_SCORE = 0.2
 # Pixels that no pair of a skeleton and a 2D detection is apart.
 _NO_PAIR_PX = 1e9
-
-
-@dataclass
-class FrameSkeletons:
-    """The people of one frame set: frame number, stamp in seconds, skeletons in mm."""
-
-    frame: int
-    stamp: float
-    skeletons: list[Skeleton]
-
-
-def write_skeletons(path: Path | str, joint_set: JointSet, frame_sets: Sequence[FrameSkeletons]) -> None:
-    """Write skeletons.json.
-
-    {"joint_set", "joint_names", "unit": "m", "frames": [{"frame", "stamp", "skeletons":
-    [{"track_id", "score", "joints": [[x, y, z, score], ...], "joint_covariances": [[[xx, xy, xz],
-    [yx, yy, yz], [zx, zy, zz]], ...]}]}]}: metres, seconds, scores from 0 to 1; a joint that is not
-    valid has score 0. Covariances of the joints' errors are in square metres; the key is missing
-    where the weights give none.
-
-    Raises:
-        InputError: the file cannot be written.
-    """
-    document = {
-        "joint_set": joint_set.name,
-        "joint_names": list(joint_set.joint_names),
-        "unit": "m",
-        "frames": [
-            {
-                "frame": frame_set.frame,
-                "stamp": round(frame_set.stamp, 6),
-                "skeletons": [_skeleton_entry(skeleton) for skeleton in frame_set.skeletons],
-            }
-            for frame_set in frame_sets
-        ],
-    }
-    text = json.dumps(document, allow_nan=False)
-    try:
-        Path(path).write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
-
-
-def read_skeletons(path: Path | str) -> tuple[JointSet, list[FrameSkeletons]]:
-    """Read skeletons.json back, in mm; joints of score 0 are not valid.
-
-    Raises:
-        InputError: naming the file and what it lacks.
-    """
-    try:
-        document = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not valid JSON ({error})") from None
-    try:
-        joint_set = get_joint_set(document["joint_set"])
-        if document["unit"] != "m":
-            raise InputError(f"{path}: unit is '{document['unit']}', expected 'm'")
-        frame_sets = []
-        for frame in document["frames"]:
-            skeletons = []
-            for entry in frame["skeletons"]:
-                joints = np.array(entry["joints"], np.float64).reshape(len(joint_set), 4)
-                skeletons.append(
-                    Skeleton(
-                        joints=joints[:, :3] * MM_PER_M,
-                        joint_scores=joints[:, 3],
-                        joint_valid=joints[:, 3] > 0,
-                        score=float(entry["score"]),
-                        track_id=int(entry["track_id"]),
-                        joint_covariances=_read_covariances(entry, len(joint_set)),
-                    )
-                )
-            frame_sets.append(FrameSkeletons(int(frame["frame"]), float(frame["stamp"]), skeletons))
-    except KeyError as error:
-        raise InputError(f"{path}: key {error} is missing, expected skeletons.json") from None
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{path}: {error}, expected skeletons.json") from None
-    return joint_set, frame_sets
-
-
-def _read_covariances(entry: dict[str, Any], joints: int) -> np.ndarray | None:
-    if "joint_covariances" not in entry:
-        return None
-    covariances = np.array(entry["joint_covariances"], np.float64)
-    if covariances.shape != (joints, 3, 3):
-        raise ValueError(f"joint_covariances are {covariances.shape} numbers, expected ({joints}, 3, 3)")
-    return covariances * MM_PER_M**2
-
-
-def _skeleton_entry(skeleton: Skeleton) -> dict[str, Any]:
-    scores = np.where(skeleton.joint_valid, skeleton.joint_scores, 0.0)
-    joints = np.column_stack([np.round(skeleton.joints / MM_PER_M, 5), np.round(scores, 4)])
-    entry = {
-        "track_id": int(skeleton.track_id),
-        "score": round(float(skeleton.score), 4),
-        "joints": joints.tolist(),
-    }
-    if skeleton.joint_covariances is not None:
-        # To 0.01 mm^2, so that they stay positive definite.
-        entry["joint_covariances"] = np.round(skeleton.joint_covariances / MM_PER_M**2, 8).tolist()
-    return entry
 
 
 @dataclass

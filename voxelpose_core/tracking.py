@@ -136,7 +136,9 @@ class Tracker:
 
         Returns:
             copies of the skeletons with `track_id` and `joint_velocities`; track_id is -1 for who
-            is not confirmed yet. Whoever is there at the start gets a number at once. Where the
+            is not confirmed yet. Once a person is, the skeletons returned for it before get its id,
+            too, so that what is written to a file later has whole tracks. Whoever is there at the
+            start gets a number at once. Where the
             settings say so, joints are smoothed: all that come with covariances, which are then those
             of the smoothed joints, and of other skeletons the valid ones.
         """
@@ -156,8 +158,11 @@ class Tracker:
                 self._tracks.append(track)
             track.observe(skeleton, self.settings.joint_noise_mm)
             if track.id == NO_ID and (at_start or track.seen >= self.settings.confirm_after):
-                track.id, self._next_id = self._next_id, self._next_id + 1
+                track.confirm(self._next_id)
+                self._next_id += 1
             tracked.append(self._answer(skeleton, track))
+            if track.id == NO_ID:
+                track.unconfirmed.append(tracked[-1])
         self._tracks = [track for track in self._tracks if self._remembered(track)]
         return tracked
 
@@ -210,10 +215,12 @@ class _Track:
         seen: frame sets with this person.
         missed: frame sets since then.
         age_s: seconds since then.
+        unconfirmed: skeletons returned for this person while it had no id.
     """
 
     def __init__(self, skeleton: Skeleton):
         self.id = NO_ID
+        self.unconfirmed: list[Skeleton] = []
         self.seen = 0
         self.missed = 0
         self.age_s = 0.0
@@ -226,6 +233,13 @@ class _Track:
     def gate_mm(self, narrow_mm: float) -> float:
         """Farthest mean joint distance of this person's next skeleton from `joints`."""
         return min(max(narrow_mm, _WIDEST_GATE_MM), narrow_mm + 2.0 * float(self._body.deviation_mm[0]))
+
+    def confirm(self, number: int) -> None:
+        """Give this person its id, also in what was returned for it before."""
+        self.id = number
+        for skeleton in self.unconfirmed:
+            skeleton.track_id = number
+        self.unconfirmed = []
 
     def advance(self, elapsed_s: float) -> None:
         """Move on by some seconds, unseen."""

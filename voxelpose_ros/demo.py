@@ -39,7 +39,8 @@ from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.rig import Rig, load_rig
 from voxelpose_core.pose_types import Estimate
 from voxelpose_core.resources import find_resource
-from voxelpose_core.results import FrameSkeletons, RunReport, write_skeletons
+from voxelpose_core.results import RunReport
+from voxelpose_core.skeleton_files import FrameSkeletons, Recording, json_file
 from voxelpose_core.skeletons import JointSet, get_joint_set
 from voxelpose_core.sources import FrameSource, open_videos
 from voxelpose_ros import bringup, conversions, topics
@@ -338,7 +339,7 @@ def _show(output: Path, rig: Rig, source: FrameSource, frames: int, listener: Li
             if len(estimate.skeletons) > best and index >= frames // 2:
                 best = len(estimate.skeletons)
                 cv2.imwrite(str(output / "demo.png"), picture)
-    write_skeletons(output / "skeletons.json", joint_set, frame_sets)
+    json_file.write(output / "skeletons.json", Recording(joint_set, frame_sets, source.fps))
     report.stages_ms = {stage: [ms] for stage, ms in listener.stage_medians_ms().items()}
     text = "\n".join(_report_lines(rig, report, views, listener, output))
     (output / "report.txt").write_text(text + "\n", encoding="utf-8")

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from tqdm import tqdm
 
 from voxelpose_core.command_line.frame_sources import (
     add_detector,
@@ -25,7 +23,14 @@ from voxelpose_core.command_line.options import (
     add_space,
     add_strict,
     load_given_rig,
+    progress_bar,
     warn,
+)
+from voxelpose_core.command_line.skeleton_outputs import (
+    add_skeleton_outputs,
+    check_length,
+    check_skeleton_outputs,
+    write_outputs,
 )
 from voxelpose_core.drawing.files import VideoWriter, write_image
 from voxelpose_core.drawing.frame import FramePainter
@@ -41,6 +46,7 @@ from voxelpose_core.geometry.image_turns import turns_in_words, upright_turns
 from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.output_files import PICTURES, VIDEOS, check_outputs
 from voxelpose_core.pose_types import Estimate
+from voxelpose_core.skeleton_files import FrameSkeletons
 from voxelpose_core.source_matching import ViewWatch
 from voxelpose_core.time_offsets import offsets_in_words
 
@@ -65,7 +71,7 @@ def add_parser(commands: argparse._SubParsersAction, examples: str) -> None:
     add_strict(parser)
     add_sources(parser)
     add_offsets(parser)
-    parser.add_argument("--out", required=True, metavar="JSON", help="skeletons to write, in metres")
+    add_skeleton_outputs(parser)
     add_space(
         parser,
         "capture space, centre and size in mm (default: the rig's, or one proposed from its cameras)",
@@ -84,7 +90,7 @@ def estimate(arguments: argparse.Namespace) -> int:
     """`voxelpose estimate`."""
     # torch takes seconds to import; the rig commands and --help do without it.
     from voxelpose_core.floor_watch import FloorWatch
-    from voxelpose_core.results import FrameSkeletons, RunReport, write_skeletons
+    from voxelpose_core.results import RunReport
     from voxelpose_core.tracking import Tracker
 
     outputs = {
@@ -94,7 +100,9 @@ def estimate(arguments: argparse.Namespace) -> int:
     }
     endings = {"--video-out": VIDEOS, "--picture": PICTURES}
     check_outputs(outputs, [arguments.rig, *given_sources(arguments)], endings)
+    check_skeleton_outputs(arguments)
     cameras = open_source(arguments, load_given_rig(arguments))
+    check_length(arguments, len(cameras), cameras.fps)
     rig = cameras.rig
     estimator = _make_estimator(arguments, rig)
     detection = _Detection(estimator)
@@ -103,7 +111,7 @@ def estimate(arguments: argparse.Namespace) -> int:
     floor = FloorWatch(rig, estimator.joint_set)
     views = ViewWatch(rig, source.option, source.paths, warn, arguments.strict)
     with _Pictures(arguments, estimator, source) as pictures:
-        for frame_set in tqdm(source, unit="frame", disable=not sys.stderr.isatty()):
+        for frame_set in progress_bar(source):
             answer = _estimate_one(estimator, frame_set, tracker.predict(frame_set.stamp))
             answer.timings_ms = {**detection.timings_ms(), **answer.timings_ms}
             floor.add(answer)
@@ -113,7 +121,7 @@ def estimate(arguments: argparse.Namespace) -> int:
             report.add(answer)
             pictures.add(frame_set, answer)
         # Before the pictures are finished, which may fail.
-        write_skeletons(arguments.out, estimator.joint_set, frame_sets)
+        written, failure = write_outputs(arguments, estimator.joint_set, frame_sets, source.fps)
     views.finish()
     print(f"rig           {rig.name}: {len(rig)} cameras, {rig.source}")
     print(f"space         {estimator.space} mm")
@@ -124,10 +132,13 @@ def estimate(arguments: argparse.Namespace) -> int:
     if turned := _turned_images(rig) if source.paths else "":
         print(f"turned        {turned}, for the detector")
     print("\n".join(report.lines()))
-    print(f"written       {', '.join(path for path in outputs.values() if path)}")
+    written += [path for path in (arguments.video_out, arguments.picture) if path]
+    print(f"written       {', '.join(map(str, written)) or 'nothing'}")
     for finding in (*report.findings(), floor.finding()):
         if finding:
             warn(finding)
+    if failure:
+        raise failure
     return 0
 
 

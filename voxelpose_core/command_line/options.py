@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 from tqdm import tqdm
 
@@ -16,6 +16,7 @@ from voxelpose_core.geometry.rig_check import report_findings
 from voxelpose_core.geometry.space import Space
 from voxelpose_core.time_offsets import parse_offsets
 
+_Item = TypeVar("_Item")
 # Of a command that reports what looks wrong, where something does.
 EXIT_SUSPICIOUS = 1
 
@@ -112,6 +113,12 @@ def _image_size(text: str) -> tuple[int, int]:
     if match is None:
         raise InputError(f"'{text}', expected WIDTHxHEIGHT in pixels, for example 1032x776")
     return int(match[1]), int(match[2])
+
+
+def progress_bar(frames: Iterable[_Item]) -> Iterable[_Item]:
+    """The same frame sets, with a bar on stderr: how many, per second, time left; none without a terminal."""
+    shown = "{percentage:3.0f} % |{bar}| {n_fmt} of {total_fmt} frames, {rate_noinv_fmt}, {remaining} left"
+    return tqdm(frames, mininterval=0.5, disable=not sys.stderr.isatty(), bar_format=shown, unit=" frames")
 
 
 def warn(line: str) -> None:

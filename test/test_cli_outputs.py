@@ -1,0 +1,158 @@
+"""`voxelpose estimate`: files by their endings, what is refused before any work, and the progress bar."""
+
+import csv
+import importlib.util
+import io
+import json
+import sys
+
+import numpy as np
+import pytest
+from test_cli import fake, keypoints_file, refused, rig_file, run, videos  # noqa: F401  (fixtures)
+
+import voxelpose_core.command_line.estimate
+from voxelpose_core.command_line.options import progress_bar
+
+ENDINGS = ".json, .csv, .trc, .c3d, .bvh, .npz"
+
+
+@pytest.fixture
+def command(fake, rig_file, videos):  # noqa: F811
+    """Estimates six frames of one person at 10 Hz; without its outputs."""
+    return ("estimate", "--rig", rig_file, "--videos", *videos)
+
+
+@pytest.fixture
+def no_work(monkeypatch):
+    """Fails the test if sources are opened."""
+
+    def opened(*_):
+        raise AssertionError("work began")
+
+    monkeypatch.setattr(voxelpose_core.command_line.estimate, "open_source", opened)
+
+
+def test_all_formats_in_one_run(command, tmp_path, capsys):
+    pytest.importorskip("ezc3d")
+    files = [tmp_path / f"walk.{name}" for name in ("json", "csv", "trc", "c3d", "bvh", "npz")]
+    assert run(*command, "--out", *files[:3], "--out", *files[3:]) == 0
+    out, err = capsys.readouterr()
+    assert f"written       {', '.join(map(str, files))}\n" in out
+    assert all(path.stat().st_size > 100 for path in files)
+    skeletons = json.loads(files[0].read_text())
+    assert skeletons["rate_hz"] == 10.0 and len(skeletons["frames"]) == 6
+    with files[1].open(newline="") as file:
+        assert len(list(csv.DictReader(file))) == 6 * 17
+    assert "\n10\t10\t6\t17\tm\t10\t0\t6\n" in files[2].read_text()
+    assert "Frames: 6\nFrame Time: 0.10000000\n" in files[4].read_text()
+    assert np.load(files[5])["joints_m"].shape == (6, 17, 3)
+
+
+def test_the_format_may_be_named(command, tmp_path):
+    assert run(*command, "--out", tmp_path / "walk.txt", "--format", "csv") == 0
+    assert (tmp_path / "walk.txt").read_text().startswith("frame,time_s,")
+
+
+@pytest.mark.parametrize(
+    ("outputs", "expected"),
+    [
+        (("walk.fbx",), rf"walk.fbx: ending '.fbx' is unknown, expected one of {ENDINGS}, or --format"),
+        (("walk",), f"walk: has no ending, expected one of {ENDINGS}"),
+        (("walk.json", "walk.xyz"), "walk.xyz: ending '.xyz' is unknown"),
+        (("walk.json", "absent/walk.csv"), "absent' does not exist"),
+        (("walk.json", "walk.json"), "walk.json: is --out as well"),
+    ],
+)
+def test_outputs_that_cannot_be_are_refused_before_any_work(
+    command, no_work, outputs, expected, tmp_path, capsys
+):
+    line = refused(capsys, *command, "--out", *(tmp_path / name for name in outputs))
+    assert "--out" in line or "does not exist" in line
+    assert expected in line
+    assert not (tmp_path / "walk.json").exists()
+
+
+def test_an_unknown_format_is_refused(command, no_work, tmp_path, capsys):
+    line = refused(capsys, *command, "--out", tmp_path / "walk.json", "--format", "fbx")
+    assert "--format" in line and "'fbx'" in line and "trc" in line
+
+
+def test_c3d_without_its_library_says_what_to_type(command, no_work, tmp_path, capsys, monkeypatch):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "ezc3d" else found(name))
+    line = refused(capsys, *command, "--out", tmp_path / "a.json", tmp_path / "walk.c3d")
+    assert "walk.c3d: C3D files need the Python package ezc3d: pip install ezc3d" in line
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--fill", "0"), ("--fill", "x"), ("--smooth", "-1"), ("--smooth", "nan"), ("--min-track", "inf")],
+)
+def test_numbers_that_make_no_sense_are_refused(command, no_work, option, value, tmp_path, capsys):
+    line = refused(capsys, *command, "--out", tmp_path / "a.json", f"{option}={value}")
+    assert option in line and f"'{value}', expected a number above 0" in line
+
+
+def test_a_cutoff_above_half_the_rate_is_refused_before_any_work(command, tmp_path, capsys):
+    line = refused(capsys, *command, "--out", tmp_path / "a.json", "--smooth", "5")
+    assert line == "error: --smooth 5: expected less than 5 Hz at 10 frames per second"
+
+
+def test_more_frames_than_c3d_holds_are_refused_before_any_work(command, tmp_path, capsys, monkeypatch):
+    pytest.importorskip("ezc3d")
+    monkeypatch.setattr("voxelpose_core.frame_sets.ImageFrameSets.__len__", lambda _: 65536)
+    line = refused(capsys, *command, "--out", tmp_path / "a.c3d")
+    assert "a.c3d: 65536 frames, but a .c3d file holds at most 65535" in line
+
+
+def test_smoothing_and_filling_are_stated_in_the_file(command, tmp_path):
+    out = tmp_path / "a.json"
+    assert run(*command, "--out", out, "--fill", "0.3", "--smooth", "3", "--min-track", "0.5") == 0
+    assert json.loads(out.read_text())["processing"] == {"min_track_s": 0.5, "fill_s": 0.3, "smooth_hz": 3.0}
+
+
+def test_short_tracks_are_left_out_and_told(command, tmp_path, capsys):
+    assert run(*command, "--out", tmp_path / "a.trc", tmp_path / "a.json", "--min-track", "2") == 0
+    out, err = capsys.readouterr()
+    assert "written       " + str(tmp_path / "a.json") in out
+    assert "warning: 1 track shorter than 2 s left out\n" in err
+    assert f"warning: {tmp_path / 'a.trc'}: not written, as no person was followed\n" in err
+
+
+def test_a_file_that_fails_late_costs_neither_the_others_nor_the_report(
+    command, tmp_path, capsys, monkeypatch
+):
+    """As on a disk that fills up while the recording is estimated."""
+    import voxelpose_core.skeleton_files.csv_file as csv_file
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(csv_file.csv, "writer", full)
+    files = [tmp_path / f"a.{name}" for name in ("csv", "json")]
+    assert run(*command, "--out", *files, "--picture", tmp_path / "a.png") == 2
+    out, err = capsys.readouterr()
+    assert f"written       {files[1]}, {tmp_path / 'a.png'}\n" in out and "reprojection" in out
+    assert (tmp_path / "a.png").is_file() and files[1].is_file()
+    assert err.strip() == f"error: {files[0]}: cannot be written (No space left on device)"
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_the_progress_bar_has_the_rate_and_the_time_left(monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    assert list(progress_bar([1, 2, 3])) == [1, 2, 3]
+    last = terminal.getvalue().strip().split("\r")[-1]
+    assert last.startswith("100 % |") and "3 of 3 frames" in last
+    assert "frames/s" in last and last.endswith("00:00 left")
+
+
+def test_the_progress_bar_is_quiet_without_a_terminal(monkeypatch):
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    assert list(progress_bar([1, 2, 3])) == [1, 2, 3]
+    assert stream.getvalue() == ""
