@@ -18,13 +18,13 @@ RESOURCES = ("weights", "config", "package.xml")
 
 
 def requirements(name: str) -> list[str]:
-    """Returns the requirements of requirements/NAME.txt."""
+    """The requirements of requirements/NAME.txt."""
     lines = (ROOT / "requirements" / f"{name}.txt").read_text().splitlines()
     return [line for line in lines if line and not line.startswith("#")]
 
 
 def copy_resources(target: Path) -> None:
-    """Copies weights, configurations and the manifest into a new folder."""
+    """Copy weights, configurations and the manifest into a new folder."""
     target.mkdir(parents=True)
     for name in RESOURCES:
         if (ROOT / name).is_dir():
@@ -34,7 +34,7 @@ def copy_resources(target: Path) -> None:
 
 
 class BuildWithResources(build_py):
-    """Adds the resources, and the voxel kernel for this processor.
+    """Add the resources, and the voxel kernel for this processor.
 
     The kernel is built when first used elsewhere, or where there is no compiler now.
     """
@@ -61,6 +61,8 @@ setup(
     name="voxelpose_ros",
     version=re.search(r"<version>(.+)</version>", (ROOT / "package.xml").read_text()).group(1),
     description="Tracked 3D human skeletons from calibrated cameras",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
     author="voxelpose_ros developers",
     license="MIT",
     python_requires=">=3.10",

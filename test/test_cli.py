@@ -161,6 +161,17 @@ def test_detections_are_refined_where_asked(fake, rig_file, videos, keypoints_fi
     assert estimator.detector == ("refined", ("movenet", 1, "cpu"), 1, "cpu")
     assert run(*given, "--keypoints", keypoints_file) == 2
     assert "--refine-detections: --keypoints has no images" in capsys.readouterr().err
+    assert run(*given[:-1], "--keypoints", keypoints_file, "--detector", "movenet") == 2
+    assert "--detector: --keypoints brings its own detections" in capsys.readouterr().err
+
+
+def test_weights_that_are_a_folder_are_told_as_one(rig_file, keypoints_file, tmp_path, capsys):
+    given = ("estimate", "--rig", rig_file, "--keypoints", keypoints_file, "--out", tmp_path / "s.json")
+    assert run(*given, "--weights", tmp_path) == 2
+    assert (
+        f"weights '{tmp_path}': is a folder, expected a file in it, or one of universal"
+        in capsys.readouterr().err
+    )
 
 
 def test_image_folders_and_a_choice_of_cameras(fake, rig_file, tmp_path):

@@ -1,5 +1,6 @@
 """How commands end: exit codes, one line for every error, and arguments with negative values."""
 
+import argparse
 import errno
 import os
 import subprocess
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from voxelpose_core import cli, command
-from voxelpose_core.command import Parser, describe_error, run_command
+from voxelpose_core.command import Parser, describe_error, positive_number, run_command, whole_number
 from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.rig import load_rig
 from voxelpose_core.resources import find_resource, version
@@ -184,8 +185,14 @@ def test_a_training_script_has_debug_and_one_line_errors(tmp_path):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     for arguments, words in (
         (["missing.yaml", "--out", str(tmp_path / "out.safetensors")], "missing.yaml"),
-        ([RIG, "--out", str(tmp_path / "o"), "--steps", "many"], "--steps: invalid int value: 'many'"),
-        ([RIG, "--out", str(tmp_path / "o"), "--space", "-875,0"], "-875,0"),
+        (
+            [RIG, "--out", str(tmp_path / "o"), "--steps", "many"],
+            "--steps: 'many', expected a whole number of at least 1",
+        ),
+        ([RIG, "--out", str(tmp_path / "o.safetensors"), "--space", "-875,0"], "-875,0"),
+        ([RIG, "--out", str(tmp_path / "o"), "--steps", "0"], "--steps: '0', expected a whole number"),
+        ([RIG, "--out", str(tmp_path / "none" / "o.safetensors")], "none' does not exist"),
+        ([RIG, "--uot", str(tmp_path / "o")], "option --uot is unknown, did you mean --out? (see"),
     ):
         run = subprocess.run(
             [sys.executable, script, "--debug", *arguments],
@@ -197,6 +204,58 @@ def test_a_training_script_has_debug_and_one_line_errors(tmp_path):
         assert run.returncode == 2, run.stderr
         assert run.stderr.startswith("error: ") and words in run.stderr
         assert run.stderr.count("\n") == 1
+
+
+# --- misspelt options -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (
+            ("estimate", "--rig", "r", "--vidoes", "v.mp4", "--out", "o"),
+            "option --vidoes is unknown, did you mean --videos? (see voxelpose estimate --help)",
+        ),
+        (
+            ("estimate", "--rig", "r", "--videos", "v.mp4", "--out", "o", "--piture=p.png"),
+            "option --piture is unknown, did you mean --picture? (see voxelpose estimate --help)",
+        ),
+        (("rig", "check", "r.yaml", "--xyz"), "option --xyz is unknown (see voxelpose rig check --help)"),
+        (
+            ("rig", "check", "r.yaml", "another"),
+            "unrecognized arguments: another (see voxelpose rig check --help)",
+        ),
+        (("estimate", "--fp", "30"), "required: --rig, --out (see voxelpose estimate --help)"),
+        (("--versoin",), "option --versoin is unknown, did you mean --version? (see voxelpose --help)"),
+    ],
+)
+def test_a_misspelt_option_is_named_with_the_one_it_resembles(arguments, words, capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.run(arguments)
+    assert ended.value.code == 2
+    printed = capsys.readouterr().err
+    assert printed.count("\n") == 1 and words in printed
+
+
+def test_parsers_that_look_for_a_few_options_leave_the_others():
+    first = Parser(add_help=False)
+    first.add_argument("--init")
+    found, rest = first.parse_known_args(["rig.yaml", "--init", "a", "--steps", "3"])
+    assert found.init == "a" and rest == ["rig.yaml", "--steps", "3"]
+
+
+@pytest.mark.parametrize("text", ["0", "-3", "2.5", "many", "", "1e3"])
+def test_whole_numbers(text):
+    with pytest.raises(argparse.ArgumentTypeError, match="expected a whole number of at least 1"):
+        whole_number(1)(text)
+    assert whole_number(0)("0") == 0 and whole_number(1)("12") == 12
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "nan", "some"])
+def test_positive_numbers(text):
+    with pytest.raises(argparse.ArgumentTypeError, match="expected a number above 0"):
+        positive_number(text)
+    assert positive_number("1e-3") == 1e-3 and positive_number("inf") == float("inf")
 
 
 # --- negative values --------------------------------------------------------------------------

@@ -119,6 +119,14 @@ def test_unreadable_ros_arguments_are_told_in_one_line(capfd):
     assert "nonsense" in lines[0]
 
 
+@pytest.mark.parametrize("argument", ["rig_file:=rig.yaml", "--rig", "--help"])
+@pytest.mark.parametrize("module", [NODE, DETECTOR, PLAYER, SIMULATOR])
+def test_arguments_that_are_not_ros_arguments_are_refused(module, argument, capfd):
+    assert module.main(["node", argument]) == 2
+    (line,) = [x for x in capfd.readouterr().err.splitlines() if x.startswith("error: ")]
+    assert f"argument '{argument}' is unknown, expected parameters as --ros-args -p NAME:=VALUE" in line
+
+
 @pytest.mark.parametrize("debug", [False, True])
 def test_an_unexpected_error_is_one_line_unless_asked(debug, capfd):
     def fail():

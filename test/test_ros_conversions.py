@@ -632,12 +632,23 @@ def test_what_others_write_does_not_fill_the_log(camera):
         assert len(str(caught.value)) < 600
 
 
-def test_scores_are_clipped(camera):
+def test_scores_a_little_outside_are_clipped(camera):
     message = keypoints_message(camera)
-    for joint, score in enumerate((1.5, -0.5, 3e38)):
+    for joint, score in enumerate((1.5, -0.5)):
         message.people[0].keypoint_scores[joint] = score
     found = conversions.keypoints_from_message(message, camera, COCO17)
-    assert found[0, :3, 2].tolist() == [1.0, 0.0, 1.0]
+    assert found[0, :2, 2].tolist() == [1.0, 0.0]
+
+
+def test_other_scores_and_normalized_keypoints_are_refused(camera):
+    message = keypoints_message(camera)
+    message.people[0].keypoint_scores[2] = 87.0
+    with pytest.raises(InputError, match="^a keypoint has the score 87, expected 0 .* to 1$"):
+        conversions.keypoints_from_message(message, camera, COCO17)
+    shares = keypoints() / np.float32([640, 480, 1])
+    message = conversions.keypoints_to_message(shares, camera, COCO17, HEADER)
+    with pytest.raises(InputError, match="^all keypoints have x and y .* expected pixels"):
+        conversions.keypoints_from_message(message, camera, COCO17)
 
 
 def keypoints(people=2):

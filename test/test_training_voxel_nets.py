@@ -71,6 +71,7 @@ def test_both_nets_are_trained_and_the_weights_say_how(small_weights, tmp_path):
     assert not list(tmp_path.glob("*.pt")), "checkpoints of a finished training are left behind"
     lines = [line for line in done.stdout.splitlines() if line.startswith("pose_net")]
     assert "joint_error_mm" in json.loads(lines[-1].removeprefix("pose_net "))
+    assert done.stdout.endswith(f"written: {out}\n")
 
 
 def test_nothing_to_resume_is_said_in_one_line(small_weights, tmp_path):

@@ -55,7 +55,9 @@ def parse_args() -> argparse.Namespace:
     parser = Parser(description=__doc__.split("\n\n")[0])
     parser.add_argument("rig", help="calibration of the rig, in any format that voxelpose reads")
     parser.add_argument("--space", help="CX,CY,CZ,SX,SY,SZ in mm, instead of the rig's")
-    parser.add_argument("--ground", type=float, metavar="Z", help="height of the floor, mm")
+    parser.add_argument(
+        "--ground", type=float, metavar="Z", help="height of the floor, mm (default: the rig's)"
+    )
     parser.add_argument("--strict", action="store_true", help="a rig that looks wrong is an error")
     parser.add_argument("--init", default="universal", help="weights to start from (default: %(default)s)")
     # Some defaults depend on what is trained, so --init is read first.

@@ -52,7 +52,9 @@ def parse_args() -> argparse.Namespace:
     first = Parser(add_help=False)
     first.add_argument("--model")
     if first.parse_known_args()[0].model == "voxels":
-        parser.add_argument("--cfg", default="config/universal/small.yaml")
+        parser.add_argument(
+            "--cfg", default="config/universal/small.yaml", help="configuration (default: %(default)s)"
+        )
         voxel_nets.add_arguments(parser, steps=2000, minutes=math.inf, lr=1e-3)
     else:
         ray_model.add_arguments(parser, steps=100_000, minutes=math.inf, lr=1e-3)

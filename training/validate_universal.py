@@ -27,7 +27,7 @@ import numpy as np
 from tqdm import tqdm
 
 from voxelpose_core.allocator import keep_freed_memory
-from voxelpose_core.command import Parser, run_command
+from voxelpose_core.command import Parser, positive_number, run_command, whole_number
 from voxelpose_core.datasets.actors import ActorsDataset
 from voxelpose_core.datasets.campus import Campus
 from voxelpose_core.datasets.generated_rigs import LEVELS, VIEW_COUNTS, generate_rig
@@ -39,6 +39,7 @@ from voxelpose_core.evaluation import triangulate_actors
 from voxelpose_core.geometry.rig import load_rig, save_rig
 from voxelpose_core.keypoint_evaluation import Predictions, actors_pcp, predict, rig_metrics
 from voxelpose_core.metrics.pcp import evaluate_pcp
+from voxelpose_core.output_files import check_outputs
 from voxelpose_core.pose_types import Estimate
 from voxelpose_core.results import ReprojectionError
 from voxelpose_core.skeletons import COCO17
@@ -75,6 +76,7 @@ def main() -> int:
     print(text)
     if args.out:
         Path(args.out).write_text(text + "\n")
+        print(f"written: {args.out}", file=sys.stderr)
     return 0
 
 
@@ -87,17 +89,19 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--generated", action="store_true", help="measure on generated rigs")
     parser.add_argument(
         "--specialize",
-        type=float,
-        default=0,
+        type=positive_number,
+        default=0.0,
         metavar="MINUTES",
         help="train this long for each of three generated rigs, and compare",
     )
-    parser.add_argument("--rigs", type=int, default=6, help="generated rigs per setting")
-    parser.add_argument("--weights", default="universal")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--step", type=int, default=1, help="measure only every N-th frame")
+    parser.add_argument("--rigs", type=whole_number(1), default=6, help="generated rigs per setting")
+    parser.add_argument("--weights", default="universal", help="name or file (default: %(default)s)")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N (default: %(default)s)")
+    parser.add_argument("--step", type=whole_number(1), default=1, help="measure only every N-th frame")
     parser.add_argument("--out", help="JSON file to write")
-    return parser.parse_args()
+    args = parser.parse_args()
+    check_outputs({"--out": args.out})
+    return args
 
 
 def measure_actors(args, dataset: ActorsDataset) -> dict:

@@ -106,7 +106,8 @@ def pixel_distances(
 
 
 def masked_median(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Medians along the last axis where `mask`; infinite where nothing is. (nanmedian is slow for few.)"""
+    """(...,) medians along the last axis of values (..., N) where mask (..., N) is true; infinite where it
+    nowhere is. (nanmedian is slow for few.)"""
     ranked = np.sort(np.where(mask, values, np.inf), axis=-1)
     count = mask.sum(axis=-1)
     low, high = np.maximum(count - 1, 0) // 2, count // 2
@@ -174,7 +175,14 @@ def explained_views(
     keypoints: Sequence[np.ndarray | None],
     least_score: float,
 ) -> np.ndarray:
-    """(S,) in how many views each skeleton (S, J, 3) has a 2D detection as its image."""
+    """(S,) in how many views each skeleton (S, J, 3), mm, has a 2D detection as its image.
+
+    Args:
+        cameras: V.
+        joints: (S, J, 3) mm, in the world of the cameras.
+        keypoints: per camera (P, J, 3) x px, y px, score; None for a camera without a frame.
+        least_score: keypoints with a lower score are ignored.
+    """
     count = np.zeros(len(joints), dtype=int)
     for gaps in _gaps_by_view(cameras, joints, keypoints, least_score):
         count += (gaps <= EXPLAINED.max_share).any(axis=1)
@@ -256,7 +264,8 @@ def may_be_inside(
     space: Space,
     least_score: float,
 ) -> bool:
-    """Whether any two of the 2D detections (P, J, 3) of each camera can be one person in the space.
+    """Whether any two of the 2D detections (P, J, 3), x px, y px, score, of each camera can be one person in
+    the space (mm).
 
     Bystanders whom two views show are not: the rays through their joints meet elsewhere.
     """

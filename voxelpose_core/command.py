@@ -6,6 +6,7 @@ Imports nothing but Python's own modules.
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
 import re
 import signal
@@ -25,6 +26,9 @@ DEBUG_VARIABLE = "VOXELPOSE_DEBUG"
 _PIP_NAMES = {"cv2": "opencv-python-headless", "yaml": "pyyaml"}
 _HOW_TO_SEE_MORE = f"run again with --debug or {DEBUG_VARIABLE}=1 for the whole traceback"
 
+# Where a subparser leaves itself for the parser above.
+_PARSER = "_parser_of_unknown"
+
 _debug = False
 
 
@@ -33,19 +37,45 @@ class Parser(argparse.ArgumentParser):
 
     argparse takes "-875,0,1000" or "-1e3" after an option for another option, because only plain
     numbers may be negative. Here every argument that begins with a minus sign and a digit is a
-    value. Subparsers are of the same class.
+    value. An option that is misspelt is named beside the one that it resembles. Subparsers are of the
+    same class.
     """
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.add_argument("--debug", action=_Debug, help="show the whole traceback of an unexpected error")
 
+    def parse_args(self, args=None, namespace=None):
+        found, unknown = self.parse_known_args(args, namespace)
+        # The subparser whose options they should have been, whose --help lists them.
+        parser = vars(found).pop(_PARSER, self)
+        if unknown:
+            parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found
+
     def parse_known_args(self, args=None, namespace=None):
-        args = sys.argv[1:] if args is None else args
-        return super().parse_known_args(_join_negative_values(args), namespace)
+        self._given = _join_negative_values(sys.argv[1:] if args is None else args)
+        found, unknown = super().parse_known_args(self._given, namespace)
+        if unknown and self._subparsers is None:
+            setattr(found, _PARSER, self)
+        return found, unknown
 
     def error(self, message: str) -> NoReturn:
-        self.exit(EXIT_BAD_INPUT, f"error: {message} (see {self.prog} --help)\n")
+        # A misspelt option is why a required one is missing.
+        self.exit(EXIT_BAD_INPUT, f"error: {self._misspelt() or message} (see {self.prog} --help)\n")
+
+    def _misspelt(self) -> str:
+        """What to say of the first option given that this parser does not have; empty where there is none."""
+        known = self._option_string_actions
+        for argument in self._given:
+            # What follows a subcommand is its parser's.
+            if argument == "--" or self._subparsers is not None and not argument.startswith("-"):
+                break
+            name = argument.split("=")[0]
+            if name.startswith("--") and not any(option.startswith(name) for option in known):
+                meant = difflib.get_close_matches(name, known, n=1)
+                return f"option {name} is unknown" + (f", did you mean {meant[0]}?" if meant else "")
+        return ""
 
 
 class _Debug(argparse.Action):
@@ -57,6 +87,28 @@ class _Debug(argparse.Action):
     def __call__(self, *_: Any) -> None:
         global _debug
         _debug = True
+
+
+def whole_number(lowest: int) -> Callable[[str], int]:
+    """An argparse type: a whole number of at least `lowest`."""
+
+    def convert(text: str) -> int:
+        if not re.fullmatch(r"[+-]?\d{1,9}", text) or int(text) < lowest:
+            raise argparse.ArgumentTypeError(f"'{text}', expected a whole number of at least {lowest}")
+        return int(text)
+
+    return convert
+
+
+def positive_number(text: str) -> float:
+    """An argparse type: a number above 0, which may be `inf`."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not number > 0:
+        raise argparse.ArgumentTypeError(f"'{text}', expected a number above 0")
+    return number
 
 
 def _join_negative_values(arguments: Sequence[str]) -> list[str]:

@@ -289,7 +289,11 @@ class Config(Section):
 
     @property
     def joint_set_name(self) -> str:
-        """Name of the joint set, from DATASET.JOINT_SET or the number of joints."""
+        """Name of the joint set, from DATASET.JOINT_SET or the number of joints.
+
+        Raises:
+            InputError: when neither tells.
+        """
         by_number = {15: "panoptic15", 17: "coco17"}
         name = self.dataset.joint_set or by_number.get(self.network.num_joints)
         if name is None:

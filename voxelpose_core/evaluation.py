@@ -92,7 +92,11 @@ def evaluate(
 
 
 def joint_conversion(joint_set: JointSet, dataset: FrameDataset) -> Callable[[np.ndarray], np.ndarray]:
-    """How poses (P, J, 3) of a network become poses in the joints of a data set."""
+    """How poses (P, J, 3) of a network become poses in the joints of a data set.
+
+    Raises:
+        InputError: when there is no way from these joints to those.
+    """
     if joint_set == dataset.joint_set:
         return lambda poses: poses
     if joint_set == COCO17 and isinstance(dataset, ActorsDataset):

@@ -53,7 +53,7 @@ class Predictions:
     cpu_ms: list[float] = field(default_factory=list)
 
     def add(self, method: KeypointMethod, keypoints: Sequence[np.ndarray | None]) -> None:
-        """Run the method on the 2D detections of one frame set."""
+        """Run the method on the 2D detections of one frame set, per camera (P, J, 3) or None."""
         wall, cpu = time.perf_counter(), time.process_time()
         skeletons = method.estimate_keypoints(keypoints).skeletons
         self.wall_ms.append((time.perf_counter() - wall) * 1e3)

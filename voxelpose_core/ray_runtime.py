@@ -31,7 +31,7 @@ _UNDOING = ["TransposeOptimizer", "TransposeOptimizer_CPUExecutionProvider"]
 
 
 class People(NamedTuple):
-    """`ray_frame.People` as numpy arrays."""
+    """`ray_frame.People`, whose fields and shapes these are, as numpy arrays."""
 
     joints: np.ndarray
     covariances: np.ndarray
@@ -50,7 +50,7 @@ class RayRuntime(Protocol):
     name: str
 
     def propose(self, cameras, directions, scores, pairs) -> tuple[np.ndarray, np.ndarray]:
-        """See `RayProposals.forward`."""
+        """Centres (K, 3), mm, and votes (K,): see `RayProposals.forward`."""
         ...
 
     def solve(self, cameras, directions, scores, centers, last, has_last) -> People:
@@ -73,10 +73,12 @@ class TorchRays:
         self._frame = RayFrame(model)
 
     def propose(self, *rays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """See `RayRuntime.propose`."""
         centers, votes = self._run(self._proposals, rays)
         return centers, votes
 
     def solve(self, *rays: np.ndarray) -> People:
+        """See `RayRuntime.solve`."""
         return People(*self._run(self._frame, rays))
 
     @torch.inference_mode()
@@ -114,10 +116,12 @@ class GraphRays:
         self._frame = _session(folder / FRAME, self._weights, model.config, threads)
 
     def propose(self, *rays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """See `RayRuntime.propose`."""
         centers, votes = _run(self._proposals, rays)
         return centers, votes
 
     def solve(self, *rays: np.ndarray) -> People:
+        """See `RayRuntime.solve`."""
         return People(*_run(self._frame, rays))
 
 

@@ -35,10 +35,18 @@ def find_resource(name: str) -> Path:
 
 
 def find_weights(name_or_path: str | Path) -> Path:
-    """Path of weights given by a shipped name ("universal") or as a file."""
+    """Path of weights given by a shipped name ("universal") or as a file.
+
+    Raises:
+        InputError: when there is neither such a name nor such a file.
+    """
     name = str(name_or_path)
     if name in _WEIGHTS:
         return find_resource(f"weights/{_WEIGHTS[name]}")
+    if Path(name).is_dir():
+        raise InputError(
+            f"weights '{name}': is a folder, expected a file in it, or one of {', '.join(_WEIGHTS)}"
+        )
     if not Path(name).is_file():
         raise InputError(
             f"weights '{name}': no such file, and no shipped weights have that name "

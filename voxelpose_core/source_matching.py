@@ -99,7 +99,8 @@ class ViewWatch:
         self._told = False
 
     def add(self, keypoints: Sequence[np.ndarray | None], stamp: float) -> None:
-        """Take the 2D detections of one frame set; see `ViewCheck.add`."""
+        """Take the 2D detections of one frame set, per camera (P, J, 3) px or None, and its stamp, seconds;
+        see `ViewCheck.add`."""
         self._check.add(keypoints, stamp)
         if not self._told and (found := self._check.contradiction(self._NEW_FRAME_SETS)):
             self._told = True

@@ -18,6 +18,7 @@ from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.image_scale import is_scaled_copy, scale_note, scaled_camera
 from voxelpose_core.geometry.rig import Rig
+from voxelpose_core.input_checks import clipped_scores, refuse_normalized
 from voxelpose_core.skeletons import COCO17
 
 IMAGE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
@@ -51,7 +52,7 @@ class FrameSource(Protocol):
 
 
 class Videos:
-    """One video per camera, all started at the same time: see `open_videos`."""
+    """One video per camera, all started at the same time: see `open_videos`, also for its errors."""
 
     def __init__(self, paths: Sequence[Path | str]):
         self._paths = [Path(path) for path in paths]
@@ -142,7 +143,7 @@ def restore_codec_crop(images: Sequence[np.ndarray | None], rig: Rig) -> list[np
     where they are; any other size is left as it is, for the estimator to refuse.
 
     Args:
-        images: BGR, one per camera in the order of the rig, or None.
+        images: BGR uint8 (H, W, 3), one per camera in the order of the rig, or None.
         rig: says the calibrated sizes.
     """
     return [
@@ -152,7 +153,7 @@ def restore_codec_crop(images: Sequence[np.ndarray | None], rig: Rig) -> list[np
 
 
 def restored_image(image: np.ndarray, camera: Camera) -> np.ndarray:
-    """One image of `restore_codec_crop`."""
+    """One image (H, W, 3) of `restore_codec_crop`."""
     if not is_codec_crop(image.shape[1::-1], camera):
         return image
     warnings.warn(codec_crop_note(image, camera))
@@ -186,19 +187,19 @@ def natural_order(name: str) -> list[tuple[int, int | str]]:
 
 
 def is_codec_crop(size: tuple[int, int], camera: Camera) -> bool:
-    """Whether images of (width, height) lack less than one block of the calibrated size."""
+    """Whether images of (width, height) px lack less than one block of the calibrated size."""
     lacking = [full - side for side, full in zip(size, camera.image_size)]
     return any(lacking) and all(0 <= pixels < _CODEC_BLOCK for pixels in lacking)
 
 
 def pad_codec_crop(image: np.ndarray, camera: Camera) -> np.ndarray:
-    """The image with black on the right and below, in the size of the calibration."""
+    """The image (H, W, 3) with black on the right and below, in the size of the calibration."""
     right, below = (full - side for side, full in zip(image.shape[1::-1], camera.image_size))
     return cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_CONSTANT)
 
 
 def codec_crop_note(image: np.ndarray, camera: Camera) -> str:
-    """What is done to such an image, for people."""
+    """What is done to such an image (H, W, 3), for people."""
     (width, height), (full_width, full_height) = image.shape[1::-1], camera.image_size
     return (
         f"camera '{camera.name}': images of {width}x{height} are padded to the calibration's "
@@ -226,7 +227,8 @@ def read_keypoints_json(path: Path | str, camera_count: int) -> dict[int, list[n
     """2D detections of all cameras, from a JSON file of VoxelPose's layout.
 
     The file maps "{camera index}_{frame}" to a list of people {"pred": 17 x [x, y, score]} in
-    pixels, in COCO-17 order; a missing joint is all zeros. An empty list: nobody is seen.
+    pixels and scores from 0 to 1, in COCO-17 order; a missing joint is all zeros. An empty list: no person
+    is seen.
 
     Args:
         path: the file.
@@ -234,7 +236,7 @@ def read_keypoints_json(path: Path | str, camera_count: int) -> dict[int, list[n
 
     Returns:
         by frame number, ascending: per camera its people (P, 17, 3) float32, or None where the
-        file has no key for that camera and frame. Scores are clipped to [0, 1].
+        file has no key for that camera and frame.
 
     Raises:
         InputError: naming the file and the key that is wrong, and what was expected.
@@ -256,6 +258,20 @@ def read_keypoints_json(path: Path | str, camera_count: int) -> dict[int, list[n
             )
         views = frames.setdefault(frame, [None] * camera_count)
         views[camera] = parse_people(people, f"{path}: key '{key}'")
+    return checked_frames(frames, path)
+
+
+def checked_frames(
+    frames: dict[int, list[np.ndarray | None]], path: Path
+) -> dict[int, list[np.ndarray | None]]:
+    """Keypoints of a file, per frame and camera (P, 17, 3), in the order of the frames.
+
+    Raises:
+        InputError: naming the file, when they are no pixels.
+    """
+    people = [view for views in frames.values() for view in views if view is not None]
+    if people:
+        refuse_normalized(np.concatenate(people), f"{path}: ")
     return dict(sorted(frames.items()))
 
 
@@ -353,10 +369,10 @@ def _load_json(path: Path) -> Any:
 
 
 def parse_people(people: Any, where: str) -> np.ndarray:
-    """A list of {"pred": 17 x [x, y, score]} -> (P, 17, 3) float32, scores clipped to [0, 1].
+    """A list of {"pred": 17 x [x, y, score]} -> (P, 17, 3) float32, x px, y px, score from 0 to 1.
 
     Raises:
-        InputError: that begins with `where` and names the person.
+        InputError: that begins with `where`, when there is no such list, or a score is not from 0 to 1.
     """
     if not isinstance(people, list):
         raise InputError(f"{where} is no list, expected a list of people")
@@ -377,8 +393,8 @@ def parse_people(people: Any, where: str) -> np.ndarray:
             raise InputError(
                 f"{where}, person {index}: 'pred' has a value that is not finite, expected pixels and scores"
             )
+        keypoints[:, 2] = clipped_scores(keypoints[:, 2], f"{where}, person {index}: ")
         parsed[index] = keypoints
-    parsed[..., 2] = np.clip(parsed[..., 2], 0.0, 1.0)
     return parsed
 
 

@@ -15,6 +15,7 @@ class StageClock:
         self._last = time.perf_counter()
 
     def lap(self, stage: str, device: torch.device | None = None) -> None:
+        """The stage ends now; on a GPU, when the device has done its work."""
         if device is not None and device.type == "cuda":
             torch.cuda.synchronize(device)
         now = time.perf_counter()

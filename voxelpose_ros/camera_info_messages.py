@@ -160,7 +160,7 @@ def _check_distortion(fields: CameraInfoFields, camera: Camera) -> None:
 
 
 def check_image_size(size: tuple[int, int], camera: Camera) -> None:
-    """InputError when (width, height) is not the size that the camera was calibrated at.
+    """InputError when (width, height), px, is not the size that the camera was calibrated at.
 
     The rim that a codec crops is let pass, see `sources.is_codec_crop`, and a scaled copy.
     """

@@ -24,7 +24,14 @@ _MOST_AHEAD_NS = 3600 * conversions.SECOND
 
 
 class Received(NamedTuple):
-    """A camera's message and when it came, by ROS's clock and by the one that never jumps."""
+    """A camera's message and when it came.
+
+    Attributes:
+        message: as it came.
+        stamp_ns: its stamp.
+        arrived_ns: arrival by ROS's clock; 0 before simulated time begins.
+        arrived_monotonic_ns: arrival by a clock that never jumps.
+    """
 
     message: Any
     stamp_ns: int

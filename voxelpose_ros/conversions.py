@@ -18,6 +18,7 @@ from std_msgs.msg import Header
 from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.image_scale import is_scaled_copy, scaled_points
+from voxelpose_core.input_checks import clipped_scores, refuse_normalized
 from voxelpose_core.pose_types import Skeleton
 from voxelpose_core.skeletons import JointSet, get_joint_set
 from voxelpose_ros.camera_info_messages import (
@@ -216,7 +217,8 @@ def keypoints_message(
     joint_set: JointSet,
     header: Header,
 ) -> Keypoints2DArray:
-    """The same of a camera of which only its name and the size of its image are known."""
+    """2D detections (P, J, 3), x px, y px, score, of a camera of which only its name and the size of its
+    image, (width, height) px, are known."""
     people = []
     for person in np.asarray(keypoints, dtype=np.float32):
         x, y, scores = (column.tolist() for column in person.T)
@@ -232,13 +234,14 @@ def keypoints_message(
 
 
 def keypoints_from_message(message: Keypoints2DArray, camera: Camera, joint_set: JointSet) -> np.ndarray:
-    """(P, J, 3) float32, x px, y px, score (clipped to 0 to 1), of the people in the message.
+    """(P, J, 3) float32, x px, y px, score from 0 to 1, of the people in the message.
 
     Keypoints of a scaled copy of the calibrated image are scaled to the calibrated one.
 
     Raises:
         InputError: when camera, image size or joint set are not those expected, lengths differ,
-            values are not finite, or there are more than 100 people.
+            values are not finite, a score is not from 0 to 1, coordinates are no pixels, or there are
+            more than 100 people.
     """
     if message.camera and message.camera != camera.name:
         raise InputError(f"keypoints are of camera {shown(message.camera)}, expected '{camera.name}'")
@@ -258,8 +261,8 @@ def keypoints_from_message(message: Keypoints2DArray, camera: Camera, joint_set:
             row[:, column] = values
     if not np.isfinite(keypoints).all():
         raise InputError("a keypoint is not finite, expected pixels and scores")
-    # Some detectors' scores leave that range by a little.
-    keypoints[..., 2] = keypoints[..., 2].clip(0.0, 1.0)
+    keypoints[..., 2] = clipped_scores(keypoints[..., 2], "")
+    refuse_normalized(keypoints, "")
     if is_scaled_copy(size, camera):
         keypoints[..., :2] = scaled_points(keypoints[..., :2], size, camera.image_size)
     return keypoints

@@ -238,7 +238,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """The whole demonstration."""
+    """The whole demonstration; returns the exit code, see `main`.
+
+    Raises:
+        InputError: when rig and videos do not fit each other, or cannot be read.
+    """
     rig_file, videos = arguments.rig, arguments.videos
     if rig_file is None and not videos:
         rig_file, videos = bringup.find_recording()

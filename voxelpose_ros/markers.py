@@ -111,7 +111,7 @@ def _above(person: Skeleton, points: list[Point]) -> Point:
 
 
 def rig_markers(rig: Rig, space: Space, header: Header) -> MarkerArray:
-    """The cameras with their names and fields of view, and the edges of the capture space."""
+    """The cameras with their names and fields of view, and the edges of the capture space; in metres."""
     frusta = _still("cameras", 0, Marker.LINE_LIST, header, _CAMERA_COLOR)
     frusta.scale.x = _RIG_LINE_WIDTH
     markers = [Marker(header=header, action=Marker.DELETEALL), frusta]

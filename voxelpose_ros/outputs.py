@@ -96,7 +96,7 @@ class Outputs:
             stamp_ns: stamp of the frame set.
             estimator: which made the estimate.
             estimate: of that frame set, tracked.
-            images: one per camera, or None where only keypoints came.
+            images: BGR uint8 (H, W, 3), one per camera, or None where only keypoints came.
         """
         stamp = conversions.to_stamp(stamp_ns)
         header = Header(stamp=stamp, frame_id=self._frame_id or estimator.rig.frame)

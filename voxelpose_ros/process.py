@@ -11,6 +11,7 @@ from typing import Any
 
 import rclpy
 from rclpy.executors import ExternalShutdownException
+from rclpy.utilities import remove_ros_args
 
 from voxelpose_core.command import run_command
 from voxelpose_core.errors import InputError
@@ -75,3 +76,9 @@ def _init(args: Sequence[str] | None) -> None:
     except RuntimeError as error:
         reason = " ".join(str(error).split(", at ")[0].split())
         raise InputError(f"ROS arguments: {reason}") from None
+    unknown = [given for given in remove_ros_args(args)[1:] if given != "--debug"]
+    if unknown:
+        raise InputError(
+            f"argument '{unknown[0]}' is unknown, expected parameters as --ros-args -p NAME:=VALUE "
+            "(docs/parameters.md lists them)"
+        )

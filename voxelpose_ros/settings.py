@@ -191,7 +191,11 @@ class NodeSettings:
         )
 
     def load_rig(self) -> Rig:
-        """The rig file's rig, with the chosen cameras only."""
+        """The rig file's rig, with the chosen cameras only.
+
+        Raises:
+            InputError: when there is no rig file, or it is not as expected.
+        """
         if not self.rig_file:
             raise InputError("parameter 'rig_file' is empty, expected a calibration file")
         return self.placed(load_rig(self.rig_file, cameras=self.cameras or None))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import math
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from voxelpose_core.command import whole_number
 from voxelpose_core.command_line.options import argument_type, warn
 from voxelpose_core.errors import InputError
 from voxelpose_core.frame_sets import ImageFrameSets, KeypointFrameSets
@@ -21,6 +21,8 @@ from voxelpose_core.sources import (
     open_videos,
     read_keypoints_json,
 )
+
+DEFAULT_DETECTOR = "movenet"
 
 if TYPE_CHECKING:
     from voxelpose_core.detectors import Detector
@@ -45,7 +47,8 @@ def add_sources(parser: argparse.ArgumentParser) -> None:
     source.add_argument(
         "--keypoints",
         metavar="JSON",
-        help='2D detections: {"CAMERA_FRAME": [{"pred": 17 x [x, y, score]}, ...]}, in pixels',
+        help='2D detections: {"CAMERA_FRAME": [{"pred": 17 x [x, y, score]}, ...]}, in pixels, '
+        "scores from 0 to 1",
     )
     parser.add_argument(
         "--in-order",
@@ -62,7 +65,7 @@ def add_sources(parser: argparse.ArgumentParser) -> None:
 def add_detector(parser: argparse.ArgumentParser) -> None:
     """`--detector`, and what it runs on."""
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N (default: %(default)s)")
-    parser.add_argument("--detector", default="movenet", help="2D detector for images (default: %(default)s)")
+    parser.add_argument("--detector", help=f"2D detector for images (default: {DEFAULT_DETECTOR})")
     parser.add_argument(
         "--refine-detections",
         action="store_true",
@@ -70,17 +73,11 @@ def add_detector(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--threads",
-        type=argument_type(_count),
+        type=whole_number(0),
         default=0,
         metavar="N",
-        help="CPU threads (default: all)",
+        help="CPU threads; 0: all (default)",
     )
-
-
-def _count(text: str) -> int:
-    if not re.fullmatch(r"\d{1,4}", text):
-        raise InputError(f"'{text}', expected a number of threads, 0 for all")
-    return int(text)
 
 
 def _rate(text: str) -> float:
@@ -101,6 +98,8 @@ def check_sources(arguments: argparse.Namespace) -> None:
         raise InputError(
             "--refine-detections: --keypoints has no images to look at, expected --videos or --images"
         )
+    if arguments.keypoints and arguments.detector:
+        raise InputError("--detector: --keypoints brings its own detections, expected --videos or --images")
 
 
 def source_option(arguments: argparse.Namespace) -> str:
@@ -179,5 +178,5 @@ def given_detector(arguments: argparse.Namespace) -> Detector:
     from voxelpose_core.devices import select_device
 
     device = str(select_device(arguments.device))
-    detector = load_detector(arguments.detector, arguments.threads, device)
+    detector = load_detector(arguments.detector or DEFAULT_DETECTOR, arguments.threads, device)
     return RefinedDetector(detector, arguments.threads, device) if arguments.refine_detections else detector

@@ -52,7 +52,14 @@ class Sample:
 
 @dataclass(frozen=True)
 class DatasetReport:
-    """What a check of a folder found, and what is missing or wrong, one line each."""
+    """What a check of a folder found.
+
+    Attributes:
+        name: of the data set.
+        path: the folder.
+        found: what is there, one line each.
+        missing: what is missing or wrong, one line each.
+    """
 
     name: str
     path: Path
@@ -123,7 +130,7 @@ class BrokenFrameError(Exception):
 
 
 def read_images(paths: Sequence[Path], rig: Rig) -> tuple[np.ndarray, ...]:
-    """The images of one frame set, BGR uint8, one per camera.
+    """The images of one frame set, BGR uint8 (H, W, 3), one per camera.
 
     Raises:
         BrokenFrameError: an image is missing or cannot be decoded.

@@ -125,7 +125,7 @@ def _percent(share: float) -> float:
 
 
 def coco17_truth(joints: dict[str, np.ndarray], count: int) -> np.ndarray:
-    """(count, 17, 3) from arrays (count, 3) by joint name; NaN for the others, mm."""
+    """(count, 17, 3) mm, from arrays (count, 3), mm, by joint name; NaN for the other joints."""
     poses = np.full((count, 17, 3), np.nan)
     for name, values in joints.items():
         poses[:, COCO17.index(name)] = values

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from voxelpose_core.errors import InputError
-from voxelpose_core.sources import parse_people, read_keypoints_json
+from voxelpose_core.sources import checked_frames, parse_people, read_keypoints_json
 
 _MAX_BYTES = 512 * 2**20
 
@@ -85,7 +85,8 @@ def load_pickle(path: Path | str) -> Any:
 def read_predictions(path: Path | str, camera_count: int) -> dict[int, list[np.ndarray | None]]:
     """2D detections by frame and camera, from a .json or .pkl file.
 
-    Both map "{camera index}_{frame}" to a list of {"pred": 17 x [x, y, score]}, pixels, COCO-17.
+    Both map "{camera index}_{frame}" to a list of {"pred": 17 x [x, y, score]}, pixels and scores
+    from 0 to 1, COCO-17.
 
     Returns:
         by frame: per camera (P, 17, 3) float32, or None where the file has no such key.
@@ -109,4 +110,4 @@ def read_predictions(path: Path | str, camera_count: int) -> dict[int, list[np.n
         if camera < camera_count:
             views = frames.setdefault(frame, [None] * camera_count)
             views[camera] = parse_people(people, f"{path}: key '{key}'")
-    return dict(sorted(frames.items()))
+    return checked_frames(frames, path)

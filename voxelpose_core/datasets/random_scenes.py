@@ -199,7 +199,7 @@ def sample_frame_sets(
 
 
 def draw_heatmaps(frame_sets: FrameSets, heatmap_size: tuple[int, int], generator: torch.Generator) -> Scenes:
-    """Heatmaps of the detections, and what the nets are to find in them."""
+    """Heatmaps (width, height) px of the detections, and what the nets are to find in them."""
     count = len(frame_sets.joints)
     xy = to_heatmap_pixels(frame_sets.xy, frame_sets.views)
     sigma_scale = 1.0 + 0.36 * torch.rand(count, generator=generator, device=generator.device)

@@ -63,7 +63,11 @@ class HeatmapNoise:
 
 
 class DetectorNoise:
-    """The noise of datasets/detection_noise.py: jitter, misses, swaps, false people."""
+    """The noise of datasets/detection_noise.py: jitter, misses, swaps, false people.
+
+    Raises:
+        InputError: for another joint set than coco17.
+    """
 
     def __init__(self, cameras: tuple[Camera, ...], joint_set: JointSet):
         if joint_set != COCO17:

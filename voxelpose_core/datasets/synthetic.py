@@ -274,6 +274,9 @@ class RecordedPeople:
         visible: (N, J) bool, their labelled joints.
         joint_set: the J joints.
         source: where they are from, for errors.
+
+    Raises:
+        InputError: when no pose has a root.
     """
 
     def __init__(self, poses: np.ndarray, visible: np.ndarray, joint_set: JointSet, source: str):

@@ -43,7 +43,7 @@ class CropDetector(Detector, Protocol):
     def detect_crops(
         self, crops: Sequence[np.ndarray], whole_sizes: Sequence[tuple[int, int]]
     ) -> list[np.ndarray]:
-        """The people in each crop, in pixels of the crop.
+        """Per crop the people in it, (P, J, 3): x and y in pixels of the crop, and score.
 
         Args:
             crops: BGR uint8 (h, w, 3).

@@ -50,7 +50,14 @@ def resized_to_rgb(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 class Letterbox(NamedTuple):
-    """Where an image lies in the network's input: resized to `inner`, its corner at `corner`."""
+    """Where an image lies in the network's input; all (width, height) or (x, y), pixels.
+
+    Attributes:
+        image_size: of the image.
+        inner: what it is resized to.
+        corner: where its upper left corner lies.
+        outer: of the input.
+    """
 
     image_size: tuple[int, int]
     inner: tuple[int, int]
@@ -71,7 +78,7 @@ class Letterbox(NamedTuple):
 
 
 def crop_letterbox(crop_size: tuple[int, int], whole_size: tuple[int, int]) -> Letterbox:
-    """The letterbox of a crop (width, height), at the scale that the image of whole_size has."""
+    """The letterbox of a crop (width, height), px, at the scale that the image of whole_size has."""
     if crop_size == whole_size:
         return letterbox(whole_size)
     scale = np.array(letterbox(whole_size).inner) / np.array(whole_size)
@@ -82,7 +89,7 @@ def crop_letterbox(crop_size: tuple[int, int], whole_size: tuple[int, int]) -> L
 
 
 def letterbox(image_size: tuple[int, int]) -> Letterbox:
-    """The letterbox of an image (width, height): 480x256 for 16:9, 256x480 for 9:16."""
+    """The letterbox of an image (width, height), px: 480x256 for 16:9, 256x480 for 9:16."""
     width, height = image_size
     long, short = max(width, height), min(width, height)
     side = STRIDE * round((INPUT_AREA * short / long) ** 0.5 / STRIDE)
@@ -153,7 +160,7 @@ class MoveNet:
     def detect_crops(
         self, crops: Sequence[np.ndarray], whole_sizes: Sequence[tuple[int, int]]
     ) -> list[np.ndarray]:
-        """People (P, 17, 3) in each crop of a larger image: see `CropDetector.detect_crops`."""
+        """People (P, 17, 3), px, in each crop of a larger image: see `CropDetector.detect_crops`."""
         return list(self._pool.map(self._detect_one, crops, whole_sizes))
 
     def _detect_one(self, image: np.ndarray, whole_size: tuple[int, int]) -> np.ndarray:

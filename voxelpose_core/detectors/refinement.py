@@ -61,7 +61,7 @@ class RefinedDetector:
     def detect_crops(
         self, crops: Sequence[np.ndarray], whole_sizes: Sequence[tuple[int, int]]
     ) -> list[np.ndarray]:
-        """The same in crops of larger images, where the detector is a `CropDetector`."""
+        """The same in crops of larger images, where the detector is one: see `CropDetector.detect_crops`."""
         detector = cast("CropDetector", self.detector)
         return self._refine_all(crops, detector.detect_crops(crops, whole_sizes))
 
@@ -92,7 +92,7 @@ def person_box(person: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def square_around(low: np.ndarray, high: np.ndarray) -> Square:
-    """The crop for a person with this box."""
+    """The crop for a person whose box has the corners low and high, (2,) px each."""
     side = max(1, round(CROP_SCALE * float((high - low).max())))
     column, row = np.round((low + high + 1 - side) / 2).astype(int).tolist()
     return Square(column, row, side)

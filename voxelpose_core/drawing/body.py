@@ -15,7 +15,14 @@ LIMB_MM, HEAD_MM = 32.0, 95.0
 
 
 class Stroke(NamedTuple):
-    """A tube of a body: ends (2, 2) in pixels and their depths (2,) in mm."""
+    """A tube of a body.
+
+    Attributes:
+        ends: (2, 2) pixels.
+        depths: (2,) of the ends, mm.
+        radius_mm: of the tube.
+        color: BGR.
+    """
 
     ends: np.ndarray
     depths: np.ndarray
@@ -26,7 +33,8 @@ class Stroke(NamedTuple):
 def body_strokes(
     skeleton: Skeleton, body: Body, pixels: np.ndarray, depth: np.ndarray, color: Color
 ) -> list[Stroke]:
-    """Limbs, neck and head of a person; pale where a joint is not valid."""
+    """Limbs, neck and head of a person whose joints lie at pixels (J, 2), in depth (J,) mm; pale where a
+    joint is not valid."""
     valid = skeleton.joint_valid
     strokes = []
     for a, b in body.limbs:
@@ -75,6 +83,7 @@ class Body(NamedTuple):
 
     @classmethod
     def of(cls, joint_set: JointSet) -> Body:
+        """The parts of a joint set, by the names of its joints."""
         names = joint_set.joint_names
 
         def some(*wanted: str) -> tuple[int, ...]:

@@ -65,7 +65,7 @@ class CameraView:
         self._unit = min(size) / 300  # so that lines look alike in panels of all sizes
 
     def fill(self, image: np.ndarray | None) -> None:
-        """Show the image, or say that there is none."""
+        """Show the image, BGR uint8 (H, W, 3), or say that there is none."""
         if image is None:
             height, width = self.picture.shape[:2]
             write_text(self.picture, "no frame", (width / 2, height - 24), 16, WHITE, centered=True)

@@ -41,8 +41,10 @@ def mix(first: Color, second: Color, share: float) -> Color:
 
 
 def darker(color: Color, keep: float = 0.55) -> Color:
+    """The colour mixed with black."""
     return mix((0, 0, 0), color, keep)
 
 
 def paler(color: Color, share: float = 0.5) -> Color:
+    """The colour mixed with white."""
     return mix(color, WHITE, share)

@@ -29,7 +29,11 @@ class VideoWriter:
             raise InputError(f"{self._path}: folder '{self._path.parent}' does not exist")
 
     def write(self, picture: np.ndarray) -> None:
-        """Append a picture (H, W, 3) BGR uint8; the first one sets the size, even numbers."""
+        """Append a picture (H, W, 3) BGR uint8; the first one sets the size, even numbers.
+
+        Raises:
+            InputError: when the video cannot be written.
+        """
         if self._writer is None:
             size = (picture.shape[1], picture.shape[0])
             self._writer = cv2.VideoWriter(str(self._path), cv2.VideoWriter.fourcc(*"mp4v"), self._fps, size)

@@ -15,7 +15,7 @@ GAP, CORNER = 12, 12
 
 
 class Panel(NamedTuple):
-    """A rectangle of the picture, pixels."""
+    """A rectangle of the picture, pixels: corner (x, y), width and height."""
 
     x: int
     y: int
@@ -24,10 +24,11 @@ class Panel(NamedTuple):
 
     @property
     def size(self) -> tuple[int, int]:
+        """(width, height)."""
         return self.width, self.height
 
     def paste(self, picture: np.ndarray, content: np.ndarray) -> None:
-        """Put content (height, width, 3) here, with rounded corners."""
+        """Put content (height, width, 3) here, in a picture (H, W, 3), with rounded corners."""
         place = picture[self.y : self.y + self.height, self.x : self.x + self.width]
         background = place.copy()
         place[:] = content
@@ -39,7 +40,13 @@ class Panel(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """Sizes and places of a picture: one panel a view, and the 3D view beside them."""
+    """Places in a picture.
+
+    Attributes:
+        size: (width, height) of the picture, pixels.
+        views: one panel per view.
+        scene: the 3D view beside them.
+    """
 
     size: tuple[int, int]
     views: tuple[Panel, ...]

@@ -68,7 +68,7 @@ class SceneView:
         views: Sequence[np.ndarray],
         turn_deg: float,
     ) -> np.ndarray:
-        """(height, width, 3) BGR picture; `views` are shown in the camera icons."""
+        """(height, width, 3) BGR picture; `views`, (h, w, 3) each, are shown in the camera icons."""
         eye = self._virtual_camera(turn_deg)
         picture = self._backdrop.copy()
         self._draw_grid(picture, eye)

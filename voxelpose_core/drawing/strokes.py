@@ -18,6 +18,7 @@ _UNIT_CIRCLE = np.stack(
 
 
 def color_at(picture: np.ndarray, point: np.ndarray) -> Color:
+    """The colour of a picture (H, W, 3) at a point (2,) px; at its edge for points outside."""
     height, width = picture.shape[:2]
     x, y = (int(np.clip(v, 0, side - 1)) for v, side in zip(point, (width, height)))
     blue, green, red = (int(v) for v in picture[y, x])
@@ -31,11 +32,13 @@ def fixed_point(points: np.ndarray) -> np.ndarray:
 
 
 def draw_line(picture: np.ndarray, a: np.ndarray, b: np.ndarray, width: int, color: Color) -> None:
+    """A line of a picture (H, W, 3) from a to b, (2,) px each."""
     start, end = (tuple(int(v) for v in point) for point in fixed_point(np.array([a, b])))
     cv2.line(picture, start, end, color, width, cv2.LINE_AA, SUBPIXEL_BITS)
 
 
 def draw_disc(picture: np.ndarray, center: np.ndarray, radius: float, color: Color | Gray) -> None:
+    """A disc around center (2,), px, in a picture (H, W, 3) or (H, W)."""
     # As a polygon: OpenCV's circles of a few pixels look like diamonds.
     outline = np.asarray(center) + radius * _UNIT_CIRCLE
     cv2.fillConvexPoly(picture, fixed_point(outline), color, cv2.LINE_AA, SUBPIXEL_BITS)
@@ -49,7 +52,7 @@ def draw_capsule(
     radius_b: float,
     color: Color | Gray,
 ) -> None:
-    """A stroke from a to b with round ends of two radii, pixels."""
+    """A stroke from a to b, (2,) px each, with round ends of two radii, px; picture (H, W, 3) or (H, W)."""
     along = b - a
     length = float(np.hypot(*along))
     if length > 1e-6:
@@ -62,7 +65,7 @@ def draw_capsule(
 
 
 def draw_tube(picture: np.ndarray, a: np.ndarray, b: np.ndarray, radii: np.ndarray, color: Color) -> None:
-    """A capsule lit from the upper left."""
+    """A capsule from a to b, (2,) px each, with radii (2,) px at its ends, lit from the upper left."""
     draw_capsule(picture, a, b, radii[0] + 1.2, radii[1] + 1.2, darker(color, 0.62))
     draw_capsule(picture, a, b, radii[0], radii[1], color)
     lit = np.array([-0.28, -0.34])
@@ -112,7 +115,7 @@ def blend(place: np.ndarray, content: np.ndarray | Color, alpha: np.ndarray) -> 
 
 
 def fill_polygon(picture: np.ndarray, points: np.ndarray, color: Color, opacity: float) -> None:
-    """A translucent convex polygon (N, 2)."""
+    """A translucent convex polygon (N, 2), px, in a picture (H, W, 3)."""
     height, width = picture.shape[:2]
     low = np.clip(np.floor(points.min(axis=0)).astype(int) - 1, 0, [width, height])
     high = np.clip(np.ceil(points.max(axis=0)).astype(int) + 2, 0, [width, height])

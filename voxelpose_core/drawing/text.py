@@ -61,7 +61,7 @@ def _text_mask(text: str, height: int) -> np.ndarray | None:
 
 
 def draw_tag(picture: np.ndarray, text: str, corner: Sequence[int]) -> None:
-    """Text on a small translucent plate with round ends."""
+    """Text on a small translucent plate with round ends, in a picture (H, W, 3)."""
     mask = _text_mask(text, 14)
     if mask is None:
         return
@@ -75,7 +75,7 @@ def draw_tag(picture: np.ndarray, text: str, corner: Sequence[int]) -> None:
 
 
 def draw_badge(picture: np.ndarray, text: str, center: np.ndarray, color: Color) -> None:
-    """A number in a disc."""
+    """A number in a disc around center (2,), px, in a picture (H, W, 3)."""
     draw_disc(picture, center, 13.0, WHITE)
     draw_disc(picture, center, 11.5, color)
     write_text(picture, text, center, 15, WHITE, centered=True)

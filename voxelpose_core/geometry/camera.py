@@ -184,7 +184,7 @@ class Camera:
         )
 
     def distorted_radius(self, radius: np.ndarray | float) -> np.ndarray | float:
-        """Where the lens puts a `lens_radius`, in units of the focal length; radial part only."""
+        """Where the lens puts `lens_radius` values (...), in units of the focal length; radial part only."""
         numerator, denominator = self._radial_polynomials()
         return radius * numerator(radius**2) / denominator(radius**2)
 

@@ -68,7 +68,7 @@ class RigWorld:
 
 
 def with_pose(camera: Camera, R: np.ndarray, C: np.ndarray) -> Camera:
-    """The camera with another rotation and centre, mm."""
+    """The camera with another rotation (3, 3) and centre (3,) mm."""
     return dataclasses.replace(camera, R=R, C=C)
 
 

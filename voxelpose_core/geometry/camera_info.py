@@ -102,7 +102,7 @@ def intrinsics_of(info: CameraInfoFields, rectified: bool = False) -> Intrinsics
 
 
 def image_geometry(info: CameraInfoFields, rectified: bool = False) -> tuple[tuple[int, int], np.ndarray]:
-    """(width, height) of the image as it is sent, and its K: the region of interest, then binned.
+    """(width, height) of the image as it is sent, and its K (3, 3), px: the region of interest, then binned.
 
     Raises:
         InputError: as of `intrinsics_of`.
@@ -139,7 +139,7 @@ def _window(info: CameraInfoFields) -> tuple[int, int, int, int]:
 
 
 def lens_of(info: CameraInfoFields) -> tuple[np.ndarray, bool, tuple[str, ...]]:
-    """(coefficients as `Camera` takes them, whether it is a fisheye, what was assumed).
+    """(coefficients (N,) as `Camera` takes them, whether it is a fisheye, what was assumed).
 
     Raises:
         InputError: unknown model, or coefficients that do not fit it.
@@ -183,7 +183,7 @@ def _is_t265(image_size: tuple[int, int], given: np.ndarray) -> bool:
 
 
 def distortion_coefficients(given: np.ndarray, fisheye: bool, what: str) -> np.ndarray:
-    """Coefficients in OpenCV's order as `Camera` takes them: without the zeros of longer models.
+    """(N,) coefficients in OpenCV's order as `Camera` takes them: without the zeros of longer models.
 
     Raises:
         InputError: OpenCV's thin prism or tilt terms, which `Camera` lacks.

@@ -55,7 +55,7 @@ def calibrated_size_image(image: np.ndarray, camera: Camera) -> np.ndarray:
 
 
 def scale_note(size: tuple[int, int], camera: Camera, done: str) -> str:
-    """What is done where images are scaled copies, for people."""
+    """What is done where images (width, height), px, are scaled copies, for people."""
     factor = size[0] / camera.image_size[0]
     return (
         f"camera '{camera.name}': images are {size[0]}x{size[1]}, {factor:.3g} times the calibrated "

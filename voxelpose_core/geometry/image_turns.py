@@ -82,12 +82,12 @@ def turn_points(points: np.ndarray, image_size: tuple[int, int], quarter_turns: 
 
 
 def turn_affine(image_size: tuple[int, int], quarter_turns: int) -> np.ndarray:
-    """(2, 3) affine that does what `turn_points` does."""
+    """(2, 3) affine of pixels that does what `turn_points` does."""
     origin, x, y = turn_points(np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), image_size, quarter_turns)
     return np.column_stack([x - origin, y - origin, origin])
 
 
 def turned_size(image_size: tuple[int, int], quarter_turns: int) -> tuple[int, int]:
-    """(width, height) of the turned image."""
+    """(width, height) px of the turned image."""
     width, height = image_size
     return (height, width) if quarter_turns % 2 else (width, height)

@@ -71,7 +71,11 @@ class Space:
 
     @classmethod
     def parse(cls, text: str) -> Space:
-        """The space written as "CX,CY,CZ,SX,SY,SZ": centre, then size, in mm."""
+        """The space written as "CX,CY,CZ,SX,SY,SZ": centre, then size, in mm.
+
+        Raises:
+            InputError: when the text is something else, or a size is not positive.
+        """
         try:
             values = [float(part) for part in text.split(",")]
         except ValueError:

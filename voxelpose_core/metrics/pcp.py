@@ -119,6 +119,9 @@ def campus14_from_coco17(poses: np.ndarray, dataset: str = "campus") -> np.ndarr
     Args:
         poses: (..., 17, 3).
         dataset: "campus" or "shelf", whose annotators placed the head differently.
+
+    Raises:
+        InputError: for another data set.
     """
     poses = np.asarray(poses, dtype=np.float64)
     result = np.empty((*poses.shape[:-2], len(CAMPUS14), 3))

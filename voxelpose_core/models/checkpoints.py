@@ -288,7 +288,11 @@ def fill_module(
     adapted: tuple[str, ...] = (),
     whole: bool = False,
 ) -> LoadReport:
-    """Load what has a place, where every tensor has its place's shape and a `whole` has all."""
+    """Load what has a place, where every tensor has its place's shape and a `whole` has all.
+
+    Raises:
+        InputError: naming the file and a tensor that is missing or has another shape.
+    """
     expected = module.state_dict()
     fitting = {key: value for key, value in state.items() if key in expected}
     for key, value in fitting.items():

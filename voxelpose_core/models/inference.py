@@ -180,7 +180,7 @@ class FoldedConv(nn.Module):
         self._packed: torch.Tensor | None = None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """relu(conv(x))."""
+        """relu(conv(x)), (N, C, X, Y, Z)."""
         if _fuses(x):
             after = "relu" if self.relu else "none"
             return torch.ops.mkldnn._convolution_pointwise(x, *self._geometry(x), after, [], "")
@@ -188,7 +188,7 @@ class FoldedConv(nn.Module):
         return x.relu_() if self.relu else x
 
     def onto(self, sum: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-        """relu(conv(x) + sum), written into `sum`."""
+        """relu(conv(x) + sum), (N, C, X, Y, Z), written into `sum`."""
         if _fuses(x):
             return torch.ops.mkldnn._convolution_pointwise_.binary(
                 sum, x, *self._geometry(x), "add", 1.0, "relu", [], ""

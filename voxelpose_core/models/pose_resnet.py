@@ -68,7 +68,11 @@ _LAYERS: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, ...]]] 
 
 
 class PoseResNet(nn.Module):
-    """Normalized images (N, 3, H, W) -> heatmaps (N, J, H / 4, W / 4)."""
+    """Normalized images (N, 3, H, W) -> heatmaps (N, J, H / 4, W / 4).
+
+    Raises:
+        InputError: when there is no ResNet of so many layers, or a kernel of the deconvolutions is not known.
+    """
 
     def __init__(self, config: PoseResNetConfig, joints: int):
         super().__init__()

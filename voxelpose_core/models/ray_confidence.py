@@ -74,7 +74,7 @@ def fits(rays: Rays, joints: torch.Tensor, scene: torch.Tensor) -> torch.Tensor:
 
 
 def pose_gaps(joints: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
-    """(M, Q) mean distance of the joints of poses (M, J, 3) and (Q, J, 3)."""
+    """(M, Q) mean distance, mm, of the joints of poses (M, J, 3) and (Q, J, 3), mm."""
     return (joints[:, None] - others[None]).norm(dim=-1).mean(dim=-1)
 
 

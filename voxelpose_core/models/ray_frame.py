@@ -97,8 +97,8 @@ class RayFrame(nn.Module):
 
         Args:
             cameras, directions, scores: as of `RayProposals`.
-            centers: (M, 3) where their mid-hips may be.
-            last: (M, J, 3) poses of the last frame.
+            centers: (M, 3) mm, where their mid-hips may be.
+            last: (M, J, 3) mm, poses of the last frame.
             has_last: (M,) bool, which candidates have one.
         """
         views = Views.from_table(cameras[None])

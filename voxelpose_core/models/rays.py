@@ -142,7 +142,7 @@ def ray_arrays(
     least_score: float,
     joint_count: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Directions (V, D, J, 3) and scores (V, D, J) of `rays_of_cameras`, float32."""
+    """Directions (V, D, J, 3) and scores (V, D, J) of `rays_of_cameras`, float32; keypoints in pixels."""
     most = max([1, *(len(people) for people in keypoints if people is not None)])
     directions = np.zeros((len(cameras), most, joint_count, 3), dtype=np.float32)
     directions[..., 2] = 1.0

@@ -81,7 +81,7 @@ class VoxelPose(nn.Module):
         center: Sequence[float] | np.ndarray | None = None,
         size: Sequence[float] | np.ndarray | None = None,
     ) -> ProposalGrid:
-        """The proposal grid of a capture space (centre and size in mm; None: the configuration's).
+        """The proposal grid of a capture space (centre and size (3,) in mm; None: the configuration's).
 
         Weights with a VOXEL_PITCH keep that pitch and the number of voxels follows the space;
         original configurations stretch INITIAL_CUBE_SIZE over it.

@@ -87,6 +87,9 @@ def choose_device(gpus: str, local_rank: int) -> torch.device:
         gpus: the configuration's GPUS, such as "0,1"; empty for the CPU, which is also what a
             machine without GPU gets.
         local_rank: number of the process on this machine.
+
+    Raises:
+        InputError: when GPUS names fewer GPUs than there are processes, or one that is not there.
     """
     names = [name.strip() for name in gpus.split(",") if name.strip()]
     if not names or not torch.cuda.is_available():

@@ -14,7 +14,11 @@ from voxelpose_core.datasets.batches import Batch
 
 @dataclass
 class Meters:
-    """Times and losses of an epoch: the last values and the means so far."""
+    """Times and losses of an epoch: the last values and the means so far.
+
+    Attributes:
+        broken: frames that could not be read.
+    """
 
     broken: int = 0
     _totals: dict[str, float] = field(default_factory=dict)

@@ -36,10 +36,10 @@ class Outcome:
     """What a network made of a batch of B frames.
 
     Attributes:
-        loss_2d: mean squared error of heatmaps, 0 where none are learned from images.
-        loss_3d: mean squared error of root volumes.
-        loss_cord: L1 of joints, mm, with the cross-entropy beside it where LOSS asks for it.
-        heatmaps: (B, V, J, H, W).
+        loss_2d: (), mean squared error of heatmaps, 0 where none are learned from images.
+        loss_3d: (), mean squared error of root volumes.
+        loss_cord: (), L1 of joints, mm, with the cross-entropy beside it where LOSS asks for it.
+        heatmaps: (B, V, J, H, W), what the network saw.
         root_volumes: (B, X, Y, Z).
         joints: (N, J, 3), mm, of N people.
         scores: (N,) root scores.
@@ -57,7 +57,7 @@ class Outcome:
 
     @property
     def loss(self) -> torch.Tensor:
-        """The sum, which is trained on."""
+        """(), the sum, which is trained on."""
         return self.loss_2d + self.loss_3d + self.loss_cord
 
     def losses(self) -> dict[str, float]:

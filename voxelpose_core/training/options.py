@@ -6,6 +6,9 @@ import argparse
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from voxelpose_core.command import positive_number, whole_number
+from voxelpose_core.output_files import check_outputs
+
 
 @dataclass(frozen=True)
 class TrainingOptions:
@@ -38,7 +41,12 @@ class TrainingOptions:
 
     @classmethod
     def of(cls, args: argparse.Namespace) -> TrainingOptions:
-        """From a command line with the options of `add_training_options`."""
+        """From a command line with the options of `add_training_options`.
+
+        Raises:
+            InputError: when the weights could not be written.
+        """
+        check_outputs({"--out": args.out}, (), {"--out": (".safetensors",)})
         values = {field.name: getattr(args, field.name) for field in fields(cls)}
         return cls(**values | {"out": Path(args.out)})
 
@@ -55,15 +63,31 @@ def add_training_options(
         threads: what --threads counts, in words.
     """
     parser.add_argument("--out", required=True, help="weights to write, *.safetensors")
-    parser.add_argument("--steps", type=int, default=steps)
-    parser.add_argument("--minutes", type=float, default=minutes, help="stop by then")
-    parser.add_argument("--batch", type=int, help=f"scenes per step (default: {batch})")
-    parser.add_argument("--lr", type=float, default=lr)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N")
-    parser.add_argument("--threads", type=int, default=0, help=threads)
-    parser.add_argument("--print-every", type=int, default=50)
-    parser.add_argument("--held-out", type=int, default=12, help="batches of the final measurement")
+    parser.add_argument(
+        "--steps", type=whole_number(1), default=steps, help="stop after so many (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--minutes", type=positive_number, default=minutes, help="stop after so many (default: %(default)s)"
+    )
+    parser.add_argument("--batch", type=whole_number(1), help=f"scenes per step (default: {batch})")
+    parser.add_argument(
+        "--lr", type=positive_number, default=lr, help="learning rate at the start (default: %(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="random seed (default: %(default)s)")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N (default: %(default)s)")
+    parser.add_argument("--threads", type=whole_number(0), default=0, help=threads)
+    parser.add_argument(
+        "--print-every",
+        type=whole_number(1),
+        default=50,
+        help="steps between log lines (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--held-out",
+        type=whole_number(1),
+        default=12,
+        help="batches of the final measurement (default: %(default)s)",
+    )
     parser.add_argument("--resume", action="store_true", help="continue from the last checkpoint")
     parser.add_argument(
         "--people",

@@ -68,7 +68,7 @@ class Candidates:
 
 
 def roots_of(joints: torch.Tensor) -> torch.Tensor:
-    """Mid-hips (..., 3) of joints (..., J, 3)."""
+    """Mid-hips (..., 3), mm, of joints (..., J, 3), mm."""
     return joints[..., list(COCO17.root), :].mean(dim=-2)
 
 
@@ -132,7 +132,7 @@ def run(model: RayPose, scenes: RayScenes, candidates: Candidates, generator=Non
 def losses(
     model: RayPose, scenes: RayScenes, candidates: Candidates, poses: Poses
 ) -> dict[str, torch.Tensor]:
-    """The parts of the loss: joints, uncertainty, confidence."""
+    """The parts of the loss, () each: "joints", "uncertainty", "confidence"."""
     near = candidates.near
     truth = scenes.joints[candidates.scene, candidates.person][near]
     views = scenes.joint_views[candidates.scene, candidates.person][near].clamp(max=2)
@@ -166,7 +166,8 @@ def losses(
 def confidence_labels(
     scenes: RayScenes, candidates: Candidates, joints: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """(M,) 1 for somebody, 0 for nobody, and (M,) whether it counts."""
+    """(M,) 1 for a pose (M, J, 3), mm, that is near a person, else 0; and (M,) 1 where it counts, which poses
+    neither near nor far do not."""
     truth = scenes.joints[candidates.scene]
     gaps = (joints[:, None] - truth).norm(dim=-1).mean(dim=-1)
     gaps = gaps.masked_fill(~scenes.valid[candidates.scene], torch.inf).amin(dim=1)
@@ -227,7 +228,7 @@ def measure(model: RayPose, scenes_of: RaySource, batches: int, batch: int = 24)
 def add_arguments(parser: argparse.ArgumentParser, steps: int, minutes: float, lr: float) -> None:
     """The command line of a training of the ray model, with its defaults."""
     batch = f"{BATCH_CPU} on a CPU, {BATCH_GPU} on a GPU"
-    threads = "CPU threads; 0: PyTorch's choice"
+    threads = "CPU threads; 0: PyTorch's choice (default)"
     add_training_options(parser, steps=steps, minutes=minutes, lr=lr, batch=batch, threads=threads)
 
 
@@ -236,6 +237,7 @@ def train_to_file(options: TrainingOptions, model: RayPose, scenes_of: RaySource
     model, notes = train(options, model, scenes_of)
     save_weights(model, options.out, notes, half=True)
     checkpoint_path(options).unlink()
+    print(f"written: {options.out}")
 
 
 def checkpoint_path(options: TrainingOptions) -> Path:

@@ -60,7 +60,7 @@ SceneSource = Callable[[int, torch.Generator], Scenes]
 def add_arguments(parser: argparse.ArgumentParser, steps: int, minutes: float, lr: float) -> None:
     """The command line of a training of the voxel nets, with its defaults."""
     batch = f"{BATCH_CPU} on a CPU; on a GPU {BATCH_GPU}, or as many as fit"
-    threads = "CPU threads of each net; 0: half the cores"
+    threads = "CPU threads of each net; 0: half the cores (default)"
     add_training_options(parser, steps=steps, minutes=minutes, lr=lr, batch=batch, threads=threads)
 
 
@@ -109,6 +109,7 @@ def train_nets(
     for net in NETS:
         for kind in ("done", "resume"):
             checkpoint_path(options, net, kind).unlink(missing_ok=True)
+    print(f"written: {options.out}")
 
 
 def train_net(rank: int, options: TrainingOptions, make_model, make_scenes) -> None:
@@ -194,6 +195,7 @@ def autocast(device: torch.device) -> torch.autocast:
 
 
 def pose_loss(model: VoxelPose, scenes: Scenes, generator: torch.Generator) -> torch.Tensor:
+    """(), loss of the pose net: see `pose_step`."""
     return pose_step(model, scenes, generator)[0]
 
 
@@ -215,7 +217,7 @@ def pose_step(model: VoxelPose, scenes: Scenes, generator: torch.Generator):
 
 
 def pick_people(scenes: Scenes, generator: torch.Generator, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Scene and person (count,) of people whom two views or more detect, in random order.
+    """Indices of scene (count,) and person (count,) of people whom two views or more detect, in random order.
 
     Fewer than `count` are repeated, each as often as the others to within one; of more, `count` are
     drawn. Where no scene has any, everybody is usable.
@@ -243,6 +245,7 @@ def window_volumes(model: VoxelPose, scenes: Scenes, generator: torch.Generator)
 
 
 def window_loss(model: VoxelPose, scenes: Scenes, generator: torch.Generator) -> torch.Tensor:
+    """(), loss of the root net in windows (B, X, Y, Z) of the scenes: see `window_volumes`."""
     volumes, centers, size = window_volumes(model, scenes, generator)
     with autocast(volumes.device):
         root_volumes = model.root_net(volumes)

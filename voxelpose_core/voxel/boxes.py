@@ -95,7 +95,7 @@ def box_axes(
 
 @functools.lru_cache(maxsize=64)
 def cached_axes(size: tuple[float, ...], voxels: tuple[int, ...], device: torch.device) -> list[torch.Tensor]:
-    """`box_axes` in float32, kept: on a GPU they would otherwise be computed at every call."""
+    """`box_axes` (X,), (Y,), (Z,), mm, in float32, kept: on a GPU each call would compute them anew."""
     return box_axes(size, voxels, device)
 
 

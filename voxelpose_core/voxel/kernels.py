@@ -150,6 +150,7 @@ def _compile(sources: list[Path], commands: list[list[str]], library: Path) -> P
 
 
 def main() -> int:
+    """Build the kernels ahead of time."""
     parser = argparse.ArgumentParser(description="Build the voxel kernels ahead of time.")
     parser.add_argument("--into", type=Path, help="folder (default: the user's cache)")
     parser.add_argument("--cuda", metavar="ARCH", help="also the CUDA kernel, such as 9.0 (H200)")

@@ -28,7 +28,8 @@ class PackedHeatmaps:
         shape: B, V, J, H, W.
         dtype: of the heatmaps.
         values: packed (see torch_ops.py); where the reference runs, the heatmaps as they are.
-        occupied: where a bilinear sample is not zero; None where the reference runs.
+        occupied: (B, V, H + 2, W + 2) uint8, where a bilinear sample is not zero; None where the
+            reference runs.
     """
 
     shape: tuple[int, ...]

@@ -116,7 +116,7 @@ class Views:
 
     @classmethod
     def from_table(cls, table: torch.Tensor) -> Views:
-        """The views whose `table` this is."""
+        """The views whose `table` (B, V, 36) this is."""
         columns = table.split((5, 8, 9, 3, 2, 1, 6, 1, 1), dim=-1)
         K, distortion, R, C, image_size, valid_radius, to_heatmap, present, fisheye = columns
         zero = torch.zeros_like(present)
@@ -173,7 +173,7 @@ def project(points: torch.Tensor, views: Views) -> tuple[torch.Tensor, torch.Ten
 
 
 def project_counting_behind(points: torch.Tensor, views: Views) -> tuple[torch.Tensor, torch.Tensor]:
-    """`project` with the original's rule: a mirrored point behind the camera counts as seen.
+    """`project`, with the original's rule: points (N, M, 3), mm, mirrored behind the camera count as seen.
 
     It is a defect of the original, kept only to check that its weights give its answers.
     """

@@ -156,7 +156,11 @@ def number(value: Any, what: str) -> float:
 
 
 def numbers(value: Any, shape: tuple[int, ...], what: str) -> np.ndarray:
-    """`value` as a float64 array of that shape (columns may come as rows), or an InputError."""
+    """`value` as a float64 array of `shape` (columns may come as rows).
+
+    Raises:
+        InputError: that begins with `what`, when it is not.
+    """
     try:
         return np.array(value, dtype=np.float64).reshape(shape)
     except (TypeError, ValueError):
@@ -182,7 +186,11 @@ def table(value: Any, where: str) -> dict[str, Any]:
 
 
 def matrix(value: Any, shape: tuple[int, ...], what: str) -> np.ndarray:
-    """A matrix as plain numbers, or as OpenCV and ROS write it: rows, cols, data."""
+    """A float64 matrix of `shape`, from plain numbers or as OpenCV and ROS write it: rows, cols, data.
+
+    Raises:
+        InputError: as `numbers`.
+    """
     return numbers(value.get("data") if isinstance(value, dict) else value, shape, what)
 
 
@@ -204,7 +212,7 @@ def center_of(R: np.ndarray, t: np.ndarray) -> np.ndarray:
 
 
 def coefficients(value: Any, fisheye: bool, what: str) -> np.ndarray:
-    """Distortion coefficients in OpenCV's order, without zeros that a longer model ends in.
+    """(N,) distortion coefficients in OpenCV's order, without zeros that a longer model ends in.
 
     Raises:
         InputError: no numbers, or OpenCV's thin prism or tilt, which `Camera` lacks.
@@ -220,7 +228,11 @@ def flag(value: Any, what: str) -> bool:
 
 
 def image_size_or(given: ImageSize | None, name: str) -> ImageSize:
-    """The image size that the user gave, where a format does not hold it."""
+    """(width, height) px that the user gave, where a format does not hold it.
+
+    Raises:
+        InputError: when none was given; says how to.
+    """
     if given is None:
         raise InputError(f"camera '{name}': the image size is not in this format, give --image-size WxH")
     return given
