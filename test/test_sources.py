@@ -11,11 +11,11 @@ from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.image_scale import is_scaled_copy, scaled_camera, scaled_points
 from voxelpose_core.geometry.rig import Rig
+from voxelpose_core.keypoint_files import read_keypoints_json
 from voxelpose_core.sources import (
     fit_rig,
     open_image_folders,
     open_videos,
-    read_keypoints_json,
     restore_codec_crop,
 )
 

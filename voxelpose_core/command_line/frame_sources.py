@@ -13,13 +13,13 @@ from voxelpose_core.command_line.options import argument_type, warn
 from voxelpose_core.errors import InputError
 from voxelpose_core.frame_sets import ImageFrameSets, KeypointFrameSets
 from voxelpose_core.geometry.rig import Rig
+from voxelpose_core.keypoint_files import read_keypoints_json
 from voxelpose_core.source_matching import match_sources
 from voxelpose_core.sources import (
     DEFAULT_FPS,
     fit_rig,
     open_image_folders,
     open_videos,
-    read_keypoints_json,
 )
 
 DEFAULT_DETECTOR = "movenet"
