@@ -15,6 +15,7 @@ from typing import Protocol
 import numpy as np
 
 from voxelpose_core.errors import InputError
+from voxelpose_core.frame_choice import FrameChoice
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.sources import FrameSource, fit_rig, restore_codec_crop, restored_image
@@ -65,7 +66,7 @@ class FrameSets(Protocol):
 
     Attributes:
         rig: the cameras, for views as they come out.
-        fps: frames per second.
+        fps: frame sets per second.
         option: the command line's name of the source.
         paths: of the cameras, in their order; None where one file has all.
     """
@@ -81,7 +82,17 @@ class FrameSets(Protocol):
 
 
 class CameraSource(FrameSets, Protocol):
-    """Frame sets whose cameras can be read one by one."""
+    """Frame sets whose cameras can be read one by one.
+
+    Attributes:
+        period_s: seconds between frames of a camera, those left out by `choose` included.
+    """
+
+    period_s: float
+
+    def choose(self, choice: FrameChoice) -> None:
+        """Leave out all frame sets but those; InputError where none is left."""
+        ...
 
     def times(self) -> Iterator[tuple[int, float]]:
         """Number and stamp of each frame set."""
@@ -115,26 +126,33 @@ class ImageFrameSets:
         tell: Callable[[str], None] = warnings.warn,
     ):
         self._frames = frames
+        self._chosen: Sequence[int] = range(len(frames))
         self.fps, self.option = frames.fps, option
+        self.period_s = 1.0 / frames.fps
         self.paths: Sequence[Path] | None = paths
         self.rig, notes = fit_rig(rig, frames.sizes)
         for note in notes:
             tell(note)
 
+    def choose(self, choice: FrameChoice) -> None:
+        """See `CameraSource.choose`."""
+        self._chosen = choice.of([index * self.period_s for index in range(len(self._frames))])
+        self.fps = self._frames.fps / choice.every
+
     def __len__(self) -> int:
-        return len(self._frames)
+        return len(self._chosen)
 
     def __iter__(self) -> Iterator[FrameSet]:
-        for index, stamp, images in self._frames:
+        for index, stamp, images in self._frames.at(self._chosen):
             yield FrameSet(index, stamp, restore_codec_crop(images, self.rig), None)
 
     def times(self) -> Iterator[tuple[int, float]]:
         """See `CameraSource.times`."""
-        return ((index, index / self.fps) for index in range(len(self)))
+        return ((index, index / self._frames.fps) for index in self._chosen)
 
     def span(self, camera: int) -> tuple[float, float] | None:
         """See `CameraSource.span`."""
-        return 0.0, (self._frames.counts[camera] - 1) / self.fps
+        return 0.0, (self._frames.counts[camera] - 1) / self._frames.fps
 
     def frames_of(self, camera: int) -> Iterator[CameraFrame]:
         """See `CameraSource.frames_of`."""
@@ -157,18 +175,28 @@ class KeypointFrameSets:
 
     def __init__(self, frames: dict[int, list[np.ndarray | None]], rig: Rig, fps: float):
         self._frames = frames
+        self._chosen = list(frames)
         self.rig, self.fps = rig, fps
+        self._rate = fps
+        steps = np.diff(self._chosen)
+        self.period_s = float(np.median(steps)) / fps if len(steps) else 1.0 / fps
+
+    def choose(self, choice: FrameChoice) -> None:
+        """See `CameraSource.choose`."""
+        frames = list(self._frames)
+        self._chosen = [frames[index] for index in choice.of([frame / self._rate for frame in frames])]
+        self.fps = self._rate / choice.every
 
     def __len__(self) -> int:
-        return len(self._frames)
+        return len(self._chosen)
 
     def __iter__(self) -> Iterator[FrameSet]:
-        for frame, keypoints in self._frames.items():
-            yield FrameSet(frame, frame / self.fps, None, keypoints)
+        for frame in self._chosen:
+            yield FrameSet(frame, frame / self._rate, None, self._frames[frame])
 
     def times(self) -> Iterator[tuple[int, float]]:
         """See `CameraSource.times`."""
-        return ((frame, frame / self.fps) for frame in self._frames)
+        return ((frame, frame / self._rate) for frame in self._chosen)
 
     def span(self, camera: int) -> tuple[float, float] | None:
         """See `CameraSource.span`."""
@@ -180,7 +208,7 @@ class KeypointFrameSets:
         for frame, keypoints in self._frames.items():
             people = keypoints[camera]
             if people is not None:
-                yield CameraFrame(frame / self.fps, people=people)
+                yield CameraFrame(frame / self._rate, people=people)
 
 
 class AlignedFrameSets:
@@ -204,8 +232,7 @@ class AlignedFrameSets:
         self.rig, self.fps = source.rig, source.fps
         self.option, self.paths = source.option, source.paths
         self._offsets = [offset / 1e3 for offset in self.rig.time_offsets_ms]
-        stamps = [stamp for _, stamp in source.times()]
-        self._period = float(np.median(np.diff(stamps))) if len(stamps) > 1 else 1.0 / self.fps
+        self._period = source.period_s
         self._check_spans()
 
     def __len__(self) -> int:

@@ -43,6 +43,10 @@ class FrameSource(Protocol):
 
     def __iter__(self) -> Iterator[FrameSet]: ...
 
+    def at(self, indices: Sequence[int]) -> Iterator[FrameSet]:
+        """Only these frame sets; indices rise."""
+        ...
+
     def frames_of(self, camera: int) -> Iterator[tuple[float, np.ndarray | None]]:
         """Stamp in seconds and image of each frame of one camera, by its index; None: unreadable."""
         ...
@@ -73,19 +77,31 @@ class Videos:
         return self._length
 
     def __iter__(self) -> Iterator[FrameSet]:
-        videos = [self.frames_of(camera) for camera in range(len(self._paths))]
+        return self.at(range(self._length))
+
+    def at(self, indices: Sequence[int]) -> Iterator[FrameSet]:
+        """See `FrameSource.at`."""
+        videos = [self._read(camera, indices) for camera in range(len(self._paths))]
         try:
-            for index in range(self._length):
+            for index in indices:
                 yield index, index / self.fps, [next(video)[1] for video in videos]
         finally:
             for video in videos:
                 video.close()
 
-    def frames_of(self, camera: int) -> Generator[tuple[float, np.ndarray | None], None, None]:
+    def frames_of(self, camera: int) -> Iterator[tuple[float, np.ndarray | None]]:
         """See `FrameSource.frames_of`."""
-        capture, missing = cv2.VideoCapture(str(self._paths[camera])), 0
+        return self._read(camera, range(self.counts[camera]))
+
+    def _read(
+        self, camera: int, indices: Sequence[int]
+    ) -> Generator[tuple[float, np.ndarray | None], None, None]:
+        capture, missing, ahead = cv2.VideoCapture(str(self._paths[camera])), 0, 0
         try:
-            for index in range(self.counts[camera]):
+            for index in indices:
+                # Seeking is faster than grabbing, but many files land on another frame.
+                missing += sum(not capture.grab() for _ in range(ahead, index))
+                ahead = index + 1
                 readable, image = capture.read()
                 missing += not readable
                 yield index / self.fps, image if readable else None
@@ -108,7 +124,12 @@ class ImageFolders:
         return len(self._frame_sets)
 
     def __iter__(self) -> Iterator[FrameSet]:
-        for index, files in enumerate(self._frame_sets):
+        return self.at(range(len(self)))
+
+    def at(self, indices: Sequence[int]) -> Iterator[FrameSet]:
+        """See `FrameSource.at`."""
+        for index in indices:
+            files = self._frame_sets[index]
             yield index, index / self.fps, [file and _read_image(file) for file in files]
 
     def frames_of(self, camera: int) -> Iterator[tuple[float, np.ndarray | None]]:

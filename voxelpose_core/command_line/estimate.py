@@ -12,7 +12,9 @@ import numpy as np
 
 from voxelpose_core.command_line.frame_sources import (
     add_detector,
+    add_frame_choice,
     add_sources,
+    given_choice,
     given_detector,
     given_sources,
     open_source,
@@ -71,6 +73,7 @@ def add_parser(commands: argparse._SubParsersAction, examples: str) -> None:
     add_strict(parser)
     add_sources(parser)
     add_offsets(parser)
+    add_frame_choice(parser)
     add_skeleton_outputs(parser)
     add_space(
         parser,
@@ -102,6 +105,7 @@ def estimate(arguments: argparse.Namespace) -> int:
     check_outputs(outputs, [arguments.rig, *given_sources(arguments)], endings)
     check_skeleton_outputs(arguments)
     cameras = open_source(arguments, load_given_rig(arguments))
+    cameras.choose(given_choice(arguments))
     check_length(arguments, len(cameras), cameras.fps)
     rig = cameras.rig
     estimator = _make_estimator(arguments, rig)

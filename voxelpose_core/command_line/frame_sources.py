@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from voxelpose_core.command import whole_number
 from voxelpose_core.command_line.options import argument_type, warn
 from voxelpose_core.errors import InputError
+from voxelpose_core.frame_choice import FrameChoice
 from voxelpose_core.frame_sets import ImageFrameSets, KeypointFrameSets
 from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.keypoint_files import read_keypoints_json
@@ -62,6 +63,36 @@ def add_sources(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_frame_choice(parser: argparse.ArgumentParser) -> None:
+    """`--start`, `--end` and `--every`."""
+    parser.add_argument(
+        "--start",
+        type=argument_type(_seconds),
+        default=0.0,
+        metavar="S",
+        help="leave out what comes before this time of the recording, seconds (default: 0)",
+    )
+    parser.add_argument(
+        "--end",
+        type=argument_type(_seconds),
+        default=math.inf,
+        metavar="S",
+        help="leave out what comes from this time on (default: the end)",
+    )
+    parser.add_argument(
+        "--every",
+        type=whole_number(1),
+        default=1,
+        metavar="N",
+        help="only every Nth frame set of these (default: all)",
+    )
+
+
+def given_choice(arguments: argparse.Namespace) -> FrameChoice:
+    """What `--start`, `--end` and `--every` say."""
+    return FrameChoice(arguments.start, arguments.end, arguments.every)
+
+
 def add_detector(parser: argparse.ArgumentParser) -> None:
     """`--detector`, and what it runs on."""
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N (default: %(default)s)")
@@ -78,6 +109,16 @@ def add_detector(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="CPU threads; 0: all (default)",
     )
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise InputError(f"'{text}', expected seconds, from 0 on")
+    return seconds
 
 
 def _rate(text: str) -> float:
