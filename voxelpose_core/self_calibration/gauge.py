@@ -42,8 +42,15 @@ def hold_world(cameras: Sequence[Camera], given: Sequence[Camera]) -> tuple[Came
     return tuple(moved)
 
 
-def relative_deviations(cameras: Sequence[Camera], covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def relative_deviations(
+    cameras: Sequence[Camera], covariance: np.ndarray, free_scale: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     """How sure the cameras' poses are against each other, of a covariance (8 V, 8 V) of `Adjustment`.
+
+    Args:
+        cameras: V.
+        covariance: of their parameters.
+        free_scale: the scale of the rig does not count either.
 
     Returns:
         (V,) standard deviations of the rotations, rad, and of the centres, mm: roots of the sums over axes.
@@ -53,6 +60,12 @@ def relative_deviations(cameras: Sequence[Camera], covariance: np.ndarray) -> tu
     scales = np.tile(_SCALES, count)
     scaled = covariance[np.ix_(index, index)] / scales[:, None] / scales
     whole = np.concatenate([_whole_motion(camera) for camera in cameras]) / scales[:, None]
+    if free_scale:
+        centers = np.stack([camera.C for camera in cameras])
+        growth = np.concatenate([np.zeros((count, 3)), centers - centers.mean(axis=0)], axis=1)
+        whole = np.column_stack([whole, growth.ravel() / scales])
+    # Columns of one length: a pseudo-inverse would drop the small ones.
+    whole /= np.maximum(np.linalg.norm(whole, axis=0), 1e-12)
     projector = np.eye(6 * count) - whole @ np.linalg.pinv(whole)
     variances = np.diag(projector @ scaled @ projector.T) * scales**2
     variances = np.maximum(variances.reshape(count, 6), 0.0)
