@@ -1,4 +1,4 @@
-"""What the learning-free baseline takes for granted about bodies: longest limbs, and somebody upright."""
+"""What the learning-free baseline takes for granted about bodies: longest limbs, and an upright person."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _LIMB_LIMITS = {
 }
 LIMBS = np.array([[COCO17.index(end) for end in limb.split("-")] for limb in _LIMB_LIMITS])
 LONGEST = np.array(list(_LIMB_LIMITS.values()), dtype=float)
-# Somebody who stands upright and looks along x: a hidden joint is taken from here.
+# A person who stands upright and looks along x: a hidden joint is taken from here.
 _SIDEWAYS = {"eye": 30, "ear": 70, "shoulder": 180, "elbow": 230, "wrist": 240}
 _SIDEWAYS |= {"hip": 130, "knee": 110, "ankle": 100}
 _FORWARD = {"nose": 120, "eye": 100, "ankle": -40}
@@ -49,9 +49,9 @@ def plausible_joints(joints: np.ndarray, valid: np.ndarray) -> np.ndarray:
 
 
 def fill_joints(joints: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """Joints (G, J, 3) with those that are not valid taken from somebody upright.
+    """Joints (G, J, 3) with those that are not valid taken from an upright person.
 
-    They keep the offset that they have, in somebody upright who faces the same way, from the valid joint
+    They keep the offset that they have, in an upright person who faces the same way, from the valid joint
     that is nearest to them there. Every person has a valid joint.
     """
     template = upright()
@@ -71,7 +71,7 @@ def fill_joints(joints: np.ndarray, valid: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def upright() -> np.ndarray:
-    """(J, 3) mm from the mid-hip, of somebody who looks along x with the left side at y > 0."""
+    """(J, 3) mm from the mid-hip, of a person who looks along x with the left side at y > 0."""
     rows = []
     for name, height in zip(COCO17.joint_names, JOINT_HEIGHTS, strict=True):
         side, _, part = name.rpartition("_")

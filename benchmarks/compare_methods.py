@@ -10,7 +10,7 @@ seeds (voxelpose_core/datasets/generated_rigs.py). The baseline is pair_triangul
 thresholds are chosen on other generated rigs (choose_thresholds.py).
 
 Columns: PCP, average of the first three actors, in %; AP at 100 mm, in % (a rig's people are all labelled);
-recall at 500 mm and MPJPE, of rigs over the people whom two cameras see whole; false positives per frame
+recall at 500 mm and MPJPE, of rigs over the people that two cameras see whole; false positives per frame
 set, which on Shelf and Campus include people without a label; milliseconds per frame set of the 3D part, and
 of CPU time, medians.
 """

@@ -129,7 +129,7 @@ def run_message_filters(
 def _summary(
     events: Sequence[Event], cameras: int, sets: Sequence[Sequence[int]], durations: Sequence[int]
 ) -> dict[str, float]:
-    """Counts, and the thread's own microseconds a message: other processes do not show in them."""
+    """Counts, and the thread's own microseconds per message: other processes do not show in them."""
     seen: dict[int, int] = {}
     for event in events:
         seen[event.frame_set] = seen.get(event.frame_set, 0) + 1

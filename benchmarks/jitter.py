@@ -8,8 +8,8 @@ the time (voxelpose_core/datasets/generated_walks.py; no data is needed). In the
 estimated
 
     alone            every frame set by itself
-    smoothed 60 mm   tracker, one noise for all joints (`joint_noise_mm`), nobody expected
-    covariances      tracker, every joint by its covariance, nobody expected
+    smoothed 60 mm   tracker, one noise for all joints (`joint_noise_mm`), no one expected
+    covariances      tracker, every joint by its covariance, no one expected
     expected         the same, and the estimator looks where the tracker expects people: what runs by default
     last pose        as expected, the net also sees the expected pose (`last_pose`), not smoothed
     last, smoothed   the same, smoothed
@@ -17,7 +17,7 @@ estimated
 Columns: mean joint error in mm, of the limbs by their speed in m/s; jitter, the mean length of the second
 difference of a joint's error from frame to frame, of people who move and who stand; delay of elbows, wrists,
 knees and ankles in ms (least squares of the error on the true velocity); people who are missed, in %; false
-positives per frame set before and after somebody left. Errors are those of the people whom all methods found.
+positives per frame set before and after a person left. Errors are those of the people that all methods found.
 """
 
 from __future__ import annotations

@@ -336,7 +336,7 @@ def main() -> int:
     )
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the figures as JSON")
     arguments = parser.parse_args()
-    # Speaks to nobody else; the node's process inherits it.
+    # Speaks to no other process; the node's process inherits it.
     os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 101)
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     rclpy.init()

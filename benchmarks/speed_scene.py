@@ -43,7 +43,7 @@ PLACES = (
     (2400, 100),
     (-2200, 2000),
 )
-# No proposal is refused and nobody is dropped afterwards: the number of people is the one asked for.
+# No proposal is refused and no person is dropped afterwards: the number of people is the one asked for.
 EVERYBODY = {"proposal_threshold": -1e9, "support_threshold": 0.0, "floor_tolerance": 1e9}
 # What the original does with a proposal, and no more.
 SAME_STEPS = {"recenter": False, "refine": False, "second_look": False}
@@ -178,7 +178,7 @@ def people_at(middle: tuple[float, float], count: int) -> np.ndarray:
 
 def accuracy(estimator: PoseEstimator, exact: PoseEstimator, scene: Scene) -> dict[str, Any]:
     """Distances, mm, of the joints of people who were found from where float32 puts them, and from
-    the truth. With proposals that nobody refuses some skeletons are false positives: they do not count."""
+    the truth. Where no proposal is refused, some skeletons are false positives: they do not count."""
     ours, theirs = (
         [skeleton.joints for skeleton in e.estimate_keypoints(scene.keypoints).skeletons]
         for e in (estimator, exact)

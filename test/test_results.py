@@ -107,7 +107,7 @@ def test_a_camera_that_sees_nobody_is_told():
     for _ in range(3):
         report.add(Estimate([], [one, one, one[:0]], ("left", "right", "dark"), {}))
     empty, no_skeleton = report.findings()
-    assert empty.startswith("nobody was detected in any frame of camera 'dark', but in others")
+    assert empty.startswith("no person was detected in any frame of camera 'dark', but in others")
     assert no_skeleton.startswith(
         "no skeletons, though two cameras or more detect people in 3 of 3 frame sets: look at the"
     )

@@ -48,7 +48,7 @@ def test_real_video_becomes_pictures_skeletons_and_a_report(recording, tmp_path)
     assert f"frames        {FRAMES} in, {FRAMES} estimated" in report
     assert f"people        2 in {FRAMES} frames; 2 track ids" in report
     assert "cameras       4 in 6 frames" in report
-    for part in ("reprojection", "ms a frame", "detector", "proposals", "latency", "transport", "waiting"):
+    for part in ("reprojection", "ms per frame", "detector", "proposals", "latency", "transport", "waiting"):
         assert part in report
     error = float(report.split("reprojection")[1].split("px")[0])
     assert error < 20

@@ -144,7 +144,7 @@ def test_without_a_listener_it_ends_with_one_line(ros, rig, tmp_path):
     )
     ros.spin_until(lambda: player.poll() is not None, "the end of the player")
     assert player.returncode == 2
-    assert "error: nobody at the other end of /camera0/image_raw" in player.output()
+    assert "error: no node at the other end of /camera0/image_raw" in player.output()
 
 
 @pytest.mark.parametrize("module", ["camera_player", "rig_simulator"])

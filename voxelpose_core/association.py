@@ -7,7 +7,7 @@ limit is right depends on where the skeleton comes from, so every user has a cri
 =============== ====== ========= ======================= ===========================================
 criterion       joints limit     of the size of          the skeleton is
 =============== ====== ========= ======================= ===========================================
-`EXPLAINED`     4      0.12      the detection's box     an estimate; whether somebody else is there
+`EXPLAINED`     4      0.12      the detection's box     an estimate; whether another person is there
 `REPROJECTION`  4      0.5       the projected skeleton  an estimate whose error is to be measured
 `DETECTION`     3      0.3       the projected skeleton  the truth; the detection's error is measured
 `TRUTH`         3      0.2       the projected skeleton  the truth; its detections are triangulated
@@ -60,7 +60,7 @@ TRUTH = Criterion("mean", min_common_joints=3, max_share=0.2)
 
 # 2D detections whose rays pass each other by more, in the median of their joints, are two people, mm.
 MEETING_GAP = 500.0
-# So far outside the space, mm, two views may still put the middle of somebody inside.
+# So far outside the space, mm, two views may still put the middle of a person inside.
 SPACE_MARGIN = 1000.0
 
 
@@ -236,7 +236,7 @@ def detections_of(
         joints: (J, 3) the person, mm; NaN joints are left out.
 
     Returns:
-        (V, J, 3), all zero in views where nobody is taken.
+        (V, J, 3), all zero in views where none is taken.
     """
     chosen = np.zeros((len(cameras), len(joints), 3))
     known = np.isfinite(joints).all(axis=1)
@@ -267,7 +267,7 @@ def may_be_inside(
     """Whether any two of the 2D detections (P, J, 3), x px, y px, score, of each camera can be one person in
     the space (mm).
 
-    Bystanders whom two views show are not: the rays through their joints meet elsewhere.
+    Bystanders that two views show are not: the rays through their joints meet elsewhere.
     """
     room = Space(space.center, space.size + 2 * SPACE_MARGIN)
     shown = [

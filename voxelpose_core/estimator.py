@@ -147,7 +147,7 @@ class PoseEstimator:
     def estimate_images(
         self, images: Sequence[np.ndarray | None], previous: np.ndarray | None = None
     ) -> Estimate:
-        """Skeletons from one image a camera.
+        """Skeletons from one image per camera.
 
         Args:
             images: BGR uint8 (H, W, 3) in the order of the rig; None: that camera has no frame.
@@ -168,14 +168,14 @@ class PoseEstimator:
     def estimate_keypoints(
         self, keypoints: Sequence[np.ndarray | None], previous: np.ndarray | None = None
     ) -> Estimate:
-        """Skeletons from the 2D people of each camera.
+        """Skeletons from the 2D detections of each camera.
 
         Args:
             keypoints: (P, J, 3) x, y in pixels of the camera's image, and score, in the order of
                 the rig; a keypoint with score 0 is missing; None: that camera has no frame.
             previous: (Q, J, 3), mm, where a tracker expects the joints of its people now
                 (`Tracker.predict`). The ray model looks there, too, where no pair of 2D detections
-                proposes somebody; the voxel nets do not use it.
+                proposes a person; the voxel nets do not use it.
 
         Raises:
             InputError: naming the camera, when an array has another shape or joint count.
@@ -259,7 +259,7 @@ class PoseEstimator:
         if len(views) != len(self.rig.cameras):
             raise InputError(
                 f"{len(views)} {what} given for rig '{self.rig.name}' of "
-                f"{len(self.rig.cameras)} cameras, expected one a camera (None where it has none)"
+                f"{len(self.rig.cameras)} cameras, expected one per camera (None where it has none)"
             )
 
     def _estimate_keypoints(
@@ -286,7 +286,7 @@ class PoseEstimator:
         return Estimate(skeletons, nothing, self._names(present), clock.laps, below)
 
     def _too_few_views(self, keypoints: Sequence[np.ndarray | None]) -> bool:
-        """Nobody can be located: fewer than two views have a usable keypoint."""
+        """No person can be located: fewer than two views have a usable keypoint."""
         threshold = self.settings.keypoint_threshold
         usable = [people is not None and bool(usable_joints(people, threshold).any()) for people in keypoints]
         return sum(usable) < 2

@@ -61,7 +61,7 @@ class EstimatorSettings(BaseModel):
         1,
         ge=1,
         description="Detect in whole images in every N-th frame set, and between them only around the "
-        "people whom the tracker expects: new people are found up to N - 1 frame sets later; 1: always.",
+        "people that the tracker expects: new people are found up to N - 1 frame sets later; 1: always.",
     )
     min_cameras: int = Field(2, ge=2, description="Smallest number of cameras in a frame set.")
     recenter: bool = Field(

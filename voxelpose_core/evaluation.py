@@ -131,7 +131,7 @@ def _evaluate_actors(
     lines = [_row("", columns)]
     lines += [_row(name, [_percent(share) for share in shares]) for name, shares in rows]
     if dataset.has_keypoints:
-        lines.append("DLT: plain triangulation of the same 2D people, who is who taken as known")
+        lines.append("DLT: plain triangulation of the same 2D detections, their association taken as known")
     lines.append(f"recall at 500 mm {pcp.recall_500:.4f}, {_false_positives(pcp.false_positives_per_frame)}")
     return Evaluation(pcp.average, "\n".join(lines), values)
 
@@ -178,7 +178,7 @@ def _row(name: str, cells: Sequence[str]) -> str:
 
 
 def _percent(share: float) -> str:
-    """A share in percent; a dash for that of nobody."""
+    """A share in percent; a dash where there is no one."""
     return "-" if np.isnan(share) else f"{100 * share:.2f}"
 
 

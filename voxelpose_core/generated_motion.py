@@ -34,7 +34,7 @@ _PERSONAL_SPACE_MM = 600.0
 
 
 def walking_pose(stature: float, phase: float, floor: np.ndarray, heading: float) -> np.ndarray:
-    """(17, 3) COCO-17 joints in mm of somebody in mid-stride.
+    """(17, 3) COCO-17 joints in mm of a person in mid-stride.
 
     Args:
         stature: mm.
@@ -142,12 +142,12 @@ class Flaws:
         joint_noise_mm: standard deviation of each joint's coordinates.
         body_noise_mm: the same, of all joints of a body together.
         miss: share of the people that are missed for a single frame set.
-        losses_per_s: how often somebody is lost for a longer while.
-        hidden_per_s: the same, beside somebody who is nearer than 700 mm.
+        losses_per_s: how often a person is lost for a longer while.
+        hidden_per_s: the same, beside another person who is nearer than 700 mm.
         loss_s: shortest and longest such while.
         invalid: share of the joints that are not valid.
         outliers: share of the joints that are off by 200 mm (standard deviation).
-        false_positives_per_s: how often somebody appears who is not there, for up to 0.4 s.
+        false_positives_per_s: how often a false positive appears, for up to 0.4 s.
     """
 
     joint_noise_mm: float = 25.0

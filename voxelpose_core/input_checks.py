@@ -29,7 +29,7 @@ def check_image(image: np.ndarray, camera: Camera) -> None:
 
 
 def check_previous(previous: np.ndarray | None, joints: int) -> np.ndarray | None:
-    """Poses (Q, J, 3), mm, of the people whom a tracker expects; None where there are none.
+    """Poses (Q, J, 3), mm, of the people that a tracker expects; None where there are none.
 
     Raises:
         InputError: when the array has another shape, or a joint is not finite.

@@ -23,7 +23,7 @@ from voxelpose_core.metrics.pcp import PCP, campus14_from_coco17, evaluate_pcp
 from voxelpose_core.pose_types import Estimate, joints_of
 from voxelpose_core.skeletons import COCO17
 
-# People whom at least so many cameras see whole are counted together.
+# People that at least so many cameras see whole are counted together.
 _MANY_VIEWS = 4
 _RECALL_MM = 500.0
 
@@ -89,11 +89,11 @@ class RigMetrics:
     """What a method reaches in front of generated rigs.
 
     Attributes:
-        metrics: over the people whom two cameras see whole.
+        metrics: over the people that two cameras see whole.
         recall_by_whole_views: number of cameras that see the person whole (4: or more) -> people
             found within 500 mm, people.
-        recall_of_detected: the same of those whom the 2D detector finds in two views.
-        false_positives_per_frame: people per frame set who are within 500 mm of nobody.
+        recall_of_detected: the same of those that the 2D detector finds in two views.
+        false_positives_per_frame: skeletons per frame set that are within 500 mm of no person.
     """
 
     metrics: DetectionMetrics
@@ -106,10 +106,10 @@ def rig_metrics(predictions: Predictions, frame_sets: Sequence[GeneratedFrameSet
     """Metrics of predictions on the frame sets of generated rigs."""
     truths = [frame_set.poses for frame_set in frame_sets]
     whole = [frame_set.whole_views for frame_set in frame_sets]
-    # Nobody can be asked for a person whom no two cameras see whole; finding one is no false positive.
+    # A person that no two cameras see whole need not be found; finding one is no false positive.
     everybody = evaluate_detections(predictions.poses, predictions.scores, truths)
     asked = [truth[views >= 2] for truth, views in zip(truths, whole, strict=True)]
-    # A person whom the detector finds in one view alone cannot be placed.
+    # A person that the detector finds in one view alone cannot be placed.
     detected = [frame_set.detected_views >= 2 for frame_set in frame_sets]
     return RigMetrics(
         evaluate_detections(predictions.poses, predictions.scores, asked),

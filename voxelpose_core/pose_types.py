@@ -17,8 +17,8 @@ class Skeleton:
         joint_scores: (J,) support of each joint: mean heatmap value at its projections, 0 to 1.
         joint_valid: (J,) bool.
         score: root score of the proposal, 0 to 1.
-        track_id: identity over time, -1 while nobody tracks.
-        joint_velocities: (J, 3), mm/s; None while nobody tracks.
+        track_id: identity over time, -1 without a tracker.
+        joint_velocities: (J, 3), mm/s; None without a tracker.
         joint_covariances: (J, 3, 3), mm^2, of the joints' errors; None where the weights do not say.
     """
 

@@ -23,7 +23,7 @@ from voxelpose_core.voxel.views import PRESENT, Views
 
 # People are looked for so far outside the capture space, mm: the place of a proposal is rough.
 _MARGIN = 500.0
-# An expected pose is that of somebody whose joints are nearer in the mean, mm.
+# An expected pose is that of a person whose joints are nearer in the mean, mm.
 _NEAR_PREVIOUS = 300.0
 # Numbers of detections per view, and of candidates, that are run before the first frame set comes.
 _WARM_UP = ((1, 1), (3, 8), (6, 16))
@@ -75,13 +75,13 @@ class RayPeople:
         clock: StageClock,
         previous: np.ndarray | None = None,
     ) -> tuple[list[Skeleton], list[Skeleton]]:
-        """People of one frame set, the most confident first, and those whom the floor rule drops.
+        """People of one frame set, the most confident first, and those that the floor rule drops.
 
         Args:
             keypoints: per camera (P, J, 3) x px, y px, score; None for a camera without a frame.
             settings: thresholds; `second_look`, `recenter` and `refine` have no meaning here.
             clock: told when a stage is over.
-            previous: (Q, J, 3), mm, where a tracker expects its people; None: it expects nobody.
+            previous: (Q, J, 3), mm, where a tracker expects its people; None: it expects no one.
         """
         threshold = settings.proposal_threshold
         if threshold is None:
@@ -116,15 +116,15 @@ class RayPeople:
         return table
 
     def _proposals(self, cameras, directions, scores) -> np.ndarray:
-        """(M, 3) places in or near the space where somebody may stand, mm."""
+        """(M, 3) places in or near the space where a person may stand, mm."""
         pairs = detection_pairs(*scores.shape[:2])
         centers, votes = self.runtime.propose(cameras, directions, scores, pairs)
         return centers[self._room.contains(centers) & (votes > 0)]
 
     def _expected(self, previous: np.ndarray, centers: np.ndarray) -> np.ndarray:
-        """Mid-hips (M, 3), mm, of expected people whom no proposal (K, 3) is near.
+        """Mid-hips (M, 3), mm, of expected people that no proposal (K, 3) is near.
 
-        They are proposals as others are: nobody is found there whom the rays do not show.
+        They are proposals as others are: no person is found there that the rays do not show.
         """
         roots = self._joint_set.root_of(previous)
         gaps = np.linalg.norm(roots[:, None] - centers[None], axis=-1)

@@ -129,12 +129,12 @@ class RunReport:
             self.stages_ms.setdefault(stage, []).append(milliseconds)
 
     def findings(self) -> list[str]:
-        """What looks wrong with the recording, one line each: cameras that see nobody, nobody in 3D."""
+        """What looks wrong with the recording, one line each: cameras that see no person, no person in 3D."""
         lines = []
         empty = [f"'{name}'" for name in self._images if not self._images_with_people[name]]
         if empty and self._images_with_people:
             lines.append(
-                f"nobody was detected in any frame of camera{'s' * (len(empty) > 1)} {', '.join(empty)}, "
+                f"no person was detected in any frame of camera{'s' * (len(empty) > 1)} {', '.join(empty)}, "
                 "but in others: are its images dark, or of another place?"
             )
         if self._in_two_views and not sum(self.people[count] * count for count in self.people):
@@ -175,5 +175,5 @@ class RunReport:
         if self.stages_ms:
             medians = {stage: float(np.median(v)) for stage, v in self.stages_ms.items()}
             stages = ", ".join(f"{stage} {ms:.0f}" for stage, ms in medians.items())
-            lines.append(f"ms a frame    {stages}; together {sum(medians.values()):.0f}")
+            lines.append(f"ms per frame  {stages}; together {sum(medians.values()):.0f}")
         return lines

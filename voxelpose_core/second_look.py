@@ -20,7 +20,7 @@ from voxelpose_core.heatmap_people import SearchLimits
 from voxelpose_core.pose_types import Skeleton, joints_of
 
 # Minimum support in the second look, as a share of the first one's: the mean over many views is low
-# for people whom two of them detect.
+# for people that two of them detect.
 _SUPPORT_SHARE = 0.5
 # Views in which a skeleton must fit the 2D detections that were left over.
 _FITTING_VIEWS = 2
@@ -55,7 +55,7 @@ class SecondLook:
         joint_count: int,
         settings: EstimatorSettings,
     ) -> SecondLook | None:
-        """What the skeletons leave unexplained; None where nobody in the capture space is among it.
+        """What the skeletons leave unexplained; None where no person in the capture space is among it.
 
         Args:
             skeletons: the first search's.

@@ -1,4 +1,4 @@
-"""Which of the skeletons found are people: no false positives, and nobody twice."""
+"""Which of the skeletons found are people: no false positives, and no person twice."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ class Tracker:
             stamp_s: of the frame set to come, seconds.
 
         Returns:
-            (P, J, 3) mm, the longest-known people first; nobody before the first update, and for a
+            (P, J, 3) mm, the longest-known people first; none before the first update, and for a
             stamp that `update` would start anew from.
         """
         poses = []

@@ -40,7 +40,7 @@ _BEHIND_SHARE = 1.0
 # Another arrangement is reported if its mean distance, over the pairs of views that it changes, is below
 # this share of the given one's. Right rigs were never below 1, wrong ones nearly all below 0.4.
 _ALARM_RATIO = 0.7
-# Views whose distances are below this share of people's size fit, whatever fits still better: somebody who
+# Views whose distances are below this share of people's size fit, whatever fits still better: a person who
 # stands in the middle of a regular rig looks alike from all sides.
 _FITS_SHARE = 0.05
 # Up to so many cameras every permutation is tried; beyond, exchanges of two, one after the other.
@@ -256,7 +256,7 @@ class _Evidence:
 
 
 def _padded(frame_sets: Sequence[np.ndarray]) -> np.ndarray:
-    """(T, P, J, 3) of arrays (P', J, 3); score 0 where nobody is."""
+    """(T, P, J, 3) of arrays (P', J, 3); score 0 where no person is."""
     most = max(max(map(len, frame_sets)), 1)
     joints = max(people.shape[1] for people in frame_sets)
     padded = np.zeros((len(frame_sets), most, joints, 3))
@@ -270,7 +270,7 @@ def _compare(a: _View, b: _View) -> tuple[float, float, int]:
     """Mean log distance of two views' people, mean distance in px, and frame sets that count.
 
     In each frame set every person of the view that has fewer is matched with the most similar one of
-    the other. Whether somebody is seen by both is the same in every arrangement.
+    the other. Whether a person is seen by both is the same in every arrangement.
     """
     if a.rays.shape[2] != b.rays.shape[2]:
         return 0.0, 0.0, 0

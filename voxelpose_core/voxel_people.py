@@ -30,7 +30,7 @@ from voxelpose_core.voxel import PackedHeatmaps, Views, implementation, pack_hea
 _HEATMAP_AREA = 240 * 136
 _HEATMAP_STRIDE = 4
 
-# People, and those whom the floor rule drops.
+# People, and those that the floor rule drops.
 Found = tuple[list[Skeleton], list[Skeleton]]
 
 
@@ -91,13 +91,13 @@ class VoxelPeople:
         clock: StageClock,
         previous: np.ndarray | None = None,
     ) -> Found:
-        """People in the 2D detections of one frame set, and those whom the floor rule drops.
+        """People in the 2D detections of one frame set, and those that the floor rule drops.
 
         Args:
             keypoints: per camera (P, J, 3) x px, y px, score; None for a camera without a frame.
             settings: thresholds and limits.
             clock: told when a stage is over.
-            previous: has no meaning here.
+            previous: is not used.
         """
         skeletons, below = self._search(keypoints, _first_limits(settings), settings, clock)
         if settings.second_look:

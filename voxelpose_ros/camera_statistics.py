@@ -43,7 +43,7 @@ class CameraStatistics:
         return self.missed / max(self.missed + self.used, 1)
 
     def rate_hz(self, now_ns: int) -> float:
-        """Messages a second; falls while the camera is silent. 0 before the second message."""
+        """Messages per second; falls while the camera is silent. 0 before the second message."""
         if self.interval_ns is None:
             return 0.0
         return SECOND / max(self.interval_ns, now_ns - self.last_heard_ns, 1.0)

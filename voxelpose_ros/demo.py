@@ -201,7 +201,7 @@ class Listener(Node):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the demonstration; returns 0, 1 when nobody was estimated, or 2 for bad input."""
+    """Run the demonstration; returns 0, 1 when no skeleton was estimated, or 2 for bad input."""
     return run_command(lambda: _run(_parser().parse_args(argv)))
 
 

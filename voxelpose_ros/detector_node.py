@@ -31,7 +31,7 @@ _SILENT_AFTER_S = 2.0
 
 
 class DetectorNode(Node):
-    """Publishes the 2D people in the newest image of each of its cameras.
+    """Publishes the 2D detections in the newest image of each of its cameras.
 
     The keypoints keep the image's stamp and frame, so that `voxelpose_node` with
     `input:=keypoints` synchronizes them like images. Cameras take turns; images that come while the

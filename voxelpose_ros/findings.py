@@ -114,7 +114,7 @@ class DetectionWatch:
         if views >= 2:
             self._views.append(views)
             self._last_s = now_s
-        # Forget false positives here and there, and somebody who left.
+        # Forget false positives here and there, and a person who left.
         if len(self._views) < self._SHARE * self._frame_sets:
             self._begin()
 

@@ -129,7 +129,7 @@ def compressed_to_bgr(message: CompressedImage) -> np.ndarray:
 
 
 def shown(text: str) -> str:
-    """What somebody else wrote, in a form that fits into a line."""
+    """Text from another process, in a form that fits into a line."""
     return reprlib.repr(text)
 
 

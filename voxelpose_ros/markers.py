@@ -39,7 +39,7 @@ class SkeletonMarkers:
 
     Args:
         lifetime_s: RViz drops markers that were not renewed for so long, so that a node that died
-            leaves nobody behind. 0: never.
+            leaves no marker behind. 0: never.
     """
 
     def __init__(self, lifetime_s: float = 2.0):

@@ -16,7 +16,7 @@ from voxelpose_ros import topics
 from voxelpose_ros.conversions import to_nanoseconds
 from voxelpose_ros.msg import SkeletonArray
 
-# Nobody new for so long: discovery is over, even on a busy machine.
+# No new subscriber for so long: discovery is over, even on a busy machine.
 _SETTLED_S = 2.0
 _FLUSH_S = 2.0
 
@@ -112,7 +112,7 @@ class Handshake:
                 return
             if now - start > self._start_timeout_s:
                 raise InputError(
-                    f"nobody at the other end of {(missing or [self._topic])[0]} "
+                    f"no node at the other end of {(missing or [self._topic])[0]} "
                     f"after {now - start:.0f} s, expected the node"
                 )
             time.sleep(0.05)

@@ -46,7 +46,7 @@ def _run(factory: Callable[[], Any], work: Callable[[Any], Any], args: Sequence[
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except RuntimeError:
-        # What is published while ROS shuts down fails, of which nobody need hear.
+        # What is published while ROS shuts down fails; that is no news.
         if rclpy.ok():
             raise
     finally:

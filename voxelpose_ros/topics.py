@@ -68,7 +68,7 @@ def is_rectified(image_topic: str) -> bool:
 
 
 def sensor_qos(reliability: str = "best_effort", depth: int = 5) -> QoSProfile:
-    """SensorDataQoS (REP-2003), or its reliable sister."""
+    """SensorDataQoS (REP-2003), or the reliable variant."""
     return QoSProfile(
         history=HistoryPolicy.KEEP_LAST,
         depth=depth,

@@ -248,7 +248,7 @@ class EstimationWorker:
 
 
 def _views_with_people(estimate: Estimate, threshold: float) -> int:
-    """In how many cameras somebody was detected, with joints of at least this score."""
+    """In how many cameras a person was detected, with joints of at least this score."""
     return sum(
         bool((keypoints[..., 2] >= threshold).any())
         for keypoints in estimate.keypoints

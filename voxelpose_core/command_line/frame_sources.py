@@ -127,7 +127,7 @@ def _rate(text: str) -> float:
     except ValueError:
         rate = math.nan
     if not 0 < rate < math.inf:
-        raise InputError(f"'{text}', expected frames a second, above 0")
+        raise InputError(f"'{text}', expected frames per second, above 0")
     return rate
 
 

@@ -167,7 +167,7 @@ class ActorsDataset(FrameDataset):
         absent = sum(frame not in predictions for frame in self.frames)
         if absent:
             logger.warning(
-                "%s: no predictions for %d of %d frames: nobody is seen there",
+                "%s: no predictions for %d of %d frames: no person is seen there",
                 path,
                 absent,
                 len(self.frames),

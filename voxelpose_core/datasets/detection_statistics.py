@@ -41,7 +41,7 @@ class DetectionStatistics:
         Args:
             truth: (P, 17, 2) projected COCO-17 joints, pixels.
             seen: (P, 17) bool: labelled and inside the image.
-            detections: (Q, 17, 3) x px, y px, score (0: not detected), or None for nobody.
+            detections: (Q, 17, 3) x px, y px, score (0: not detected), or None for no person.
         """
         self.views += 1
         countable = seen[:, _LIMBS].sum(axis=1) >= _MIN_JOINTS_IN_VIEW

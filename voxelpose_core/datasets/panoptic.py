@@ -151,7 +151,7 @@ def read_people(root: Path | str, joint_set: JointSet, interval: int = 3):
         poses (N, J, 3) in mm z up, visible (N, J) bool.
 
     Raises:
-        InputError: there is nobody, or another joint set is asked for.
+        InputError: there is no person, or another joint set is asked for.
     """
     orders = {PANOPTIC15: list(range(len(PANOPTIC15))), COCO17: _COCO17_OF_JOINTS19}
     if joint_set not in orders:
@@ -164,7 +164,7 @@ def read_people(root: Path | str, joint_set: JointSet, interval: int = 3):
             except BrokenFrameError as error:
                 logger.warning("%s: left out", error)
     if not sum(map(len, people)):
-        raise InputError(f"{root}: nobody in any {_LABELS}/body3DScene_*.json of any sequence")
+        raise InputError(f"{root}: no person in any {_LABELS}/body3DScene_*.json of any sequence")
     return _poses(np.concatenate(people))
 
 

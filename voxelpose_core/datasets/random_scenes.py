@@ -41,7 +41,7 @@ class FrameSets:
         valid: (B, P) bool: the person exists.
         xy: (B, V, P', J, 2) detections, pixels of the images; P' = P and false people after them.
         scores: (B, V, P', J), 0 for a joint that was not detected.
-        focus: (B, 3) mm, where to look: somebody's mid-hip, or now and then any place.
+        focus: (B, 3) mm, where to look: a person's mid-hip, or now and then any place.
         floor: (B,) height of the ground, mm.
     """
 
@@ -66,7 +66,7 @@ class Scenes:
         valid: (B, P) bool: the person exists.
         joint_views: (B, P, J) number of views in which the joint was detected.
         person_views: (B, P) number of views in which the person was detected.
-        focus: (B, 3) mm, where to look: somebody's mid-hip, or now and then any place.
+        focus: (B, 3) mm, where to look: a person's mid-hip, or now and then any place.
         floor: (B,) height of the ground, mm.
     """
 
@@ -233,7 +233,7 @@ def place_people(spaces: torch.Tensor, generator: torch.Generator, people: Peopl
 
     joints = people(count * MAX_PEOPLE, generator).reshape(count, MAX_PEOPLE, 17, 3).clone()
     spread = (uniform(count, MAX_PEOPLE, 2) - 0.5) * spaces[:, None]
-    # 40 % stand 350 to 900 mm from somebody: crowds are where proposals and limbs get mixed up.
+    # 40 % stand 350 to 900 mm from another person: crowds are where proposals and limbs get mixed up.
     angle = 2 * torch.pi * uniform(count, MAX_PEOPLE)
     gap = 350 + 550 * uniform(count, MAX_PEOPLE)
     beside = spread.roll(1, dims=1) + gap[..., None] * torch.stack([angle.cos(), angle.sin()], -1)

@@ -1,7 +1,7 @@
 """Scenes for the ray model: what rays need is drawn, no heatmap.
 
 To the errors of `detection_noise` it adds those that matter to rays of several cameras: exposures that
-are not simultaneous, a detector's habits, people of whom one detection is made (or two of one person),
+are not simultaneous, a detector's habits, people merged into one detection (or one split into two),
 limbs given to the neighbour, and calibrations that are worse than usual. And it keeps the net from
 trusting its idea of a body more than rays that agree: every person's joints lie a little elsewhere, as
 bodies, clothes and detectors differ in where a hip is, and many detectors are sharper than
@@ -191,7 +191,7 @@ def _worse(views: Views, generator: torch.Generator) -> Views:
 
 
 def _with_own_joints(people: PeopleSource) -> PeopleSource:
-    """The same people, each of whom has his joints a little elsewhere."""
+    """The same people, each with joints a little elsewhere."""
 
     def draw(count: int, generator: torch.Generator) -> torch.Tensor:
         joints = people(count, generator)
@@ -318,7 +318,7 @@ def confuse_people(
     theirs = torch.gather(xy, 2, index[..., None].expand(-1, -1, -1, -1, 2))
     mixed = torch.where(foreign[..., None], theirs, xy)
     mixed_scores = torch.where(foreign, torch.gather(scores, 2, index), scores)
-    # Somebody behind a neighbour is not told from him: no detection of his own is left.
+    # A person behind a neighbour is not told apart: no detection of its own is left.
     merged = close & chance(0.02 + 0.08 * poor) & (torch.gather(side, 2, neighbour) > side)
     mixed_scores = mixed_scores * ~merged[..., None]
     return _split(mixed, mixed_scores, generator, 0.02 + 0.05 * level)

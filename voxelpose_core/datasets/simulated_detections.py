@@ -16,7 +16,7 @@ from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.skeletons import CAMPUS14, COCO17, JointSet
 from voxelpose_core.voxel import Views
 
-# Proportions of datasets/people.py are shares of this, mm: the ground truth says nobody's stature.
+# Proportions of datasets/people.py are shares of this, mm: the ground truth states no one's stature.
 _STATURE = 1700.0
 
 

@@ -37,7 +37,7 @@ from voxelpose_core.skeletons import COCO17, PANOPTIC15, JointSet, panoptic15_fr
 
 # The original looks so often for a free place before it gives up on a scene's further people.
 _TRIES = 100
-# Share of people who stand beside somebody, and how far, mm along x and along y.
+# Share of people who stand beside another, and how far, mm along x and along y.
 _BESIDE, _BESIDE_MM, _BESIDE_SPREAD_MM = 0.3, 500.0, 50.0
 _MAX_OVERLAP = 0.01
 # A place is watched by a camera that sees it at this height, mm, and so far inside the image.
@@ -162,7 +162,7 @@ class Synthetic(FrameDataset):
         return dataclasses.replace(sample, keypoints=self._noise.keypoints(sample, rng))
 
     def _place(self, poses: np.ndarray, visible: np.ndarray, rng: np.random.Generator):
-        """The people turned about the vertical and put where they overlap nobody.
+        """The people turned about the vertical and put where they overlap no one.
 
         Where no place is free, this person and those after it stay away, as in the original.
         """
@@ -185,7 +185,7 @@ class Synthetic(FrameDataset):
         return np.reshape(placed, (count, *poses.shape[1:])), visible[:count]
 
     def _candidates(self, places: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """(T, 2) places to try, anywhere in the area or beside somebody."""
+        """(T, 2) places to try, anywhere in the area or beside another person."""
         anywhere = rng.uniform(self.placement.low, self.placement.high, (_TRIES, 2))
         if len(places) == 0:
             return anywhere
@@ -282,14 +282,14 @@ class RecordedPeople:
     def __init__(self, poses: np.ndarray, visible: np.ndarray, joint_set: JointSet, source: str):
         kept = visible[:, list(joint_set.root)].all(axis=1) & np.isfinite(poses).all(axis=(1, 2))
         if not kept.any():
-            raise InputError(f"{source}: nobody has a mid-hip, expected poses with labelled hips")
+            raise InputError(f"{source}: no person has a mid-hip, expected poses with labelled hips")
         self._poses, self._visible, self._source = poses[kept], visible[kept], source
 
     def complete_poses(self) -> np.ndarray:
         """(N, J, 3) of the people all of whose joints are labelled; InputError if there are none."""
         complete = self._poses[self._visible.all(axis=1)]
         if not len(complete):
-            raise InputError(f"{self._source}: nobody has all joints, expected complete poses")
+            raise InputError(f"{self._source}: no person has all joints, expected complete poses")
         return complete
 
     def draw(self, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

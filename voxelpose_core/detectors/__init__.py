@@ -31,7 +31,7 @@ class Detector(Protocol):
 
         Returns:
             for each image (P, J, 3) float32: x px, y px (pixel (0, 0) is the centre of the top left
-            pixel) and score in [0, 1], best person first. P is 0 where nobody is seen.
+            pixel) and score in [0, 1], best person first. P is 0 where no person is seen.
         """
         ...
 

@@ -28,7 +28,7 @@ _CELL_MM = 30.0
 _GRIDS_MM = (1e3, 5e3, 2e4, 1e5)
 _ELEVATION_DEG, _FIELD_OF_VIEW_DEG = 34.0, 28.0
 _FRUSTUM_SHARE = 0.10
-# BGR: nobody, one camera (no depth yet), then deeper with every camera more.
+# BGR: no camera, one camera (no depth yet), then deeper with every camera more.
 _NOBODY: Color = (244, 243, 241)
 _ONE: Color = (205, 218, 226)
 _FEW, _MANY = np.array([214, 205, 148.0]), np.array([118, 84, 16.0])

@@ -11,7 +11,7 @@ from voxelpose_core.geometry.camera import Camera
 
 # Sizes that differ by less, as a share, are off by some pixels for another reason than scaling.
 _LEAST_CHANGE = 0.02
-# Of smaller images a pixel is too much of the aspect, and nobody is seen.
+# Of smaller images a pixel is too much of the aspect, and no person can be seen.
 _LEAST_SIDE = 32
 
 

@@ -123,7 +123,7 @@ def check_poses(cameras: Sequence[Camera], world: RigWorld) -> list[str]:
     """Faults of the poses as they are; where another reading has none, only that cause."""
     near = max(_MOVED_MM, _MOVED_SHARE * camera_spread(cameras))
     for camera in cameras:
-        # Nobody's camera looks straight up.
+        # No camera looks straight up.
         if np.abs(camera.C).max() < near and np.abs(camera.R - np.eye(3)).max() < _TURNED:
             return [
                 f"direction: the world is camera {camera.name}'s (z along its optical axis), "

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from voxelpose_core.errors import InputError
 
-# Nobody fits into a smaller box.
+# No person fits into a smaller box.
 _LEAST_EDGE_MM = 100.0
 
 

@@ -1,6 +1,6 @@
 """Average precision, recall and MPJPE of detected people, as on CMU Panoptic.
 
-The rule of VoxelPose (Tu et al., ECCV 2020): a prediction belongs to the true person to whom its
+The rule of VoxelPose (Tu et al., ECCV 2020): a prediction belongs to the true person to which its
 mean joint distance is least, and is right if that distance is below a threshold and no prediction
 with a higher score took the person before.
 """

@@ -58,7 +58,7 @@ def save_weights(
         for key, value in model.state_dict().items()
         if not key.endswith("num_batches_tracked")
     }
-    # Its own save_file makes a file that nobody but its owner can read.
+    # Its own save_file makes a file that only its owner can read.
     content = save(state, metadata=metadata)
     write_whole(Path(path), lambda partial: partial.write_bytes(content))
 

@@ -79,7 +79,7 @@ def heatmap_loss(heatmaps: torch.Tensor, targets: torch.Tensor, weights: torch.T
     Args:
         heatmaps: (B, V, J, H, W).
         targets: (B, V, J, H, W).
-        weights: (B, V, J), 0 for joints that nobody in the view shows.
+        weights: (B, V, J), 0 for joints that no person in the view shows.
     """
     return ((heatmaps - targets) * weights[..., None, None]).square().mean()
 

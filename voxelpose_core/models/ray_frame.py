@@ -46,7 +46,7 @@ class People(NamedTuple):
 
 
 class RayProposals(nn.Module):
-    """Places where somebody may stand.
+    """Places where a person may stand.
 
     Args:
         limit: K, how many.

@@ -190,7 +190,7 @@ class RayPose(nn.Module):
         views, detections = rays.scores.shape[1:3]
         own = rays.of_scenes(scene)
         origins = (own.origins - centers[:, None]) / UNIT
-        # Distances of all rays from where the joints of somebody upright would be.
+        # Distances of all rays from where the joints of an upright person would be.
         directions = components_first(own.directions)
         upright = self._upright.T[:, None, None, None]
         offset = components_first(origins)[..., None, None] - upright

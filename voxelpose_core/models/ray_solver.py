@@ -183,11 +183,11 @@ class ChosenRays:
 def triangulate_plainly(chosen: ChosenRays, upright: torch.Tensor) -> torch.Tensor:
     """(M, J, 3) the net's start: each view's nearest detection counts by how near it is, twice.
 
-    Somebody upright is a weak prior; the second time rays count by how near they pass the first pose.
+    An upright body is a weak prior; the second time rays count by how near they pass the first pose.
 
     Args:
         chosen: the rays.
-        upright: (J, 3) joints of somebody upright around the mid-hip.
+        upright: (J, 3) joints of an upright person around the mid-hip.
     """
     prior = upright.expand(chosen.origins.shape[0], -1, -1)
     precision = prior.new_full((1, 1), (UNIT / PRIOR_DEVIATION) ** 2)

@@ -88,7 +88,7 @@ class Rays:
 
 @dataclass(frozen=True)
 class Proposals:
-    """Places where somebody may stand, strongest first.
+    """Places where a person may stand, strongest first.
 
     Attributes:
         centers: (B, K, 3) mid-hips, mm.

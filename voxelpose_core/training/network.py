@@ -95,7 +95,7 @@ class TrainedNetwork(nn.Module):
         return self
 
     def forward(self, batch: Batch | None) -> Outcome:
-        """Losses of a training batch. None, of which no frame could be read, costs nothing."""
+        """Losses of a training batch. None, where no frame could be read: losses of 0."""
         if batch is None:
             zero = self._nothing()
             return Outcome(zero, zero, zero)
@@ -180,7 +180,7 @@ class TrainedNetwork(nn.Module):
         """0, in which every trained parameter takes part.
 
         Processes that train together wait for the gradients of all parameters, also where one of
-        them has nobody to learn from.
+        them has no person to learn from.
         """
         sums = (p.sum() for p in self.parameters() if p.requires_grad)
         return 0.0 * sum(sums, start=torch.zeros(()))

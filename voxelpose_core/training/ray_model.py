@@ -30,8 +30,8 @@ from voxelpose_core.skeletons import COCO17
 from voxelpose_core.training.checkpoints import load_resume, save_resume
 from voxelpose_core.training.options import TrainingOptions, add_training_options
 
-# A candidate so near to somebody learns that person's pose; one whose pose is farther than FAR from
-# everybody, in the mean of its joints, is nobody, one nearer than CLOSE is somebody, mm.
+# A candidate so near to a person learns that person's pose; one whose pose is farther than FAR from
+# everyone, in the mean of its joints, is a false positive, one nearer than CLOSE a person, mm.
 NEAR, CLOSE, FAR = 350.0, 250.0, 450.0
 # Candidates per scene in training.
 CANDIDATES = 10
@@ -74,7 +74,7 @@ def roots_of(joints: torch.Tensor) -> torch.Tensor:
 
 @torch.no_grad()
 def draw_candidates(scenes: RayScenes, generator: torch.Generator) -> Candidates:
-    """The model's own proposals, and places near people whom none of them finds."""
+    """The model's own proposals, and places near people that none of them finds."""
     proposals = propose(scenes.rays, CANDIDATES)
     centers = proposals.centers
     centers = centers + CENTER_JITTER * torch.randn(
@@ -98,7 +98,7 @@ def draw_candidates(scenes: RayScenes, generator: torch.Generator) -> Candidates
 
 
 def run(model: RayPose, scenes: RayScenes, candidates: Candidates, generator=None) -> Poses:
-    """Poses of all candidates; gradients only of those near somebody."""
+    """Poses of all candidates; gradients only of those near a person."""
     near = candidates.near
     order = torch.cat([near.nonzero()[:, 0], (~near).nonzero()[:, 0]])
     back = torch.empty_like(order)

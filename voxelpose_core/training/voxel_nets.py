@@ -217,7 +217,7 @@ def pose_step(model: VoxelPose, scenes: Scenes, generator: torch.Generator):
 
 
 def pick_people(scenes: Scenes, generator: torch.Generator, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Indices of scene (count,) and person (count,) of people whom two views or more detect, in random order.
+    """Indices of scene (count,) and person (count,) of people that two views or more detect, in random order.
 
     Fewer than `count` are repeated, each as often as the others to within one; of more, `count` are
     drawn. Where no scene has any, everybody is usable.
@@ -249,7 +249,7 @@ def window_loss(model: VoxelPose, scenes: Scenes, generator: torch.Generator) ->
     volumes, centers, size = window_volumes(model, scenes, generator)
     with autocast(volumes.device):
         root_volumes = model.root_net(volumes)
-    # A person whom one view alone shows could stand anywhere along a ray.
+    # A person that one view alone shows could stand anywhere along a ray.
     findable = scenes.valid & (scenes.person_views >= 2)
     points = box_points(centers, size, WINDOW_VOXELS)
     return root_loss(root_volumes.float(), points, scenes.roots, findable)
@@ -264,7 +264,7 @@ def held_out_scenes(scenes_of: SceneSource, device: torch.device, batches: int):
 
 @torch.inference_mode()
 def measure_joints(model: VoxelPose, scenes_of: SceneSource, batches: int) -> dict[str, float]:
-    """Mean joint error of people whom two views or more detect, at jittered true centres, mm."""
+    """Mean joint error of people that two views or more detect, at jittered true centres, mm."""
     model.eval()
     errors = [
         pose_step(model, scenes, generator)[1].item()
@@ -275,7 +275,7 @@ def measure_joints(model: VoxelPose, scenes_of: SceneSource, batches: int) -> di
 
 @torch.inference_mode()
 def measure_proposals(model: VoxelPose, scenes_of: SceneSource, batches: int) -> dict[str, float]:
-    """Recall of people whom two views or more detect, and proposals where nobody is."""
+    """Recall of people that two views or more detect, and false positives."""
     model.eval()
     found, people, false_positives = 0, 0, 0
     for scenes, generator in held_out_scenes(scenes_of, model.device, batches):
@@ -293,7 +293,7 @@ def measure_proposals(model: VoxelPose, scenes_of: SceneSource, batches: int) ->
 
 
 def match_proposals(root_volume, grid: ProposalGrid, scenes: Scenes, index: int):
-    """Hits, findable people inside the window, and proposals near nobody."""
+    """Hits, findable people inside the window, and proposals near no person."""
     proposals = select_proposals(root_volume, grid.center, grid.size, 10, 0.3)
     centers = proposals.centers[0][proposals.valid[0]]
     half = centers.new_tensor(grid.size) / 2

@@ -161,7 +161,7 @@ def project(points: torch.Tensor, views: Views) -> tuple[torch.Tensor, torch.Ten
 
     Args:
         points: (N, M, 3), mm.
-        views: one view a scene: every tensor of `views` without its view axis, B = N.
+        views: one view per scene: every tensor of `views` without its view axis, B = N.
 
     Returns:
         pixels (N, M, 2) in the original image, and seen (N, M) bool: in front, inside the image,

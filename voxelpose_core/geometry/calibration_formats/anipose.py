@@ -5,7 +5,7 @@ translation of x = R X + t, and fisheye. caliscope keeps its tables in [cameras]
 as Pose2Sim does; aniposelib and FreeMoCap use the unit of the calibration board. Every tool writes
 `fisheye` where a lens is one. caliscope's rotation_count are the clockwise quarter turns after which
 its detector sees an upright image; the calibration is of the images before that. 0 is also what it
-writes where nobody turned the view.
+writes where the view was not turned.
 """
 
 from __future__ import annotations
