@@ -200,6 +200,8 @@ def written(action: argparse.Action) -> str:
     """How an argument is given, such as `--videos VIDEO ...`."""
     if not action.option_strings:
         return str(action.metavar or action.dest)
+    if isinstance(action, argparse.BooleanOptionalAction):
+        return ", ".join(action.option_strings)
     if action.nargs == 0:
         return action.option_strings[-1]
     value = "|".join(action.choices) if action.choices else action.metavar or action.dest.upper()

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -18,7 +19,7 @@ from voxelpose_core.geometry.rig import Rig, load_rig, save_rig
 from voxelpose_core.geometry.space import Space
 from voxelpose_core.pose_types import Estimate, Skeleton
 from voxelpose_core.results import RunReport
-from voxelpose_core.skeletons import COCO17
+from voxelpose_core.skeletons import COCO17, get_joint_set
 
 SIZE = (320, 240)
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -58,14 +59,21 @@ class FakeEstimator:
         return Estimate([skeleton], keypoints, self.rig.names, {"detector": 1.0, "poses": 2.0})
 
 
+class FakeDetector(NamedTuple):
+    name: str
+    threads: int
+    device: str
+
+    @property
+    def joint_set(self):
+        return get_joint_set("panoptic15" if self.name == "other" else "coco17")
+
+
 @pytest.fixture
 def fake(monkeypatch):
     FakeEstimator.made.clear()
     monkeypatch.setattr(voxelpose_core.estimator, "PoseEstimator", FakeEstimator)
-    monkeypatch.setattr(
-        "voxelpose_core.detectors.load_detector",
-        lambda name, threads, device: (name, threads, device),
-    )
+    monkeypatch.setattr("voxelpose_core.detectors.load_detector", FakeDetector)
     monkeypatch.setattr(
         "voxelpose_core.detectors.refinement.RefinedDetector",
         lambda detector, threads, device: ("refined", detector, threads, device),
@@ -143,7 +151,8 @@ def test_videos_to_skeletons_picture_and_video(fake, rig_file, videos, tmp_path,
     joints = np.array(document["frames"][0]["skeletons"][0]["joints"])
     assert joints[:, 2].mean() == pytest.approx(0.9)  # metres
     (estimator,) = FakeEstimator.made
-    assert estimator.weights_path == Path("mine") and estimator.detector == ("movenet", 2, "cpu")
+    assert estimator.weights_path == Path("mine")
+    assert estimator.detector == ("refined", ("movenet", 2, "cpu"), 2, "cpu")
     capture = cv2.VideoCapture(str(video))
     assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 6
     assert capture.read()[1].shape == cv2.imread(str(picture)).shape
@@ -153,13 +162,23 @@ def test_videos_to_skeletons_picture_and_video(fake, rig_file, videos, tmp_path,
     assert len(report.splitlines()) < 25
 
 
-def test_detections_are_refined_where_asked(fake, rig_file, videos, keypoints_file, tmp_path, capsys):
-    given = ("estimate", "--rig", rig_file, "--out", tmp_path / "s.json", "--refine-detections")
-    options = ("--threads", 1, "--device", "cpu")
-    assert run(*given, "--videos", *videos, *options) == 0
-    (estimator,) = FakeEstimator.made
-    assert estimator.detector == ("refined", ("movenet", 1, "cpu"), 1, "cpu")
-    assert run(*given, "--keypoints", keypoints_file) == 2
+def test_detections_are_refined_unless_told_otherwise(
+    fake, rig_file, videos, keypoints_file, tmp_path, capsys
+):
+    given = ("estimate", "--rig", rig_file, "--out", tmp_path / "s.json", "--threads", 1, "--device", "cpu")
+    plain = ("movenet", 1, "cpu")
+    for options, detector in (
+        ((), ("refined", plain, 1, "cpu")),
+        (("--refine-detections",), ("refined", plain, 1, "cpu")),
+        (("--no-refine-detections",), plain),
+        # A detector of other joints cannot be refined: by default it is not.
+        (("--detector", "other"), ("other", 1, "cpu")),
+    ):
+        FakeEstimator.made.clear()
+        assert run(*given, "--videos", *videos, *options) == 0
+        assert FakeEstimator.made[0].detector == detector
+    assert run(*given, "--keypoints", keypoints_file) == 0
+    assert run(*given, "--keypoints", keypoints_file, "--refine-detections") == 2
     assert "--refine-detections: --keypoints has no images" in capsys.readouterr().err
     assert run(*given[:-1], "--keypoints", keypoints_file, "--detector", "movenet") == 2
     assert "--detector: --keypoints brings its own detections" in capsys.readouterr().err

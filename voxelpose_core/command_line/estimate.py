@@ -84,7 +84,7 @@ def add_parser(commands: argparse._SubParsersAction, examples: str) -> None:
         default="universal",
         help="3D weights: universal, voxelpose or a file (default: %(default)s)",
     )
-    add_detector(parser)
+    add_detector(parser, refined=True)
     parser.add_argument("--video-out", metavar="MP4", help="video of the views and skeletons to write")
     parser.add_argument("--picture", metavar="PNG", help="picture of the middle frame to write")
 

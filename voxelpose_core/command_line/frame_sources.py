@@ -15,6 +15,7 @@ from voxelpose_core.frame_choice import FrameChoice
 from voxelpose_core.frame_sets import ImageFrameSets, KeypointFrameSets
 from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.keypoint_files import read_keypoints_json
+from voxelpose_core.skeletons import COCO17
 from voxelpose_core.source_matching import match_sources
 from voxelpose_core.sources import (
     DEFAULT_FPS,
@@ -93,15 +94,23 @@ def given_choice(arguments: argparse.Namespace) -> FrameChoice:
     return FrameChoice(arguments.start, arguments.end, arguments.every)
 
 
-def add_detector(parser: argparse.ArgumentParser) -> None:
-    """`--detector`, and what it runs on."""
+def add_detector(parser: argparse.ArgumentParser, refined: bool = False) -> None:
+    """`--detector`, and what it runs on.
+
+    Args:
+        parser: of the command.
+        refined: detections are refined by default, where the detector answers COCO-17.
+    """
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N (default: %(default)s)")
     parser.add_argument("--detector", help=f"2D detector for images (default: {DEFAULT_DETECTOR})")
     parser.add_argument(
         "--refine-detections",
-        action="store_true",
-        help="refine each 2D detection with a second net: more accurate, slower per person",
+        action=argparse.BooleanOptionalAction,
+        help="refine each 2D detection with a second net: more accurate, slower per person "
+        f"(default: {'yes' if refined else 'no'})",
     )
+    # None: nothing was said, so that a detector which cannot be refined is no error.
+    parser.set_defaults(refine_detections=None, refined_by_default=refined)
     parser.add_argument(
         "--threads",
         type=whole_number(0),
@@ -220,4 +229,7 @@ def given_detector(arguments: argparse.Namespace) -> Detector:
 
     device = str(select_device(arguments.device))
     detector = load_detector(arguments.detector or DEFAULT_DETECTOR, arguments.threads, device)
-    return RefinedDetector(detector, arguments.threads, device) if arguments.refine_detections else detector
+    refine = arguments.refine_detections
+    if refine is None:
+        refine = arguments.refined_by_default and detector.joint_set == COCO17
+    return RefinedDetector(detector, arguments.threads, device) if refine else detector
