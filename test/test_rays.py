@@ -19,6 +19,7 @@ from voxelpose_core.models.rays import (
     rays_of_views,
     undistort,
 )
+from voxelpose_core.skeletons import COCO17
 from voxelpose_core.voxel import Views
 
 LENSES = {
@@ -171,6 +172,32 @@ def test_people_are_proposed(lens):
     gaps = np.linalg.norm(centers[:, None] - centers, axis=-1)
     assert (gaps[~np.eye(len(centers), dtype=bool)] >= SUPPRESSION).all()
     assert (proposals.votes[0].diff() <= 0).all()
+
+
+def test_rays_that_cross_by_coincidence_propose_nobody():
+    """With six cameras each detection belongs to its own person; with two nobody can tell."""
+    people = people_at((-800, 200), (900, -500), (300, 1000))
+    roots = COCO17.root_of(people)
+    counts = {}
+    for number in (2, 6):
+        cameras = ring(number)
+        rays = rays_of_cameras(cameras, detections_of(cameras, people, 2.0), 0.1)
+        proposals = propose(rays, 20)
+        centers = proposals.centers[0][proposals.votes[0] > 0].numpy()
+        assert (np.linalg.norm(centers[:, None] - roots, axis=-1).min(axis=0) < 150).all()
+        counts[number] = len(centers)
+    assert counts[6] == 3
+
+
+def test_who_is_seen_by_two_of_many_cameras_is_proposed():
+    cameras = ring(6)
+    keypoints = detections_of(cameras, people_at((-800, 200), (900, -500)), 2.0)
+    for view in (1, 2, 4, 5):
+        keypoints[view] = keypoints[view][:1]
+    proposals = propose(rays_of_cameras(cameras, keypoints, 0.1), 20)
+    centers = proposals.centers[0][proposals.votes[0] > 0].numpy()
+    for root in COCO17.root_of(people_at((-800, 200), (900, -500))):
+        assert np.linalg.norm(centers - root, axis=1).min() < 150
 
 
 def test_the_order_of_views_and_detections_moves_no_proposal():

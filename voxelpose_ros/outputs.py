@@ -90,7 +90,7 @@ class Outputs:
         estimate: Estimate,
         images: Sequence[np.ndarray | None] | None,
     ) -> None:
-        """Publish what is known of one frame set and has subscribers.
+        """Publish what is known of one frame set and has subscribers, the skeletons first.
 
         Args:
             stamp_ns: stamp of the frame set.
@@ -103,7 +103,7 @@ class Outputs:
         skeletons = conversions.skeletons_to_message(
             estimate.skeletons, estimator.joint_set, estimate.cameras, header
         )
-        # The skeletons last: whoever waits for those of a frame set has everything by then.
+        self._skeletons.publish(skeletons)
         for index, camera in enumerate(estimator.rig.cameras):
             optical = Header(stamp=stamp, frame_id=camera_info_messages.optical_frame(camera.name))
             self._publish_keypoints(camera, estimate.keypoints[index], estimator, optical)
@@ -119,7 +119,6 @@ class Outputs:
             )
         if self._people.get_subscription_count():
             self._people.publish(self._markers.update(skeletons))
-        self._skeletons.publish(skeletons)
 
     def _publish_keypoints(
         self, camera: Camera, people: np.ndarray | None, estimator: PoseEstimator, header: Header

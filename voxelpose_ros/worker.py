@@ -150,9 +150,10 @@ class EstimationWorker:
         estimate.skeletons = self._tracker.update(estimate.skeletons, stamp_s)
         estimated = time.perf_counter()
         images = None if settings.input == "keypoints" else inputs
-        self._watch.put(estimator.rig, estimator.joint_set, estimate, frame_set.stamp_ns / 1e9)
         self._outputs.publish(frame_set.stamp_ns, estimator, estimate, images)
         published = time.perf_counter()
+        # After the skeletons are out, since its thread takes turns with this one.
+        self._watch.put(estimator.rig, estimator.joint_set, estimate, stamp_s)
         timings = {
             **waits,
             "decode": 1e3 * (decoded - start),
