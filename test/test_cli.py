@@ -180,7 +180,7 @@ def test_detections_are_refined_unless_told_otherwise(
     assert run(*given, "--keypoints", keypoints_file) == 0
     assert run(*given, "--keypoints", keypoints_file, "--refine-detections") == 2
     assert "--refine-detections: --keypoints has no images" in capsys.readouterr().err
-    assert run(*given[:-1], "--keypoints", keypoints_file, "--detector", "movenet") == 2
+    assert run(*given, "--keypoints", keypoints_file, "--detector", "movenet") == 2
     assert "--detector: --keypoints brings its own detections" in capsys.readouterr().err
 
 
