@@ -8,6 +8,7 @@ long as nobody is in two places of one image.
 from __future__ import annotations
 
 import itertools
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -33,10 +34,15 @@ ROUGH_SHARE, CLOSE_SHARE = 0.2, 0.08
 # Tracks are compared this often, and pairs that have fewer times in common are not.
 _COMPARED_EVERY_S = 0.1
 _MIN_TIMES = 3
+# Frames this far apart are single pictures: people are compared in each, and not between them.
+_SELDOM_S = 0.15
 # Evidence of more times does not make a pair surer.
 _ENOUGH_TIMES = 30
 # People whom no other pair contradicts may still differ: the second best must be worse by this factor.
 _RIVAL_RATIO = 1.3
+# The limit follows the rig: so many times the usual distance of what fits, within the two above. Of two
+# groups of tracks that are joined, no pair may be farther apart than so many times the limit.
+_TYPICAL_RATIO, _ACROSS_RATIO = 3.0, 2.0
 # Two tracks of one camera may overlap by so much in one person, s.
 _OVERLAP_S = 0.05
 _MOST_POSES = 600
@@ -86,7 +92,8 @@ def shared_poses(
             f"{len(cameras)} cameras are calibrated, but the recording has {len(recording.cameras)}"
         )
     tracks = recording_tracks(recording) if tracks is None else tracks
-    people = _people(_links(cameras, tracks, len(recording.joint_set), largest_share), tracks)
+    links = _links(cameras, tracks, len(recording.joint_set))
+    people = _people(links, tracks, largest_share)
     times = _common_times(tracks, spacing_s)
     parts = [
         _poses_of(tracks, person, number, times, len(recording.joint_set))
@@ -100,19 +107,28 @@ def shared_poses(
 
 
 def _common_times(tracks: list[list[Track2D]], spacing_s: float) -> np.ndarray:
-    """(T,) times at which two cameras or more may see somebody."""
-    starts = [min(t.times[0] for t in own) for own in tracks if own]
-    ends = [max(t.times[-1] for t in own) for own in tracks if own]
-    if len(starts) < 2:
+    """(T,) times at which two cameras or more may see somebody, at least `spacing_s` apart.
+
+    Where frames are seldom, these are the times of frames: nothing is known between them.
+    """
+    seeing = [np.unique(np.concatenate([t.times for t in own])) for own in tracks if own]
+    if len(seeing) < 2:
         return np.zeros(0)
-    start, end = sorted(starts)[1], sorted(ends)[-2]
-    return np.arange(start, end + 1e-9, spacing_s)
+    start = sorted(stamps[0] for stamps in seeing)[1]
+    end = sorted(stamps[-1] for stamps in seeing)[-2]
+    periods = [np.median(np.diff(stamps)) for stamps in seeing if len(stamps) > 1]
+    if periods and max(periods) < _SELDOM_S:
+        return np.arange(start, end + 1e-9, spacing_s)
+    stamps = np.unique(np.concatenate(seeing))
+    kept: list[float] = []
+    for stamp in stamps[(stamps >= start - 1e-6) & (stamps <= end + 1e-6)].tolist():
+        if not kept or stamp - kept[-1] >= spacing_s - 1e-6:
+            kept.append(stamp)
+    return np.array(kept)
 
 
-def _links(
-    cameras: Sequence[Camera], tracks: list[list[Track2D]], joints: int, largest_share: float
-) -> list[_Link]:
-    """Pairs of tracks that fit each other, and better than any other."""
+def _links(cameras: Sequence[Camera], tracks: list[list[Track2D]], joints: int) -> list[_Link]:
+    """All pairs of tracks that can be compared."""
     times = _common_times(tracks, _COMPARED_EVERY_S)
     views = [view_over_time(camera, own, times, joints) for camera, own in zip(cameras, tracks, strict=True)]
     links = []
@@ -124,13 +140,17 @@ def _links(
         one = np.broadcast_to(views[a].tracks[:, :, None], shares.shape)[measured]
         other = np.broadcast_to(views[b].tracks[:, None], shares.shape)[measured]
         medians, counts = _grouped_medians(one, other, len(tracks[b]), shares[measured])
-        found = [
+        links += [
             _Link((a, key // len(tracks[b])), (b, key % len(tracks[b])), share, counts[key])
             for key, share in medians.items()
-            if counts[key] >= _MIN_TIMES
+            if counts[key] >= _MIN_TIMES or _short(tracks[a][key // len(tracks[b])])
         ]
-        links += _clear(found, tracks, largest_share)
     return links
+
+
+def _short(track: Track2D) -> bool:
+    """Whether a track has too few frames to be compared more often than it is."""
+    return len(track) < _MIN_TIMES and track.longest_gap > _SELDOM_S * 3
 
 
 def _grouped_medians(
@@ -148,20 +168,23 @@ def _grouped_medians(
 
 
 def _clear(links: list[_Link], tracks: list[list[Track2D]], largest_share: float) -> list[_Link]:
-    """Of the links between two cameras those that fit, and clearly better than others at the same time."""
+    """The links that fit, and clearly better than others of the same cameras at the same time."""
+    by_track: dict[tuple[tuple[int, int], int], list[_Link]] = defaultdict(list)
+    for link in links:
+        by_track[link.one, link.other[0]].append(link)
+        by_track[link.other, link.one[0]].append(link)
     clear = []
     for link in links:
+        if link.share > largest_share:
+            continue
         rivals = [
             other.share
-            for other in links
+            for other in (*by_track[link.one, link.other[0]], *by_track[link.other, link.one[0]])
             if other is not link
-            and (other.one == link.one or other.other == link.other)
-            and (
-                _overlap(tracks, other.one, link.one) > _OVERLAP_S
-                and _overlap(tracks, other.other, link.other) > _OVERLAP_S
-            )
+            and _overlap(tracks, other.one, link.one) > -_OVERLAP_S
+            and _overlap(tracks, other.other, link.other) > -_OVERLAP_S
         ]
-        if link.share <= largest_share and link.share * _RIVAL_RATIO <= min(rivals, default=np.inf):
+        if link.share * _RIVAL_RATIO <= min(rivals, default=np.inf):
             clear.append(link)
     return clear
 
@@ -172,18 +195,30 @@ def _overlap(tracks: list[list[Track2D]], one: tuple[int, int], other: tuple[int
     return float(min(a[-1], b[-1]) - max(a[0], b[0]))
 
 
-def _people(links: list[_Link], tracks: list[list[Track2D]]) -> list[list[tuple[int, int]]]:
+def _people(
+    links: list[_Link], tracks: list[list[Track2D]], largest_share: float
+) -> list[list[tuple[int, int]]]:
     """Tracks joined to people, each a list of (camera, number)."""
-    person = {track: {track} for link in links for track in (link.one, link.other)}
-    for link in sorted(links, key=lambda link: link.share / link.evidence**0.5):
+    clear = _clear(links, tracks, largest_share)
+    if not clear:
+        return []
+    # What a good rig gives is far below what a poor one needs.
+    typical = float(np.median([link.share for link in clear for _ in range(link.evidence)]))
+    limit = min(max(_TYPICAL_RATIO * typical, CLOSE_SHARE), largest_share)
+    shares = {frozenset((link.one, link.other)): link.share for link in links}
+    person = {track: {track} for link in clear for track in (link.one, link.other)}
+    for link in sorted(clear, key=lambda link: link.share / link.evidence**0.5):
         one, other = person[link.one], person[link.other]
-        if one is other or _contradict(one, other, tracks):
+        if link.share > limit or one is other or _contradict(one, other, tracks):
+            continue
+        across = [shares.get(frozenset(pair), 0.0) for pair in itertools.product(one, other)]
+        if max(across) > _ACROSS_RATIO * limit:
             continue
         one |= other
         for track in other:
             person[track] = one
     distinct = {id(group): group for group in person.values()}
-    return [sorted(group) for group in distinct.values()]
+    return [sorted(group) for group in distinct.values() if len({camera for camera, _ in group}) > 1]
 
 
 def _contradict(one: set[tuple[int, int]], other: set[tuple[int, int]], tracks: list[list[Track2D]]) -> bool:

@@ -10,6 +10,8 @@ from voxelpose_core.self_calibration.observations import SharedPoses
 
 # People's places and detectors' errors change over this time, s: halves are made of blocks as long.
 BLOCK_S = 4.0
+# A block of fewer times says little.
+_LEAST_TIMES = 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,10 +31,10 @@ class Halves:
 
 
 def halves_in_time(poses: SharedPoses) -> Halves:
-    """Blocks of about `BLOCK_S` take turns; short recordings have one block per half."""
-    if not len(poses):
+    """Blocks of about `BLOCK_S`, of equally many times, take turns; short recordings have one per half."""
+    times, rank = np.unique(poses.times, return_inverse=True)
+    if not len(times):
         return Halves(np.zeros(0, int))
-    start, end = poses.times.min(), poses.times.max()
-    pairs = max(1, round((end - start) / (2 * BLOCK_S)))
-    share = (poses.times - start) / max(end - start, 1e-9)
-    return Halves(np.minimum((share * 2 * pairs).astype(int), 2 * pairs - 1))
+    by_time = round((times[-1] - times[0]) / (2 * BLOCK_S))
+    pairs = max(1, min(by_time, len(times) // (2 * _LEAST_TIMES)))
+    return Halves(rank * 2 * pairs // len(times))

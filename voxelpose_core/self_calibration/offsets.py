@@ -25,11 +25,13 @@ from voxelpose_core.self_calibration.tracks_2d import Track2D, recording_tracks
 from voxelpose_core.skeletons import JointSet
 
 # Least difference of log distances at the offset and elsewhere: people move, and the offset is in the search.
-LEAST_CLEARNESS = 0.5
+LEAST_CLEARNESS = 0.2
 # Rounds of association, interpolation and adjustment; they end when offsets change by less, s.
 _ROUNDS, _SETTLED_S = 5, 0.001
+# A fit that begins near its end needs fewer estimates of the noise.
+_LATER_STAGES = 2
 # With fewer poses shared by a camera nothing is said about it.
-_LEAST_POSES = 10
+_LEAST_POSES = 6
 # Halves of the recording must agree on the offset to this, ms.
 _HALVES_MS = 20.0
 
@@ -133,6 +135,7 @@ def align(
         if np.abs(fit.offsets_s).max() < _SETTLED_S and share == CLOSE_SHARE:
             break
         offsets, fitted, share = result.offsets_s, fit.cameras, CLOSE_SHARE
+        settings = dataclasses.replace(settings, stages=_LATER_STAGES)
     return result
 
 
@@ -149,6 +152,7 @@ def fit_halves(
 ) -> tuple[Adjustment, ...]:
     """What each half of the poses says alone, priors at `cameras`; empty where a half has none."""
     masks = halves_in_time(alignment.poses).masks
+    settings = dataclasses.replace(settings, stages=_LATER_STAGES)
     if not all(mask.any() for mask in masks):
         return ()
     return tuple(

@@ -34,24 +34,22 @@ from voxelpose_core.self_calibration.offsets import (
 )
 from voxelpose_core.skeletons import JointSet
 
-# Poses with fewer are too few to split in halves.
-_LEAST_FRAME_SETS = 6
-# A camera with fewer shared poses stays where it is.
-_LEAST_POSES = 5
+# Fewer poses are too few to split in halves. A camera with fewer shared poses stays where it is.
+_LEAST_POSES, _LEAST_OWN_POSES = 6, 5
 # Hips must be spread by this share of their distance from the cameras (rms), and have been in so many
 # places, of a twentieth of that distance. Somebody who stands still has 0.01 and a place or two.
 _LEAST_SPREAD, _LEAST_PLACES, _PLACE = 0.1, 6, 0.05
 # The held-out disagreement must fall to this share of the given rig's; or to the second, where it falls in
 # all parts of a recording that has so many alike: by so many standard errors of their mean.
-_CLEAR_RATIO, _SURE_RATIO = 0.9, 0.96
-_LEAST_BLOCKS, _SURETY = 4, 4.0
+_CLEAR_RATIO, _SURE_RATIO = 0.9, 0.965
+_LEAST_BLOCKS, _SURETY = 4, 3.0
 # No camera's own may rise by more than this factor.
 _LARGEST_RISE = 1.1
 # Halves must differ less from each other than this share of what the fit changes.
 _HALVES_RATIO = 0.8
 # Disagreements below this share of people's size are as good as none.
 _LEAST_SHARE = 0.005
-_ONLY_OFFSETS = AdjustmentSettings(rotation_deg=0.0, center_mm=0.0)
+_ONLY_OFFSETS = AdjustmentSettings(rotation_deg=0.0, center_mm=0.0, stages=2)
 
 
 @dataclass(frozen=True)
@@ -182,14 +180,13 @@ def _span(poses: SharedPoses) -> float:
 def _unfit(alignment: Alignment) -> str:
     """'' or why the recording cannot tell how the cameras lie."""
     poses = alignment.poses
-    frame_sets = len(np.unique(poses.times))
-    if not frame_sets:
+    if not len(poses):
         return "no person is seen by two cameras at one time, expected somebody who walks through the views"
-    fewest = min(len(np.unique(poses.times[mask])) for mask in halves_in_time(poses).masks)
-    if frame_sets < _LEAST_FRAME_SETS or 2 * fewest < _LEAST_FRAME_SETS:
+    fewest = min(mask.sum() for mask in halves_in_time(poses).masks)
+    if len(poses) < _LEAST_POSES or 2 * fewest < _LEAST_POSES:
         return (
-            f"two cameras or more see the same person in {frame_sets} frame sets 0.2 s apart, expected at "
-            f"least {_LEAST_FRAME_SETS}, better 100: record somebody who walks for twenty seconds"
+            f"two cameras or more see the same person {len(poses)} times (0.2 s apart or more), expected at "
+            f"least {_LEAST_POSES}, better 100: record somebody who walks for twenty seconds"
         )
     spread, places = _walked(alignment)
     if spread < _LEAST_SPREAD or places < _LEAST_PLACES:
@@ -320,7 +317,7 @@ def _unsure(rig: Rig, proposal: Rig, halves: Sequence[Adjustment], fit: Adjustme
 
 def _proposal(rig: Rig, alignment: Alignment) -> Rig:
     """The fitted cameras in the given world; those that share too few people as they were."""
-    enough = shared_counts(alignment.poses) >= _LEAST_POSES
+    enough = shared_counts(alignment.poses) >= _LEAST_OWN_POSES
     cameras = hold_world(alignment.fit.cameras, rig.cameras)
     kept = [own if sees else given for own, given, sees in zip(cameras, rig.cameras, enough, strict=True)]
     return dataclasses.replace(rig, cameras=tuple(kept))
@@ -329,7 +326,7 @@ def _proposal(rig: Rig, alignment: Alignment) -> Rig:
 def _changes(
     rig: Rig, proposal: Rig, alignment: Alignment, offsets: OffsetEstimate, trial: _Trial
 ) -> tuple[CameraChange, ...]:
-    enough = shared_counts(alignment.poses) >= _LEAST_POSES
+    enough = shared_counts(alignment.poses) >= _LEAST_OWN_POSES
     turn_sigmas, shift_sigmas = relative_deviations(proposal.cameras, alignment.fit.covariance)
     changes = []
     for index, (given, own) in enumerate(zip(rig.cameras, proposal.cameras, strict=True)):

@@ -1,0 +1,173 @@
+#!/usr/bin/env python3
+"""Setting up a rig from the people in it, on generated recordings whose truth is known.
+
+    python benchmarks/self_calibration.py                  # everything; about an hour and a half on one core
+    python benchmarks/self_calibration.py refine --cells usual perfect --count 5
+
+Every cell of a table is a number of recordings that differ in rig, walks and detectors' errors. Thresholds
+were chosen on recordings 1000 to 1011; by default 2000 to 2019 are reported. Errors of detectors last for up
+to seconds, as MoveNet's do, one joint in a hundred is an outlier, and one person in thirty is missed. "pair"
+is the median 3D error of what pairs of cameras triangulate, after one rigid alignment of the whole.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from voxelpose_core.datasets.generated_recordings import (
+    GeneratedRecording,
+    RecordingSettings,
+    generate_recording,
+)
+from voxelpose_core.metrics.rig_error import rig_error
+from voxelpose_core.self_calibration.offsets import find_offsets
+from voxelpose_core.self_calibration.refine import refine
+
+FIRST, COUNT = 2000, 20
+_OFF = {"degrees": 1.0, "mm": 50.0}
+# 15 Hz, 20 s, 2 % noise, offsets of up to 150 ms, but for what is said.
+REFINE_CELLS = {
+    "usual": ("4 cameras, 1 degree / 50 mm off", _OFF),
+    "perfect": ("a perfect rig", {}),
+    "small": ("0.3 degrees / 10 mm off", {"degrees": 0.3, "mm": 10.0}),
+    "large": ("3 degrees / 150 mm off", {"degrees": 3.0, "mm": 150.0}),
+    "noisy": ("4 % noise", {**_OFF, "noise": 0.04}),
+    "noisy_perfect": ("4 % noise, a perfect rig", {"noise": 0.04}),
+    "short": ("4 s: 20 frame sets", {**_OFF, "duration_s": 4.2}),
+    "short_perfect": ("4 s, a perfect rig", {"duration_s": 4.2}),
+    "three": ("3 cameras", {**_OFF, "cameras": 3}),
+    "three_perfect": ("3 cameras, a perfect rig", {"cameras": 3}),
+    "five": ("5 cameras", {**_OFF, "cameras": 5}),
+    "knocked": ("one of 4 cameras 2 degrees / 50 mm off", {"degrees": 2.0, "mm": 50.0, "off_cameras": (1,)}),
+    "people": ("3 people", {**_OFF, "people": 3}),
+    "fisheye": ("fisheyes", {**_OFF, "fisheye": True}),
+    "two": ("2 cameras", {**_OFF, "cameras": 2}),
+    "two_perfect": ("2 cameras, a perfect rig", {"cameras": 2}),
+    "sixteen": ("16 cameras", {**_OFF, "cameras": 16}),
+}
+OFFSET_CELLS = {
+    "usual": ("30 Hz, 5 s, up to 150 ms", {"duration_s": 5.0, "offsets_ms": 150.0}),
+    "off": ("the same, the rig 1 degree / 50 mm off", {**_OFF, "duration_s": 5.0, "offsets_ms": 150.0}),
+    "seconds": ("20 s, up to 1.5 s", {"offsets_ms": 1500.0}),
+    "rates": ("20 s, cameras of 30, 25, 15 and 12 Hz", {"offsets_ms": 150.0, "rates_hz": (30, 25, 15, 12)}),
+}
+
+
+@dataclass(frozen=True)
+class Refined:
+    """One recording: pair errors, mm, of the given and of the fitted rig, and what was decided."""
+
+    before: float
+    fitted: float
+    accepted: bool
+    degrees: float
+    mm: float
+    offset_rms: float
+    ratio: float
+    seconds: float
+
+    @property
+    def after(self) -> float:
+        return self.fitted if self.accepted else self.before
+
+
+def refine_recording(made: GeneratedRecording) -> Refined | None:
+    """None where there is nothing to fit."""
+    start = time.process_time()
+    found = refine(made.rig, made.recording)
+    seconds = time.process_time() - start
+    if found.proposal is None:
+        return None
+    joints = made.true_joints()
+    before = rig_error(made.rig, made.true_rig, joints).pair_mm
+    error = rig_error(found.proposal, made.true_rig, joints)
+    offsets = np.array([camera.offset_ms for camera in found.cameras])
+    known = np.isfinite([camera.offset_sigma_ms for camera in found.cameras])
+    known[0] = False
+    rms = float(np.sqrt(np.mean((offsets - made.offsets_ms)[known] ** 2))) if known.any() else np.nan
+    ratio = found.after_share / found.before_share
+    degrees, mm = float(np.median(error.degrees)), float(np.median(error.mm))
+    return Refined(before, error.pair_mm, found.accepted, degrees, mm, rms, ratio, seconds)
+
+
+def report_refine(names: list[str], numbers: range) -> None:
+    print("| refine | pair before | fitted | worst | degrees, mm | accepted | worse | offsets, rms | CPU |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    for name in names or REFINE_CELLS:
+        words, changes = REFINE_CELLS[name]
+        settings = RecordingSettings(**{"offsets_ms": 150.0, "rates_hz": 15.0, **changes})
+        results = [refine_recording(generate_recording(number, settings)) for number in numbers]
+        rows = [row for row in results if row is not None]
+        accepted = [row for row in rows if row.accepted]
+        worse = sum(row.fitted > row.before for row in accepted)
+        print(
+            f"| {words} | {_median(rows, 'before'):.1f} mm | {_median(rows, 'fitted'):.1f} mm "
+            f"| {max((row.fitted for row in rows), default=np.nan):.1f} mm "
+            f"| {_median(rows, 'degrees'):.2f}, {_median(rows, 'mm'):.0f} "
+            f"| {len(accepted)} of {len(results)} | {worse} "
+            f"| {_median(rows, 'offset_rms'):.1f} ms | {_median(rows, 'seconds'):.1f} s |",
+            flush=True,
+        )
+        ratios = " ".join(f"{row.ratio:.3f}{'' if row.accepted else '-'}" for row in rows)
+        print(f"<!-- {name}: held-out after / before (-: refused) {ratios} -->", flush=True)
+
+
+def _median(rows: list[Refined], name: str) -> float:
+    return float(np.nanmedian([getattr(row, name) for row in rows])) if rows else np.nan
+
+
+def report_offsets(names: list[str], numbers: range) -> None:
+    print("| time offsets | rms before | rms after | worst | known | CPU |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    for name in names or OFFSET_CELLS:
+        words, changes = OFFSET_CELLS[name]
+        errors, given, known, seconds = [], [], [], []
+        for number in numbers:
+            made = generate_recording(number, RecordingSettings(**changes))
+            start = time.process_time()
+            found = find_offsets(made.recording, made.rig)
+            seconds.append(time.process_time() - start)
+            given.append(made.offsets_ms[1:])
+            known.append(found.known[1:])
+            errors.append((found.offsets_ms - made.offsets_ms)[1:])
+        told = np.array(known)
+        error = np.array(errors)[told]
+        print(
+            f"| {words} | {_rms(np.array(given)):.0f} ms | {_rms(error):.1f} ms "
+            f"| {np.abs(error).max(initial=0):.0f} ms | {told.sum()} of {told.size} cameras "
+            f"| {np.median(seconds):.1f} s |",
+            flush=True,
+        )
+
+
+def _rms(values: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(values**2)))
+
+
+REPORTS = {"refine": report_refine, "offsets": report_offsets}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("tables", nargs="*", help=f"of {', '.join(REPORTS)}; all by default")
+    parser.add_argument("--cells", nargs="*", default=[], help="only these cells of one table")
+    parser.add_argument("--first", type=int, default=FIRST, help="number of the first recording")
+    parser.add_argument("--count", type=int, default=COUNT, help="recordings per cell")
+    options = parser.parse_args()
+    unknown = set(options.tables) - set(REPORTS)
+    if unknown:
+        parser.error(f"table '{unknown.pop()}' is unknown, expected {', '.join(REPORTS)}")
+    for table in options.tables or REPORTS:
+        REPORTS[table](options.cells, range(options.first, options.first + options.count))
+        print()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"peak memory {peak:.0f} MB")
+
+
+if __name__ == "__main__":
+    main()
