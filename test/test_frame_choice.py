@@ -13,6 +13,7 @@ from voxelpose_core.errors import InputError
 from voxelpose_core.frame_choice import FrameChoice
 from voxelpose_core.frame_sets import AlignedFrameSets, KeypointFrameSets
 from voxelpose_core.sources import open_image_folders, open_videos
+from voxelpose_core.video_times import read_images
 
 
 def test_a_choice_goes_by_stamps():
@@ -67,14 +68,11 @@ def test_frames_that_cannot_be_read_are_told_though_skipped(tmp_path):
     for index in range(10):
         writer.write(np.full((48, 64, 3), 20 * index, np.uint8))
     writer.release()
-    source = open_videos([path])
-    source.counts[0] = 12  # a header that promises more
     with pytest.warns(UserWarning, match="a.mp4': 2 frames could not be read"):
-        ((_, _, (image,)),) = source.at([11])
-    assert image is None
+        assert list(read_images(path, [11])) == [None]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert len(list(source.at([0, 9]))) == 2
+        assert all(image is not None for image in read_images(path, [0, 9]))
 
 
 def test_keypoints_keep_frame_numbers_and_stamps():

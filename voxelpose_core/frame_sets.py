@@ -136,7 +136,7 @@ class ImageFrameSets:
 
     def choose(self, choice: FrameChoice) -> None:
         """See `CameraSource.choose`."""
-        self._chosen = choice.of([index * self.period_s for index in range(len(self._frames))])
+        self._chosen = choice.of(self._frames.stamps)
         self.fps = self._frames.fps / choice.every
 
     def __len__(self) -> int:
@@ -148,11 +148,11 @@ class ImageFrameSets:
 
     def times(self) -> Iterator[tuple[int, float]]:
         """See `CameraSource.times`."""
-        return ((index, index / self._frames.fps) for index in self._chosen)
+        return ((index, self._frames.stamps[index]) for index in self._chosen)
 
     def span(self, camera: int) -> tuple[float, float] | None:
         """See `CameraSource.span`."""
-        return 0.0, (self._frames.counts[camera] - 1) / self._frames.fps
+        return self._frames.span(camera)
 
     def frames_of(self, camera: int) -> Iterator[CameraFrame]:
         """See `CameraSource.frames_of`."""

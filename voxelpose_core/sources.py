@@ -6,7 +6,7 @@ import dataclasses
 import re
 import warnings
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -17,6 +17,7 @@ from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.image_scale import is_scaled_copy, scale_note, scaled_camera
 from voxelpose_core.geometry.rig import Rig
+from voxelpose_core.video_times import TimedVideos, frame_times, read_images
 
 IMAGE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 DEFAULT_FPS = 25.0
@@ -33,9 +34,11 @@ class FrameSource(Protocol):
     Attributes:
         sizes: (width, height) of each camera's first image; None where it does not decode.
         counts: images of each camera; frame sets end with the shortest.
+        stamps: seconds of each frame set.
     """
 
     fps: float
+    stamps: Sequence[float]
     sizes: list[tuple[int, int] | None]
     counts: list[int]
 
@@ -45,6 +48,10 @@ class FrameSource(Protocol):
 
     def at(self, indices: Sequence[int]) -> Iterator[FrameSet]:
         """Only these frame sets; indices rise."""
+        ...
+
+    def span(self, camera: int) -> tuple[float, float]:
+        """Stamps of the first and the last frame of a camera, seconds."""
         ...
 
     def frames_of(self, camera: int) -> Iterator[tuple[float, np.ndarray | None]]:
@@ -62,6 +69,7 @@ class Videos:
         self.sizes: list[tuple[int, int] | None] = [size for _, _, size in headers]
         self.counts = [count for count, _, _ in headers]
         self._length = min(self.counts)
+        self.stamps: Sequence[float] = [index / self.fps for index in range(self._length)]
         for path, (count, fps, _) in zip(self._paths, headers):
             if abs(fps - headers[0][1]) > 0.01 * headers[0][1]:
                 raise InputError(
@@ -81,34 +89,22 @@ class Videos:
 
     def at(self, indices: Sequence[int]) -> Iterator[FrameSet]:
         """See `FrameSource.at`."""
-        videos = [self._read(camera, indices) for camera in range(len(self._paths))]
+        videos = [read_images(path, indices) for path in self._paths]
         try:
             for index in indices:
-                yield index, index / self.fps, [next(video)[1] for video in videos]
+                yield index, self.stamps[index], [next(video) for video in videos]
         finally:
             for video in videos:
                 video.close()
 
+    def span(self, camera: int) -> tuple[float, float]:
+        """See `FrameSource.span`."""
+        return 0.0, (self.counts[camera] - 1) / self.fps
+
     def frames_of(self, camera: int) -> Iterator[tuple[float, np.ndarray | None]]:
         """See `FrameSource.frames_of`."""
-        return self._read(camera, range(self.counts[camera]))
-
-    def _read(
-        self, camera: int, indices: Sequence[int]
-    ) -> Generator[tuple[float, np.ndarray | None], None, None]:
-        capture, missing, ahead = cv2.VideoCapture(str(self._paths[camera])), 0, 0
-        try:
-            for index in indices:
-                # Seeking is faster than grabbing, but many files land on another frame.
-                missing += sum(not capture.grab() for _ in range(ahead, index))
-                ahead = index + 1
-                readable, image = capture.read()
-                missing += not readable
-                yield index / self.fps, image if readable else None
-        finally:
-            capture.release()
-            if missing:
-                warnings.warn(f"video '{self._paths[camera]}': {missing} frames could not be read")
+        images = read_images(self._paths[camera], range(self.counts[camera]))
+        return ((index / self.fps, image) for index, image in enumerate(images))
 
 
 class ImageFolders:
@@ -119,6 +115,7 @@ class ImageFolders:
         self.fps = fps
         self.sizes = [_first_size(files) for files in zip(*self._frame_sets)]
         self.counts = [len(self._frame_sets)] * len(folders)
+        self.stamps: Sequence[float] = [index / fps for index in range(len(self))]
 
     def __len__(self) -> int:
         return len(self._frame_sets)
@@ -130,7 +127,11 @@ class ImageFolders:
         """See `FrameSource.at`."""
         for index in indices:
             files = self._frame_sets[index]
-            yield index, index / self.fps, [file and _read_image(file) for file in files]
+            yield index, self.stamps[index], [file and _read_image(file) for file in files]
+
+    def span(self, camera: int) -> tuple[float, float]:
+        """See `FrameSource.span`."""
+        return 0.0, (self.counts[camera] - 1) / self.fps
 
     def frames_of(self, camera: int) -> Iterator[tuple[float, np.ndarray | None]]:
         """See `FrameSource.frames_of`."""
@@ -143,14 +144,29 @@ def open_videos(paths: Sequence[Path | str]) -> FrameSource:
     """Synchronized videos, one per camera, in the rig's order.
 
     Where their lengths differ, all stop with the shortest, and a warning says so. A frame that
-    does not decode is None for its camera.
+    does not decode is None for its camera. Where the frames of one come at a variable rate, all go by
+    the time stamps of their containers (`TimedVideos`), and a warning says so.
 
     Raises:
         InputError: naming the video that is missing or unreadable, or whose rate differs.
     """
     if not paths:
         raise InputError("no videos given, expected one for each camera")
-    return Videos(paths)
+    files = [Path(path) for path in paths]
+    headers = [_read_header(path) for path in files]
+    times = [frame_times(path, fps) if fps > 0 else None for path, (_, fps, _) in zip(files, headers)]
+    varying = [f"'{path}'" for path, own in zip(files, times) if own is not None]
+    if not varying:
+        return Videos(paths)
+    warnings.warn(
+        f"variable frame rate in {len(varying)} of {len(files)} videos ({_shortened(varying)}): frames "
+        "go by the time stamps of their containers"
+    )
+    known = [
+        np.arange(count) / (fps or DEFAULT_FPS) if own is None else own
+        for own, (count, fps, _) in zip(times, headers)
+    ]
+    return TimedVideos(files, [size for _, _, size in headers], known)
 
 
 def restore_codec_crop(images: Sequence[np.ndarray | None], rig: Rig) -> list[np.ndarray | None]:
