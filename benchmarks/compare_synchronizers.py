@@ -24,8 +24,8 @@ import numpy as np
 from builtin_interfaces.msg import Time
 
 from voxelpose_core.command import Parser, run_command
-from voxelpose_ros.camera_statistics import SECOND
-from voxelpose_ros.synchronizer import Synchronizer
+from voxelpose_core.synchronization.camera_statistics import SECOND
+from voxelpose_core.synchronization.synchronizer import Synchronizer
 
 try:
     import message_filters

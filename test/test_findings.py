@@ -2,7 +2,7 @@
 
 import pytest
 
-from voxelpose_ros.findings import (
+from voxelpose_core.findings import (
     DetectionWatch,
     FloorDrops,
     LogThrottle,

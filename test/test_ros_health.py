@@ -7,10 +7,10 @@ pytest.importorskip("voxelpose_ros.msg", reason="the package's messages are not 
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticStatus
 
+from voxelpose_core.findings import Finding
 from voxelpose_core.geometry.rig_check import RigFindings
-from voxelpose_ros.camera_statistics import SECOND, CameraStatistics
+from voxelpose_core.synchronization.camera_statistics import SECOND, CameraStatistics
 from voxelpose_ros.diagnostics import Health
-from voxelpose_ros.findings import Finding
 
 PHASE = Finding("phase", "left and right are 20 ms apart in the median, sync.slop_ms is 15")
 

@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from voxelpose_ros.camera_statistics import SECOND
-from voxelpose_ros.synchronizer import Synchronizer
+from voxelpose_core.synchronization.camera_statistics import SECOND
+from voxelpose_core.synchronization.synchronizer import Synchronizer
 
 MS = SECOND // 1000
 DAY_MS = 1.7e12  # a time of day, in ms since 1970

@@ -10,9 +10,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from voxelpose_core.errors import InputError
-from voxelpose_ros.camera_statistics import SECOND
+from voxelpose_core.synchronization.camera_statistics import SECOND
+from voxelpose_core.synchronization.synchronizer import Synchronizer
 from voxelpose_ros.latest_slot import LatestSlot
-from voxelpose_ros.synchronizer import Synchronizer
 
 MS = SECOND // 1000
 

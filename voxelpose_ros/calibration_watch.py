@@ -8,12 +8,12 @@ import threading
 import time
 from collections.abc import Callable
 
+from voxelpose_core.findings import Finding
 from voxelpose_core.floor_watch import FloorWatch
 from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.pose_types import Estimate
 from voxelpose_core.skeletons import JointSet
 from voxelpose_core.view_check import PERIOD_S, ViewCheck
-from voxelpose_ros.findings import Finding
 
 _WAITING = 32
 # Frame sets of the view check between two looks, at least; for many cameras a look takes seconds, and all

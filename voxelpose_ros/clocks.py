@@ -14,7 +14,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.timer import Timer
 
-from voxelpose_ros.findings import Finding, clock_finding
+from voxelpose_core.findings import Finding, clock_finding
 
 _SAY_AGAIN_S = 10.0
 

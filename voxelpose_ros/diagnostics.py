@@ -10,10 +10,10 @@ import numpy as np
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
+from voxelpose_core.findings import DetectionWatch, Finding, FloorDrops, LogThrottle, age_remark
 from voxelpose_core.geometry.rig_check import RigFindings
+from voxelpose_core.synchronization.camera_statistics import SECOND, CameraStatistics
 from voxelpose_ros import topics
-from voxelpose_ros.camera_statistics import SECOND, CameraStatistics
-from voxelpose_ros.findings import DetectionWatch, Finding, FloorDrops, LogThrottle, age_remark
 
 _WINDOW = 1000
 _PROBLEM_LASTS_S = 5.0

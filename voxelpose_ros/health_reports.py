@@ -9,12 +9,12 @@ from contextlib import ExitStack
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 
+from voxelpose_core.findings import Finding
 from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.geometry.rig_check import rig_findings
+from voxelpose_core.synchronization.camera_statistics import CameraStatistics
 from voxelpose_ros import clocks
-from voxelpose_ros.camera_statistics import CameraStatistics
 from voxelpose_ros.diagnostics import Health
-from voxelpose_ros.findings import Finding
 
 
 class HealthReports:

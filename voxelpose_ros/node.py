@@ -16,6 +16,7 @@ from rclpy.parameter import Parameter
 from voxelpose_core.errors import InputError
 from voxelpose_core.estimator import PoseEstimator
 from voxelpose_core.geometry.rig import Rig
+from voxelpose_core.synchronization.synchronizer import Synchronizer
 from voxelpose_ros import clocks, process
 from voxelpose_ros.calibration import WORLD_FRAME, Calibration, RigFile, TopicCalibration
 from voxelpose_ros.camera_inputs import CameraInputs
@@ -25,7 +26,6 @@ from voxelpose_ros.outputs import Outputs
 from voxelpose_ros.parameters import Parameters
 from voxelpose_ros.renamed_parameters import NODE
 from voxelpose_ros.settings import NodeSettings
-from voxelpose_ros.synchronizer import Synchronizer
 from voxelpose_ros.worker import EstimationWorker
 
 _SYNCHRONIZER_PERIOD_S = 0.01

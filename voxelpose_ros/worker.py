@@ -12,21 +12,21 @@ import numpy as np
 
 from voxelpose_core.errors import InputError
 from voxelpose_core.estimator import PoseEstimator
+from voxelpose_core.findings import Finding
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.image_scale import calibrated_size_image, is_scaled_copy, scale_note
 from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.pose_types import Estimate
 from voxelpose_core.sources import codec_crop_note, is_codec_crop, pad_codec_crop
+from voxelpose_core.synchronization.synchronizer import SynchronizedSet
 from voxelpose_core.tracking import Tracker
 from voxelpose_ros import camera_info_messages, conversions, image_messages
 from voxelpose_ros.calibration_watch import CalibrationWatch
 from voxelpose_ros.diagnostics import Health
-from voxelpose_ros.findings import Finding
 from voxelpose_ros.latest_slot import LatestSlot
 from voxelpose_ros.msg import Keypoints2DArray
 from voxelpose_ros.outputs import Outputs
 from voxelpose_ros.settings import NodeSettings
-from voxelpose_ros.synchronizer import SynchronizedSet
 
 _JOIN_S = 30.0
 

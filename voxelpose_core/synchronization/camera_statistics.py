@@ -44,7 +44,7 @@ class CameraStatistics:
 
     def rate_hz(self, now_ns: int) -> float:
         """Messages per second; falls while the camera is silent. 0 before the second message."""
-        if self.interval_ns is None:
+        if self.interval_ns is None or self.last_heard_ns is None:
             return 0.0
         return SECOND / max(self.interval_ns, now_ns - self.last_heard_ns, 1.0)
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from voxelpose_ros.camera_statistics import SECOND
-from voxelpose_ros.findings import Finding
+from voxelpose_core.findings import Finding
+from voxelpose_core.synchronization.camera_statistics import SECOND
 
 _MS = 1_000_000
 _KEPT_MESSAGES = 128

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from voxelpose_ros.camera_statistics import SECOND
+from voxelpose_core.synchronization.camera_statistics import SECOND
 
 
 class Rhythm:

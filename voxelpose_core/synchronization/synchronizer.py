@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from voxelpose_core.errors import InputError
-from voxelpose_ros.camera_statistics import SECOND, CameraStatistics, running_mean
-from voxelpose_ros.findings import Finding
-from voxelpose_ros.rhythm import Rhythm
-from voxelpose_ros.sync_check import SyncCheck, SyncLimits
+from voxelpose_core.findings import Finding
+from voxelpose_core.synchronization.camera_statistics import SECOND, CameraStatistics, running_mean
+from voxelpose_core.synchronization.rhythm import Rhythm
+from voxelpose_core.synchronization.sync_check import SyncCheck, SyncLimits
 
 _MAX_OPEN = 8
 _MAX_UNDELIVERED = 16
@@ -206,8 +206,8 @@ class Synchronizer:
         last = self._last
         if last is None or stamp_ns < last.low - self._jump:
             return False
-        if last.stamps[index] is not None:
-            return stamp_ns < last.stamps[index]
+        if (own_ns := last.stamps[index]) is not None:
+            return stamp_ns < own_ns
         return stamp_ns < last.low or self._fits(last, stamp_ns)
 
     def _fits(self, frame_set: _FrameSet, stamp_ns: int) -> bool:

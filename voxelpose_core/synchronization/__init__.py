@@ -1,0 +1,1 @@
+"""Messages of several cameras put together by their stamps."""
