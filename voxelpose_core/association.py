@@ -184,8 +184,10 @@ def explained_views(
         least_score: keypoints with a lower score are ignored.
     """
     count = np.zeros(len(joints), dtype=int)
-    for gaps in _gaps_by_view(cameras, joints, keypoints, least_score):
-        count += (gaps <= EXPLAINED.max_share).any(axis=1)
+    for camera, people in zip(cameras, keypoints, strict=True):
+        if people is not None and len(people):
+            gaps = image_gaps(camera, joints, people, least_score)
+            count += (gaps <= EXPLAINED.max_share).any(axis=1)
     return count
 
 
@@ -199,24 +201,28 @@ def owned_views(
 
     In each view 2D detections and skeletons are paired one to one with the least sum of gaps.
     """
-    count = np.zeros(len(joints), dtype=int)
-    for gaps in _gaps_by_view(cameras, joints, keypoints, least_score):
-        # Twice the limit: a pair that just misses it is still better than any two strangers.
-        for skeleton, person in pair_one_to_one(gaps, 2 * EXPLAINED.max_share):
-            count[skeleton] += gaps[skeleton, person] <= EXPLAINED.max_share
-    return count
+    return (own_detections(cameras, joints, keypoints, least_score) >= 0).sum(axis=0)
 
 
-def _gaps_by_view(
+def own_detections(
     cameras: Sequence[Camera],
     joints: np.ndarray,
     keypoints: Sequence[np.ndarray | None],
     least_score: float,
-) -> Iterator[np.ndarray]:
-    """`image_gaps` of each view that has 2D detections."""
-    for camera, people in zip(cameras, keypoints, strict=True):
+) -> np.ndarray:
+    """(V, S) index of the 2D detection that is the image of each skeleton (S, J, 3) in each view; -1: none.
+
+    No detection is the image of two skeletons, see `owned_views`.
+    """
+    chosen = np.full((len(cameras), len(joints)), -1)
+    for view, (camera, people) in enumerate(zip(cameras, keypoints, strict=True)):
         if people is not None and len(people):
-            yield image_gaps(camera, joints, people, least_score)
+            gaps = image_gaps(camera, joints, people, least_score)
+            # Twice the limit: a pair that just misses it is still better than any two strangers.
+            for skeleton, person in pair_one_to_one(gaps, 2 * EXPLAINED.max_share):
+                if gaps[skeleton, person] <= EXPLAINED.max_share:
+                    chosen[view, skeleton] = person
+    return chosen
 
 
 # --- true skeletons and their detections ----------------------------------------------------------

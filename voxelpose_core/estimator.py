@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from voxelpose_core.additional_joints import AdditionalJoints
 from voxelpose_core.allocator import keep_freed_memory
 from voxelpose_core.association import usable_joints
+from voxelpose_core.detector_joint_sets import completed, mapped_keypoints, missing_joints
 from voxelpose_core.detectors import CropDetector, Detector, detect_upright, load_detector
 from voxelpose_core.detectors.refinement import RefinedDetector
 from voxelpose_core.detectors.regions import Region, people_regions
@@ -25,18 +27,25 @@ from voxelpose_core.input_checks import check_image, check_keypoints, check_prev
 from voxelpose_core.models.checkpoints import load_weights
 from voxelpose_core.models.inference import for_inference
 from voxelpose_core.models.ray_pose import RayPose
-from voxelpose_core.pose_types import Estimate
+from voxelpose_core.pose_types import Estimate, Skeleton
 from voxelpose_core.ray_people import RayPeople
 from voxelpose_core.ray_runtime import ray_runtime
 from voxelpose_core.resources import find_weights
 from voxelpose_core.selection import floor_of
-from voxelpose_core.skeletons import JointSet, get_joint_set
+from voxelpose_core.skeletons import COCO17, JointSet, get_joint_set
 from voxelpose_core.stage_clock import StageClock
 from voxelpose_core.voxel_people import VoxelPeople
 
 
 class PoseEstimator:
     """3D skeletons from synchronized views of one rig.
+
+    2D detections may have more joints than the weights: those are triangulated for each skeleton
+    that was found (`AdditionalJoints`), and the weights' own joints are what they are without.
+
+    Attributes:
+        joint_set: the joints of skeletons, and of the 2D detections of estimates.
+        detection_joints: the joints that `estimate_keypoints` expects; see `for_detections`.
 
     Args:
         rig: the calibrated cameras; views are given in their order.
@@ -80,13 +89,18 @@ class PoseEstimator:
             self._runtime = ray_runtime(self.model)
         else:
             self.model = for_inference(self.model, dtype)
-        self.joint_set = get_joint_set(self.model.config.joint_set_name)
+        self._weights_joints = get_joint_set(self.model.config.joint_set_name)
+        self.joint_set = self.detection_joints = self._weights_joints
         self._place(rig, space)
         if self._has_backbone:
             detector = None
-        self.detector = _make_detector(detector, self.joint_set, str(self.device))
+        self.detector = (
+            load_detector(detector, device=str(self.device)) if isinstance(detector, str) else detector
+        )
         if refine_detections:
             self.detector = self._refined_detector()
+        if self.detector is not None:
+            self._expect(self.detector.joint_set)
         if settings.full_detection_every > 1 and not _detects_crops(self.detector):
             raise InputError(
                 f"full_detection_every is {settings.full_detection_every}, but detector "
@@ -114,9 +128,42 @@ class PoseEstimator:
         other._place(rig, space)
         return other
 
+    def for_detections(self, joint_set: JointSet) -> PoseEstimator:
+        """An estimator of 2D detections with other joints; it shares model and detector.
+
+        Joints are mapped by name. Those of the weights that the detections lack count as not detected.
+
+        Args:
+            joint_set: of the keypoints to come.
+
+        Raises:
+            InputError: when it lacks joints that the weights need.
+        """
+        other = copy.copy(self)
+        other._expect(joint_set)
+        return other
+
+    def _expect(self, joint_set: JointSet) -> None:
+        """2D detections of that joint set."""
+        self.detection_joints = joint_set
+        if joint_set == self._weights_joints:
+            self.joint_set = joint_set
+        elif self._weights_joints == COCO17:
+            self.joint_set = completed(joint_set)
+        else:
+            missing = missing_joints(joint_set, self._weights_joints)
+            if missing:
+                raise InputError(
+                    f"2D detections are {joint_set.name}, which lacks {', '.join(missing)}: weights "
+                    f"'{self.weights_path.name}' expect {self._weights_joints.name}"
+                )
+            self.joint_set = self._weights_joints
+        self._additional = AdditionalJoints(self.rig.cameras, self.joint_set)
+
     def _place(self, rig: Rig, space: Space | None) -> None:
         """Everything that follows from the cameras."""
         self.rig = rig
+        self._additional = AdditionalJoints(rig.cameras, self.joint_set)
         self.quarter_turns = upright_turns(rig.cameras)
         trained_for = None if isinstance(self.model, RayPose) else VoxelPeople.own_space(self.model)
         self.space = space or trained_for or rig.space or propose_space(rig)
@@ -156,14 +203,14 @@ class PoseEstimator:
         Raises:
             InputError: naming the camera, when an image is not BGR uint8 of its calibrated size.
         """
-        previous = check_previous(previous, len(self.joint_set))
+        previous = self._check_previous(previous)
         self._check_images(images)
         if self._has_backbone:
             return self._estimate_with_backbone(images)
         clock = StageClock()
         keypoints = self._detect(images, previous)
         clock.lap("detector")
-        return self._estimate_keypoints(keypoints, clock, previous)
+        return self._estimate_keypoints(self._in_joint_set(keypoints), clock, previous)
 
     def estimate_keypoints(
         self, keypoints: Sequence[np.ndarray | None], previous: np.ndarray | None = None
@@ -171,8 +218,9 @@ class PoseEstimator:
         """Skeletons from the 2D detections of each camera.
 
         Args:
-            keypoints: (P, J, 3) x, y in pixels of the camera's image, and score, in the order of
-                the rig; a keypoint with score 0 is missing; None: that camera has no frame.
+            keypoints: (P, J, 3) x, y in pixels of the camera's image, and score, of the joints of
+                `detection_joints`, in the order of the rig; a keypoint with score 0 is missing; None:
+                that camera has no frame.
             previous: (Q, J, 3), mm, where a tracker expects the joints of its people now
                 (`Tracker.predict`). The ray model looks there, too, where no pair of 2D detections
                 proposes a person; the voxel nets do not use it.
@@ -180,13 +228,13 @@ class PoseEstimator:
         Raises:
             InputError: naming the camera, when an array has another shape or joint count.
         """
-        previous = check_previous(previous, len(self.joint_set))
+        previous = self._check_previous(previous)
         self._check_count(keypoints, "keypoint arrays")
         checked = [
-            None if people is None else check_keypoints(people, camera, len(self.joint_set))
+            None if people is None else check_keypoints(people, camera, len(self.detection_joints))
             for camera, people in zip(self.rig.cameras, keypoints, strict=True)
         ]
-        return self._estimate_keypoints(checked, StageClock(), previous)
+        return self._estimate_keypoints(self._in_joint_set(checked), StageClock(), previous)
 
     def detect(self, images: Sequence[np.ndarray | None]) -> list[np.ndarray | None]:
         """The 2D detections that `estimate_images` would start from.
@@ -255,6 +303,11 @@ class PoseEstimator:
             raise InputError("refine_detections: there is no 2D detector to refine, expected images as input")
         return RefinedDetector(self.detector, device=str(self.device))
 
+    def _check_previous(self, previous: np.ndarray | None) -> np.ndarray | None:
+        """Poses with the weights' joints (Q, J, 3), mm, of expected ones with the skeletons' joints."""
+        previous = check_previous(previous, len(self.joint_set))
+        return None if previous is None else self.joint_set.body_part(previous)
+
     def _check_count(self, views: Sequence, what: str) -> None:
         if len(views) != len(self.rig.cameras):
             raise InputError(
@@ -271,9 +324,31 @@ class PoseEstimator:
         present = [people is not None for people in keypoints]
         if sum(present) < self.settings.min_cameras or self._too_few_views(keypoints):
             return Estimate([], keypoints, self._names(present), clock.laps)
-        skeletons, below = self.people.find(keypoints, self.settings, clock, previous)
+        own = [None if people is None else self.joint_set.body_part(people) for people in keypoints]
+        skeletons, below = self.people.find(own, self.settings, clock, previous)
         clock.lap("poses")
+        if self.joint_set.additional:
+            skeletons = self._with_additional_joints(skeletons, keypoints)
+            below = self._with_additional_joints(below, keypoints)
+            clock.lap("additional joints")
         return Estimate(skeletons, keypoints, self._names(present), clock.laps, below)
+
+    def _in_joint_set(self, keypoints: Sequence[np.ndarray | None]) -> list[np.ndarray | None]:
+        """2D detections with the skeletons' joints; those that the detector lacks are missing."""
+        if self.detection_joints == self.joint_set:
+            return list(keypoints)
+        return [
+            None if people is None else mapped_keypoints(people, self.detection_joints, self.joint_set)
+            for people in keypoints
+        ]
+
+    def _with_additional_joints(
+        self, skeletons: list[Skeleton], keypoints: Sequence[np.ndarray | None]
+    ) -> list[Skeleton]:
+        settings = self.settings
+        return self._additional.added(
+            skeletons, keypoints, settings.keypoint_threshold, settings.joint_threshold
+        )
 
     def _estimate_with_backbone(self, images: Sequence[np.ndarray | None]) -> Estimate:
         clock = StageClock()
@@ -306,13 +381,3 @@ def _detects_crops(detector: Detector | None) -> bool:
     if isinstance(detector, RefinedDetector):
         return _detects_crops(detector.detector)
     return detector is None or isinstance(detector, CropDetector)
-
-
-def _make_detector(detector: str | Detector | None, joint_set: JointSet, device: str) -> Detector | None:
-    if isinstance(detector, str):
-        detector = load_detector(detector, device=device)
-    if detector is not None and detector.joint_set != joint_set:
-        raise InputError(
-            f"the detector answers {detector.joint_set.name}, but the weights expect {joint_set.name}"
-        )
-    return detector

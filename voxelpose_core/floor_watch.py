@@ -44,15 +44,15 @@ class FloorWatch:
 
     Args:
         rig: the cameras.
-        joint_set: of the 2D detections and skeletons.
+        joint_set: whose body's joints estimates have, see `body_only`.
     """
 
     def __init__(self, rig: Rig, joint_set: JointSet):
         self._rig = rig
-        self._joint_set = joint_set
-        self._ankles = [joint_set.index("left_ankle"), joint_set.index("right_ankle")]
-        self._hips = [joint_set.index("left_hip"), joint_set.index("right_hip")]
-        self._shoulders = [joint_set.index("left_shoulder"), joint_set.index("right_shoulder")]
+        names = [joint_set.joint_names[joint] for joint in joint_set.body]
+        self._ankles = [names.index("left_ankle"), names.index("right_ankle")]
+        self._hips = [names.index("left_hip"), names.index("right_hip")]
+        self._shoulders = [names.index("left_shoulder"), names.index("right_shoulder")]
         pairs = list(itertools.combinations(range(len(rig)), 2))
         # Spread over the rig where there are many.
         self._pairs = pairs[:: max(1, len(pairs) // _MAX_VIEW_PAIRS)][:_MAX_VIEW_PAIRS]

@@ -18,6 +18,7 @@ from voxelpose_core.errors import InputError
 from voxelpose_core.frame_choice import FrameChoice
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.rig import Rig
+from voxelpose_core.skeletons import COCO17, JointSet
 from voxelpose_core.sources import FrameSource, fit_rig, restore_codec_crop, restored_image
 from voxelpose_core.time_offsets import interpolate, offsets_text
 
@@ -69,12 +70,14 @@ class FrameSets(Protocol):
         fps: frame sets per second.
         option: the command line's name of the source.
         paths: of the cameras, in their order; None where one file has all.
+        joint_set: of 2D detections that are read; None where they are to be detected in images.
     """
 
     rig: Rig
     fps: float
     option: str
     paths: Sequence[Path] | None
+    joint_set: JointSet | None
 
     def __len__(self) -> int: ...
 
@@ -116,6 +119,8 @@ class ImageFrameSets:
         option, paths: see `FrameSets`.
         tell: takes what is said of the images' sizes.
     """
+
+    joint_set: JointSet | None = None
 
     def __init__(
         self,
@@ -168,15 +173,25 @@ class KeypointFrameSets:
         frames: by number, ascending: per camera (P, J, 3), or None.
         rig: the calibration.
         fps: frames per second.
+        joint_set: J joints.
+        paths: see `FrameSets`.
     """
 
     option = "--keypoints"
-    paths: Sequence[Path] | None = None
 
-    def __init__(self, frames: dict[int, list[np.ndarray | None]], rig: Rig, fps: float):
+    def __init__(
+        self,
+        frames: dict[int, list[np.ndarray | None]],
+        rig: Rig,
+        fps: float,
+        joint_set: JointSet = COCO17,
+        paths: Sequence[Path] | None = None,
+    ):
         self._frames = frames
         self._chosen = list(frames)
         self.rig, self.fps = rig, fps
+        self.joint_set: JointSet | None = joint_set
+        self.paths = paths
         self._rate = fps
         steps = np.diff(self._chosen)
         self.period_s = float(np.median(steps)) / fps if len(steps) else 1.0 / fps
@@ -230,7 +245,7 @@ class AlignedFrameSets:
     def __init__(self, source: CameraSource, detect: Detect | None = None):
         self._source, self._detect = source, detect
         self.rig, self.fps = source.rig, source.fps
-        self.option, self.paths = source.option, source.paths
+        self.option, self.paths, self.joint_set = source.option, source.paths, source.joint_set
         self._offsets = [offset / 1e3 for offset in self.rig.time_offsets_ms]
         self._period = source.period_s
         self._check_spans()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+
+from voxelpose_core.joint_set import JointSet
 
 
 @dataclass
@@ -14,7 +17,8 @@ class Skeleton:
 
     Attributes:
         joints: (J, 3), mm, world frame of the rig.
-        joint_scores: (J,) support of each joint: mean heatmap value at its projections, 0 to 1.
+        joint_scores: (J,) support of each joint, 0 to 1: of the body's joints as the weights say it, of
+            additional ones the mean score of the keypoints that agree (`AdditionalJoints`).
         joint_valid: (J,) bool.
         score: root score of the proposal, 0 to 1.
         track_id: identity over time, -1 without a tracker.
@@ -59,3 +63,35 @@ class Estimate:
     def dropped_below_floor(self) -> int:
         """Number of skeletons that the floor rule dropped."""
         return len(self.below_floor)
+
+
+def body_only(estimate: Estimate, joint_set: JointSet) -> Estimate:
+    """The estimate with the joints that the weights estimate, skeletons and 2D detections alike.
+
+    Checks of a recording and of its calibration go by these, however many joints the detector has.
+
+    Args:
+        estimate: of J joints.
+        joint_set: these joints; where all of them are the body's, the estimate itself is the answer.
+    """
+    if not joint_set.additional:
+        return estimate
+    body = list(joint_set.body)
+    return dataclasses.replace(
+        estimate,
+        skeletons=[_body_skeleton(skeleton, body) for skeleton in estimate.skeletons],
+        below_floor=[_body_skeleton(skeleton, body) for skeleton in estimate.below_floor],
+        keypoints=[None if people is None else joint_set.body_part(people) for people in estimate.keypoints],
+    )
+
+
+def _body_skeleton(skeleton: Skeleton, body: list[int]) -> Skeleton:
+    velocities, covariances = skeleton.joint_velocities, skeleton.joint_covariances
+    return dataclasses.replace(
+        skeleton,
+        joints=skeleton.joints[body],
+        joint_scores=skeleton.joint_scores[body],
+        joint_valid=skeleton.joint_valid[body],
+        joint_velocities=None if velocities is None else velocities[body],
+        joint_covariances=None if covariances is None else covariances[body],
+    )

@@ -1,69 +1,17 @@
-"""Joint sets: names, limbs, roots and left-right pairs."""
+"""Joint sets of 3D weights and data sets, and every joint set by its name.
+
+Those of detectors are in `detector_joint_sets`.
+"""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 
 from voxelpose_core.errors import InputError
+from voxelpose_core.joint_set import JointSet as JointSet
+from voxelpose_core.joint_set import make_joint_set
 
-
-@dataclass(frozen=True)
-class JointSet:
-    """A fixed, ordered set of J body joints.
-
-    Attributes:
-        name: the name used in configurations and messages.
-        joint_names: J names, in the order of every joint axis.
-        limbs: pairs of joint indices to draw as bones.
-        root: indices of the joints whose mean is the person's root (the mid-hip).
-        mirror: J indices; `mirror[j]` is joint j's partner on the other side of the body.
-    """
-
-    name: str
-    joint_names: tuple[str, ...]
-    limbs: tuple[tuple[int, int], ...]
-    root: tuple[int, ...]
-    mirror: tuple[int, ...]
-
-    def __len__(self) -> int:
-        return len(self.joint_names)
-
-    def index(self, joint_name: str) -> int:
-        """Index of a joint by name."""
-        return self.joint_names.index(joint_name)
-
-    def root_of(self, joints: np.ndarray) -> np.ndarray:
-        """Root position (..., 3) of joints (..., J, 3), in their unit."""
-        return joints[..., list(self.root), :3].mean(axis=-2)
-
-
-def _joint_set(name: str, joint_names: str, limbs: str, root: str) -> JointSet:
-    names = tuple(joint_names.split())
-
-    def pair(text: str) -> tuple[int, int]:
-        first, second = text.split("-")
-        return names.index(first), names.index(second)
-
-    mirror = []
-    for joint in names:
-        partner = joint
-        if joint.startswith("left_"):
-            partner = "right_" + joint[5:]
-        elif joint.startswith("right_"):
-            partner = "left_" + joint[6:]
-        mirror.append(names.index(partner))
-    return JointSet(
-        name,
-        names,
-        tuple(pair(limb) for limb in limbs.split()),
-        tuple(names.index(joint) for joint in root.split()),
-        tuple(mirror),
-    )
-
-
-COCO17 = _joint_set(
+COCO17 = make_joint_set(
     "coco17",
     "nose left_eye right_eye left_ear right_ear left_shoulder right_shoulder left_elbow "
     "right_elbow left_wrist right_wrist left_hip right_hip left_knee right_knee left_ankle "
@@ -76,7 +24,7 @@ COCO17 = _joint_set(
     "left_hip right_hip",
 )
 
-PANOPTIC15 = _joint_set(
+PANOPTIC15 = make_joint_set(
     "panoptic15",
     "neck nose mid_hip left_shoulder left_elbow left_wrist left_hip left_knee left_ankle "
     "right_shoulder right_elbow right_wrist right_hip right_knee right_ankle",
@@ -88,7 +36,7 @@ PANOPTIC15 = _joint_set(
 )
 
 # The ground truth of Campus and Shelf (Belagiannis et al., CVPR 2014).
-CAMPUS14 = _joint_set(
+CAMPUS14 = make_joint_set(
     "campus14",
     "right_ankle right_knee right_hip left_hip left_knee left_ankle right_wrist right_elbow "
     "right_shoulder left_shoulder left_elbow left_wrist head_bottom head_top",
@@ -114,6 +62,9 @@ def panoptic15_from_coco17(poses: np.ndarray) -> np.ndarray:
     return result
 
 
+# Ends the name of a joint set to which the joints were added that it lacks of COCO-17.
+COMPLETED = "+coco17"
+
 _JOINT_SETS = {
     "coco17": COCO17,
     "panoptic15": PANOPTIC15,
@@ -123,8 +74,15 @@ _JOINT_SETS = {
 
 
 def get_joint_set(name: str) -> JointSet:
-    """The joint set of that name; InputError names the known ones."""
-    try:
-        return _JOINT_SETS[name.lower()]
-    except KeyError:
-        raise InputError(f"joint set '{name}' is unknown: expected one of {', '.join(_JOINT_SETS)}") from None
+    """The joint set of that name ("halpe26" or "HALPE_26"); InputError names the known ones."""
+    # It builds upon COCO-17.
+    from voxelpose_core.detector_joint_sets import DETECTOR_JOINT_SETS, completed
+
+    known = {**_JOINT_SETS, **DETECTOR_JOINT_SETS}
+    key = name.lower().replace("_", "").replace("-", "")
+    if key in known:
+        return known[key]
+    base = key.removesuffix(COMPLETED)
+    if base != key and base in known:
+        return completed(known[base])
+    raise InputError(f"joint set '{name}' is unknown: expected one of {', '.join(known)}")

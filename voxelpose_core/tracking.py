@@ -93,12 +93,17 @@ class Tracker:
     comes with a covariance counts by it, along each axis, and so also where no camera supports it;
     others count alike, those that are not valid not at all.
 
+    Args:
+        settings: see `TrackerSettings`.
+        body: which joints tell people apart and move the body (`JointSet.body`); None: all.
+
     Attributes:
-        settings: may be replaced between two frame sets.
+        settings, body: may be replaced between two frame sets; after another body `reset` is due.
     """
 
-    def __init__(self, settings: TrackerSettings = TrackerSettings()):
+    def __init__(self, settings: TrackerSettings = TrackerSettings(), body: Sequence[int] | None = None):
         self.settings = settings
+        self.body = body
         self._tracks: list[_Track] = []
         self._next_id = 0
         self._last_stamp: float | None = None
@@ -154,7 +159,7 @@ class Tracker:
         for index, skeleton in enumerate(skeletons):
             track = matches.get(index)
             if track is None:
-                track = _Track(skeleton)
+                track = _Track(skeleton, self._body)
                 self._tracks.append(track)
             track.observe(skeleton, self.settings.joint_noise_mm)
             if track.id == NO_ID and (at_start or track.seen >= self.settings.confirm_after):
@@ -166,6 +171,10 @@ class Tracker:
         self._tracks = [track for track in self._tracks if self._remembered(track)]
         return tracked
 
+    @property
+    def _body(self) -> slice | list[int]:
+        return slice(None) if self.body is None else list(self.body)
+
     def _assign(self, skeletons: Sequence[Skeleton]) -> dict[int, _Track]:
         """The track of each skeleton (by index) that has one."""
         matches: dict[int, _Track] = {}
@@ -175,9 +184,9 @@ class Tracker:
             if not tracks or not left:
                 continue
             costs = pose_distances(
-                np.array([_measured(skeletons[index]) for index in left]),
-                np.array([track.joints for track in tracks]),
-                np.array([track.known for track in tracks]),
+                np.array([_measured(skeletons[index])[self._body] for index in left]),
+                np.array([track.joints[self._body] for track in tracks]),
+                np.array([track.known[self._body] for track in tracks]),
             )
             gates = np.array([track.gate_mm(self.settings.gate_mm) for track in tracks])
             costs = np.where(costs <= gates, costs, _FORBIDDEN)
@@ -210,6 +219,7 @@ class _Track:
     """One person: the pose last seen, carried along by the body's motion.
 
     Attributes:
+        body: which of the J joints move the body.
         joints: (J, 3) mm, where the joints are expected now.
         known: (J,) bool, joints that were ever seen.
         seen: frame sets with this person.
@@ -218,7 +228,8 @@ class _Track:
         unconfirmed: skeletons returned for this person while it had no id.
     """
 
-    def __init__(self, skeleton: Skeleton):
+    def __init__(self, skeleton: Skeleton, body: slice | list[int]):
+        self.body = body
         self.id = NO_ID
         self.unconfirmed: list[Skeleton] = []
         self.seen = 0
@@ -265,10 +276,10 @@ class _Track:
         """Take this frame set's skeleton."""
         measured = _measured(skeleton)
         valid = np.isfinite(measured).all(axis=1)
-        common = valid & self.known
+        common = (valid & self.known)[self.body]
         if common.any():
             before = self._body.position
-            shift = (measured - self.joints)[common].mean(axis=0)
+            shift = (measured - self.joints)[self.body][common].mean(axis=0)
             self._body.correct(before + shift, _BODY_NOISE_MM**2)
             # The filter takes part of the shift as the body's; the rest is noise of all joints
             # together, which the pose must not keep.

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from voxelpose_core.findings import Finding
 from voxelpose_core.floor_watch import FloorWatch
 from voxelpose_core.geometry.rig import Rig
-from voxelpose_core.pose_types import Estimate
+from voxelpose_core.pose_types import Estimate, body_only
 from voxelpose_core.skeletons import JointSet
 from voxelpose_core.view_check import PERIOD_S, ViewCheck
 
@@ -63,7 +63,7 @@ class CalibrationWatch:
         checks = None
         while (item := self._items.get()) is not None:
             rig, joint_set, estimate, stamp_s = item
-            if checks is None or checks.rig is not rig:
+            if checks is None or checks.rig is not rig or checks.joint_set != joint_set:
                 checks = _Checks(rig, joint_set, self._make_view_check)
             try:
                 self._findings = checks.findings(estimate, stamp_s)
@@ -79,11 +79,13 @@ class _Checks:
     def __init__(self, rig: Rig, joint_set: JointSet, make_view_check: Callable[[Rig], ViewCheck]):
         self.rig = rig
         self._views = make_view_check(rig)
+        self.joint_set = joint_set
         self._floor = FloorWatch(rig, joint_set)
         self._pause = _PAUSE
 
     def findings(self, estimate: Estimate, stamp_s: float) -> tuple[Finding, ...]:
         """Take one frame set; what is found so far."""
+        estimate = body_only(estimate, self.joint_set)
         self._floor.add(estimate)
         self._views.add(estimate.keypoints, stamp_s)
         start = time.thread_time()

@@ -37,7 +37,7 @@ from voxelpose_core.drawing.files import VideoWriter
 from voxelpose_core.drawing.frame import FramePainter
 from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.rig import Rig, load_rig
-from voxelpose_core.pose_types import Estimate
+from voxelpose_core.pose_types import Estimate, body_only
 from voxelpose_core.resources import find_resource
 from voxelpose_core.results import RunReport
 from voxelpose_core.skeleton_files import FrameSkeletons, Recording, json_file
@@ -327,7 +327,7 @@ def _show(output: Path, rig: Rig, source: FrameSource, frames: int, listener: Li
         for index, seconds, images in itertools.islice(source, frames):
             stamp = stamps[index] if index < len(stamps) else None
             estimate = _estimate_of(listener, rig, joint_set, stamp)
-            report.add(estimate)
+            report.add(body_only(estimate, joint_set))
             views[len(estimate.cameras)] += 1
             frame_sets.append(FrameSkeletons(index, seconds, estimate.skeletons))
             swing = _SWING_DEG * np.sin(2 * np.pi * seconds / _SWING_PERIOD_S)

@@ -10,6 +10,7 @@ from geometry_msgs.msg import Point
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
+from voxelpose_core.detector_joint_sets import FINE_JOINTS
 from voxelpose_core.drawing.colors import person_color
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.rig import Rig
@@ -18,8 +19,12 @@ from voxelpose_ros.conversions import point_in_metres
 from voxelpose_ros.msg import Skeleton, SkeletonArray
 
 NAMESPACES = ("joints", "limbs", "ids")
+# Hands and faces, of joint sets that have them.
+DETAILS = "details"
 _JOINT_DIAMETER = 0.06
 _LIMB_WIDTH = 0.03
+# Of hands and faces, which would be blobs of joints.
+_DETAIL_WIDTH = 0.006
 _TEXT_HEIGHT = 0.20
 _TEXT_ABOVE_HEAD = 0.25
 _FRUSTUM_MM = 500.0
@@ -64,27 +69,36 @@ class SkeletonMarkers:
         return MarkerArray(markers=markers)
 
     def _deletions(self, skeletons: SkeletonArray, marker_id: int) -> list[Marker]:
+        details = [] if FINE_JOINTS.isdisjoint(skeletons.joint_names) else [DETAILS]
         return [
             Marker(header=skeletons.header, ns=namespace, id=marker_id, action=Marker.DELETE)
-            for namespace in NAMESPACES
+            for namespace in [*NAMESPACES, *details]
         ]
 
     def _draw(self, skeletons: SkeletonArray, marker_id: int, person: Skeleton) -> list[Marker]:
         joints = self._marker(skeletons, "joints", marker_id, Marker.SPHERE_LIST)
         joints.scale.x = joints.scale.y = joints.scale.z = _JOINT_DIAMETER
-        joints.points = [p for p, valid in zip(person.joints, person.joint_valid) if valid]
+        fine = [name in FINE_JOINTS for name in skeletons.joint_names]
+        joints.points = [
+            point
+            for point, valid, small in zip(person.joints, person.joint_valid, fine)
+            if valid and not small
+        ]
 
         limbs = self._marker(skeletons, "limbs", marker_id, Marker.LINE_LIST)
         limbs.scale.x = _LIMB_WIDTH
+        details = self._marker(skeletons, DETAILS, marker_id, Marker.LINE_LIST)
+        details.scale.x = _DETAIL_WIDTH
         for first, second in zip(skeletons.limbs[::2], skeletons.limbs[1::2]):
             if person.joint_valid[first] and person.joint_valid[second]:
-                limbs.points += [person.joints[first], person.joints[second]]
+                thin = fine[first] or fine[second]
+                (details if thin else limbs).points += [person.joints[first], person.joints[second]]
 
         label = self._marker(skeletons, "ids", marker_id, Marker.TEXT_VIEW_FACING)
         label.scale.z = _TEXT_HEIGHT
         label.text = str(person.track_id) if person.track_id >= 0 else "?"
         label.pose.position = _above(person, joints.points)
-        return [joints, limbs, label]
+        return [joints, limbs, label, *([details] if any(fine) else [])]
 
     def _marker(self, skeletons: SkeletonArray, namespace: str, marker_id: int, kind: int):
         marker = Marker(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.image_scale import calibrated_size_image, is_scaled_copy, scale_note
 from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.pose_types import Estimate
+from voxelpose_core.skeletons import JointSet, get_joint_set
 from voxelpose_core.sources import codec_crop_note, is_codec_crop, pad_codec_crop
 from voxelpose_core.synchronization.synchronizer import SynchronizedSet
 from voxelpose_core.tracking import Tracker
@@ -74,6 +76,7 @@ class EstimationWorker:
         self._faults = faults
         self._now_ns = now_ns
         self._tracker = Tracker(settings.tracker)
+        self._joint_set: JointSet | None = None
         self._watch: CalibrationWatch | None = None
         self._slot: LatestSlot | None = None
         self._thread: threading.Thread | None = None
@@ -130,7 +133,7 @@ class EstimationWorker:
         waits = self._waits_ms(frame_set, released_ns)
         start = time.perf_counter()
         settings = self.settings
-        estimator = self.calibrated()
+        estimator = self._for_detections(self.calibrated(), frame_set)
         estimator.settings = settings.estimator
         self._tracker.settings = settings.tracker
         inputs = [
@@ -189,6 +192,27 @@ class EstimationWorker:
             self._outputs.show_rig(rig, self.estimator.space)
         return self.estimator
 
+    def _for_detections(self, estimator: PoseEstimator, frame_set: SynchronizedSet) -> PoseEstimator:
+        """The estimator for the joint set of most cameras' 2D detections; the others are refused as read."""
+        names = Counter(
+            received.message.joint_set
+            for received in frame_set.messages
+            if received is not None and isinstance(received.message, Keypoints2DArray)
+        )
+        if 2 * names[estimator.detection_joints.name] < names.total():
+            for name, _ in names.most_common():
+                try:
+                    self.estimator = estimator.for_detections(get_joint_set(name))
+                    break
+                # Told of each camera when its message is read.
+                except InputError:
+                    continue
+        if self._joint_set != self.estimator.joint_set:
+            self._joint_set = self.estimator.joint_set
+            self._tracker.reset()
+            self._tracker.body = self._joint_set.body
+        return self.estimator
+
     @staticmethod
     def _waits_ms(frame_set: SynchronizedSet, released_ns: int) -> dict[str, float]:
         """Where the time went before this thread took the frame set.
@@ -214,7 +238,7 @@ class EstimationWorker:
             return None
         try:
             if isinstance(message, Keypoints2DArray):
-                joint_set = self.estimator.joint_set
+                joint_set = self.estimator.detection_joints
                 people = conversions.keypoints_from_message(message, camera, joint_set)
                 size = (message.image_width, message.image_height)
                 if is_scaled_copy(size, camera):

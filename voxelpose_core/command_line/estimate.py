@@ -47,8 +47,9 @@ from voxelpose_core.frame_sets import (
 from voxelpose_core.geometry.image_turns import turns_in_words, upright_turns
 from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.output_files import PICTURES, VIDEOS, check_outputs
-from voxelpose_core.pose_types import Estimate
+from voxelpose_core.pose_types import Estimate, body_only
 from voxelpose_core.skeleton_files import FrameSkeletons
+from voxelpose_core.skeletons import JointSet
 from voxelpose_core.source_matching import ViewWatch
 from voxelpose_core.time_offsets import offsets_in_words
 
@@ -108,24 +109,26 @@ def estimate(arguments: argparse.Namespace) -> int:
     cameras.choose(given_choice(arguments))
     check_length(arguments, len(cameras), cameras.fps)
     rig = cameras.rig
-    estimator = _make_estimator(arguments, rig)
+    estimator = _make_estimator(arguments, rig, cameras.joint_set)
+    joint_set = estimator.joint_set
     detection = _Detection(estimator)
     source = _aligned(cameras, detection)
-    tracker, report, frame_sets = Tracker(), RunReport(rig), []
-    floor = FloorWatch(rig, estimator.joint_set)
+    tracker, report, frame_sets = Tracker(body=joint_set.body), RunReport(rig), []
+    floor = FloorWatch(rig, joint_set)
     views = ViewWatch(rig, source.option, source.paths, warn, arguments.strict)
     with _Pictures(arguments, estimator, source) as pictures:
         for frame_set in progress_bar(source):
             answer = _estimate_one(estimator, frame_set, tracker.predict(frame_set.stamp))
             answer.timings_ms = {**detection.timings_ms(), **answer.timings_ms}
-            floor.add(answer)
-            views.add(answer.keypoints, frame_set.stamp)
+            seen = body_only(answer, joint_set)
+            floor.add(seen)
+            views.add(seen.keypoints, frame_set.stamp)
             answer.skeletons = tracker.update(answer.skeletons, frame_set.stamp)
             frame_sets.append(FrameSkeletons(frame_set.frame, frame_set.stamp, answer.skeletons))
-            report.add(answer)
+            report.add(body_only(answer, joint_set))
             pictures.add(frame_set, answer)
         # Before the pictures are finished, which may fail.
-        written, failure = write_outputs(arguments, estimator.joint_set, frame_sets, source.fps)
+        written, failure = write_outputs(arguments, joint_set, frame_sets, source.fps)
     views.finish()
     print(f"rig           {rig.name}: {len(rig)} cameras, {rig.source}")
     print(f"space         {estimator.space} mm")
@@ -133,7 +136,7 @@ def estimate(arguments: argparse.Namespace) -> int:
     if rig.has_time_offsets:
         whose = "the rig" if arguments.offsets_ms is None else "--offsets-ms"
         print(f"offsets       {offsets_in_words(rig)}, of {whose}")
-    if turned := _turned_images(rig) if source.paths else "":
+    if turned := _turned_images(rig) if cameras.joint_set is None else "":
         print(f"turned        {turned}, for the detector")
     print("\n".join(report.lines()))
     written += [path for path in (arguments.video_out, arguments.picture) if path]
@@ -155,7 +158,7 @@ def _turned_images(rig: Rig) -> str:
     )
 
 
-def _make_estimator(arguments: argparse.Namespace, rig: Rig) -> PoseEstimator:
+def _make_estimator(arguments: argparse.Namespace, rig: Rig, joint_set: JointSet | None) -> PoseEstimator:
     import torch
 
     from voxelpose_core.estimator import PoseEstimator
@@ -163,7 +166,12 @@ def _make_estimator(arguments: argparse.Namespace, rig: Rig) -> PoseEstimator:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     detector = None if arguments.keypoints else given_detector(arguments)
-    return PoseEstimator(rig, arguments.weights, arguments.device, detector=detector, space=arguments.space)
+    estimator = PoseEstimator(
+        rig, arguments.weights, arguments.device, detector=detector, space=arguments.space
+    )
+    if joint_set is None or joint_set == estimator.joint_set:
+        return estimator
+    return estimator.for_detections(joint_set)
 
 
 class _Detection:

@@ -7,11 +7,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from voxelpose_core.detector_joint_sets import FINE_JOINTS
 from voxelpose_core.drawing.colors import Color, darker, paler
 from voxelpose_core.pose_types import Skeleton
 from voxelpose_core.skeletons import JointSet
 
 LIMB_MM, HEAD_MM = 32.0, 95.0
+# Of feet, and of hands and faces, whose joints are close together.
+FOOT_MM, FINE_MM = 22.0, 6.0
 
 
 class Stroke(NamedTuple):
@@ -41,6 +44,12 @@ def body_strokes(
         shade = body.shade((a, b), color)
         shade = shade if valid[a] and valid[b] else paler(shade, 0.7)
         strokes.append(Stroke(pixels[[a, b]], depth[[a, b]], LIMB_MM, shade))
+    for limbs, radius in ((body.feet, FOOT_MM), (body.fine, FINE_MM)):
+        for a, b in limbs:
+            if valid[a] and valid[b]:
+                strokes.append(
+                    Stroke(pixels[[a, b]], depth[[a, b]], radius, body.shade((a, b), darker(color, 0.85)))
+                )
     head, shoulders = list(body.head), list(body.shoulders)
     if head and valid[head].all():
         strokes.append(_stroke_between([head, head], pixels, depth, HEAD_MM, color))
@@ -66,7 +75,11 @@ class Body(NamedTuple):
     """How a joint set is drawn.
 
     Attributes:
-        limbs: pairs of joints, without those inside the face.
+        limbs: pairs of joints of the body, without those inside the face.
+        feet: pairs of joints of the feet, drawn where both are valid.
+        fine: pairs of joints of hands and faces, drawn thinly where both are valid.
+        joints: joints drawn as dots; those of hands and faces are not.
+        extra: joints beyond the body, shown where they are valid.
         face: joints inside the head.
         head: joints whose mean is the head's middle; none where the set has its own head joints.
         shoulders: joints whose mean is the neck's lower end; none where a limb is the neck.
@@ -75,6 +88,10 @@ class Body(NamedTuple):
     """
 
     limbs: tuple[tuple[int, int], ...]
+    feet: tuple[tuple[int, int], ...]
+    fine: tuple[tuple[int, int], ...]
+    joints: tuple[int, ...]
+    extra: frozenset[int]
     face: frozenset[int]
     head: tuple[int, ...]
     shoulders: tuple[int, ...]
@@ -89,12 +106,22 @@ class Body(NamedTuple):
         def some(*wanted: str) -> tuple[int, ...]:
             return tuple(names.index(name) for name in wanted if name in names)
 
+        body_names = [names[joint] for joint in joint_set.body]
         face = frozenset(some("nose", "left_eye", "right_eye", "left_ear", "right_ear"))
+        body = frozenset(joint_set.body)
+        fine = frozenset(some(*FINE_JOINTS))
+        outer = [limb for limb in joint_set.limbs if not body.issuperset(limb)]
         return cls(
-            limbs=tuple(limb for limb in joint_set.limbs if not face.issuperset(limb)),
+            limbs=tuple(
+                limb for limb in joint_set.limbs if body.issuperset(limb) and not face.issuperset(limb)
+            ),
+            feet=tuple(limb for limb in outer if fine.isdisjoint(limb)),
+            fine=tuple(limb for limb in outer if not fine.isdisjoint(limb)),
+            extra=frozenset(joint_set.additional),
+            joints=tuple(joint for joint in range(len(names)) if joint not in fine),
             face=face,
             head=some("left_ear", "right_ear") or some("nose"),
-            shoulders=() if "neck" in names else some("left_shoulder", "right_shoulder"),
+            shoulders=() if "neck" in body_names else some("left_shoulder", "right_shoulder"),
             torso=some("left_shoulder", "right_shoulder", "right_hip", "left_hip"),
             right=frozenset(i for i, name in enumerate(names) if name.startswith("right_")),
         )

@@ -17,6 +17,8 @@ from voxelpose_core.skeletons import JointSet
 
 MIN_KEYPOINT_SCORE = 0.15
 NEAREST_MM = 100.0
+# More joints than this include hands and faces.
+_MOST_LARGE_DOTS = 30
 
 
 def draw_view(
@@ -76,12 +78,13 @@ class CameraView:
         )
 
     def draw_keypoints(self, people: np.ndarray) -> None:
-        """2D keypoints (P, J, 3) as white dots."""
+        """2D keypoints (P, J, 3) as white dots, small ones where there are many."""
+        size = self._unit * (1.0 if people.shape[1] <= _MOST_LARGE_DOTS else 0.45)
         for person in people:
             seen = person[:, 2] >= MIN_KEYPOINT_SCORE
             for point in self._to_panel(person[seen, :2]):
-                draw_disc(self.picture, point, 2.2 * self._unit, INK)
-                draw_disc(self.picture, point, 1.5 * self._unit, WHITE)
+                draw_disc(self.picture, point, 2.2 * size, INK)
+                draw_disc(self.picture, point, 1.5 * size, WHITE)
 
     def draw_skeletons(self, skeletons: Sequence[Skeleton], body: Body) -> None:
         """3D skeletons, projected with the camera's distortion; the farthest first."""
@@ -102,6 +105,7 @@ class CameraView:
     ) -> None:
         color = person_color(skeleton.track_id)
         limbs = [(a, b) for a, b in body.limbs if drawable[a] and drawable[b]]
+        shown = drawable & skeleton.joint_valid
         width = 1.7 * self._unit
         neck = [*body.head, *body.shoulders]
         if body.head and body.shoulders and (drawable & skeleton.joint_valid)[neck].all():
@@ -114,9 +118,17 @@ class CameraView:
             sure = skeleton.joint_valid[a] and skeleton.joint_valid[b]
             shade = body.shade((a, b), color)
             draw_capsule(self.picture, pixels[a], pixels[b], width, width, shade if sure else paler(shade))
-        for joint in np.flatnonzero(drawable):
-            draw_disc(self.picture, pixels[joint], 1.5 * width, darker(color))
-            draw_disc(self.picture, pixels[joint], 1.5 * width - 0.8, paler(color, 0.55))
+        for outer, thickness in ((body.feet, 0.75 * width), (body.fine, max(0.22 * width, 0.5))):
+            for a, b in outer:
+                if shown[a] and shown[b]:
+                    shade = darker(body.shade((a, b), color), 0.85)
+                    draw_capsule(self.picture, pixels[a], pixels[b], thickness, thickness, shade)
+        for joint in body.joints:
+            if not (shown[joint] if joint in body.extra else drawable[joint]):
+                continue
+            radius = (0.9 if joint in body.extra else 1.5) * width
+            draw_disc(self.picture, pixels[joint], radius, darker(color))
+            draw_disc(self.picture, pixels[joint], radius - 0.8, paler(color, 0.55))
 
     def _to_panel(self, pixels: np.ndarray) -> np.ndarray:
         return (pixels + 0.5) * self._scale - 0.5 + self._corner

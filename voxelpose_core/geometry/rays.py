@@ -15,8 +15,8 @@ def closest_approach(
     """Middle and length of the shortest connection of two rays.
 
     Args:
-        origin, other_origin: (3,) camera centres, mm.
-        directions, other_directions: (..., 3) of length 1; shapes broadcast.
+        origin, other_origin: (..., 3) camera centres, mm.
+        directions, other_directions: (..., 3) of length 1; all shapes broadcast.
         least_angle: rays closer to parallel, rad, have no meeting point that means anything.
 
     Returns:
@@ -25,7 +25,7 @@ def closest_approach(
     """
     between = origin - other_origin
     cosine = (directions * other_directions).sum(axis=-1)
-    along, other_along = directions @ between, other_directions @ between
+    along, other_along = (directions * between).sum(axis=-1), (other_directions * between).sum(axis=-1)
     sine2 = 1.0 - cosine**2
     apart = sine2 > least_angle**2
     sine2 = np.where(apart, sine2, 1.0)
