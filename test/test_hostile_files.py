@@ -16,7 +16,7 @@ from voxelpose_core.config import load_config
 from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.rig import Rig, load_rig, save_rig
 from voxelpose_core.geometry.space import Space
-from voxelpose_core.keypoint_files import read_keypoints_json
+from voxelpose_core.keypoint_files.ours import read_keypoints_json
 from voxelpose_core.models.checkpoints import load_weights, read_state
 from voxelpose_core.safe_yaml import MAX_VALUES, load_yaml
 from voxelpose_core.skeleton_files import read_skeletons

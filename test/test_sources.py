@@ -11,7 +11,7 @@ from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.image_scale import is_scaled_copy, scaled_camera, scaled_points
 from voxelpose_core.geometry.rig import Rig
-from voxelpose_core.keypoint_files import read_keypoints_json
+from voxelpose_core.keypoint_files.ours import read_keypoints_json
 from voxelpose_core.sources import (
     fit_rig,
     open_image_folders,

@@ -70,14 +70,12 @@ class FrameSets(Protocol):
         fps: frame sets per second.
         option: the command line's name of the source.
         paths: of the cameras, in their order; None where one file has all.
-        joint_set: of 2D detections that are read; None where they are to be detected in images.
     """
 
     rig: Rig
     fps: float
     option: str
     paths: Sequence[Path] | None
-    joint_set: JointSet | None
 
     def __len__(self) -> int: ...
 
@@ -175,6 +173,7 @@ class KeypointFrameSets:
         fps: frames per second.
         joint_set: J joints.
         paths: see `FrameSets`.
+        layout: of the files, for people.
     """
 
     option = "--keypoints"
@@ -186,9 +185,11 @@ class KeypointFrameSets:
         fps: float,
         joint_set: JointSet = COCO17,
         paths: Sequence[Path] | None = None,
+        layout: str = "",
     ):
         self._frames = frames
         self._chosen = list(frames)
+        self.layout = layout
         self.rig, self.fps = rig, fps
         self.joint_set: JointSet | None = joint_set
         self.paths = paths
@@ -245,7 +246,7 @@ class AlignedFrameSets:
     def __init__(self, source: CameraSource, detect: Detect | None = None):
         self._source, self._detect = source, detect
         self.rig, self.fps = source.rig, source.fps
-        self.option, self.paths, self.joint_set = source.option, source.paths, source.joint_set
+        self.option, self.paths = source.option, source.paths
         self._offsets = [offset / 1e3 for offset in self.rig.time_offsets_ms]
         self._period = source.period_s
         self._check_spans()

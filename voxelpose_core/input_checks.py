@@ -63,10 +63,10 @@ def refuse_normalized(people: np.ndarray, where: str) -> None:
     """InputError that begins with `where`, if keypoints (P, J, 3) are no pixels but shares of an image."""
     detected = people[people[..., 2] > 0]
     if len(detected) >= _FEWEST_NORMALIZED and np.all(
-        (detected[:, :2] >= 0) & (detected[:, :2] <= _NORMALIZED)
+        (detected[:, :2] >= -1) & (detected[:, :2] <= _NORMALIZED)
     ):
         raise InputError(
-            f"{where}all keypoints have x and y between 0 and {_NORMALIZED:g}, expected pixels: multiply "
+            f"{where}all keypoints have x and y between -1 and {_NORMALIZED:g}, expected pixels: multiply "
             "normalized keypoints by the width and height of the image"
         )
 

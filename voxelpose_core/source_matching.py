@@ -1,4 +1,4 @@
-"""Which video or image folder belongs to which camera: by name where names agree, else as given.
+"""Which video, folder or keypoint file belongs to which camera: by name where names agree, else as given.
 
 Whether that is right shows in the 2D detections, see `ViewWatch`.
 """
@@ -35,7 +35,7 @@ class MatchedSources:
 def match_sources(
     given: Sequence[Path | str], rig: Rig, option: str, in_order: bool = False
 ) -> MatchedSources:
-    """Bring videos or image folders into the order of the cameras.
+    """Bring videos, image folders or keypoint files into the order of the cameras.
 
     If every name holds the name of exactly one camera ("cam02.mp4", "trial1_cam02", folder
     "cam02/images"; cameras that are named by numbers: "view2"), names decide. Otherwise the given order
@@ -44,7 +44,7 @@ def match_sources(
     Args:
         given: paths, as the user ordered them.
         rig: the cameras.
-        option: of the command line, for messages: "--videos" or "--images".
+        option: of the command line, for messages: "--videos", "--images" or "--keypoints".
         in_order: names do not matter.
 
     Raises:
@@ -136,7 +136,8 @@ def correction(found: Contradiction, option: str, given: Sequence[Path] | None) 
 
 
 def _wrong_count(paths: tuple[Path, ...], owners: list[str | None], rig: Rig, option: str) -> str:
-    what = {"--videos": "videos", "--images": "image folders"}[option]
+    names = {"--videos": "video", "--images": "image folder", "--keypoints": "keypoint file or folder"}
+    what = names[option] if len(paths) == 1 else names[option].replace(" or folder", "s or folder") + "s"
     selected = [name for name in rig.names if name in owners]
     hint = "--cameras selects some"
     if 1 < len(paths) == len(selected):

@@ -1,4 +1,4 @@
-"""Synchronized images from files: videos and image folders."""
+"""Synchronized images from files: videos and image folders. For 2D detections see `keypoint_files`."""
 
 from __future__ import annotations
 

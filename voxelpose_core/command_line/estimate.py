@@ -136,6 +136,8 @@ def estimate(arguments: argparse.Namespace) -> int:
     if rig.has_time_offsets:
         whose = "the rig" if arguments.offsets_ms is None else "--offsets-ms"
         print(f"offsets       {offsets_in_words(rig)}, of {whose}")
+    if isinstance(cameras, KeypointFrameSets):
+        print(f"keypoints     {cameras.layout}")
     if turned := _turned_images(rig) if cameras.joint_set is None else "":
         print(f"turned        {turned}, for the detector")
     print("\n".join(report.lines()))

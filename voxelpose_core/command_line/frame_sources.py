@@ -14,7 +14,7 @@ from voxelpose_core.errors import InputError
 from voxelpose_core.frame_choice import FrameChoice
 from voxelpose_core.frame_sets import ImageFrameSets, KeypointFrameSets
 from voxelpose_core.geometry.rig import Rig
-from voxelpose_core.keypoint_files import read_keypoints_json
+from voxelpose_core.keypoint_files import KeypointRecording, read_keypoints
 from voxelpose_core.skeletons import COCO17
 from voxelpose_core.source_matching import match_sources
 from voxelpose_core.sources import (
@@ -48,14 +48,16 @@ def add_sources(parser: argparse.ArgumentParser) -> None:
     )
     source.add_argument(
         "--keypoints",
-        metavar="JSON",
-        help='2D detections: {"CAMERA_FRAME": [{"pred": 17 x [x, y, score]}, ...]}, in pixels, '
-        "scores from 0 to 1",
+        nargs="+",
+        metavar="FILE",
+        help="2D detections, in pixels: one file or folder per camera, named or ordered likewise, of "
+        "OpenPose, Pose2Sim, AlphaPose, MMPose or COCO results; a folder of these; or one JSON file of all "
+        'cameras: {"CAMERA_FRAME": [{"pred": [[x, y, score], ...]}, ...]}',
     )
     parser.add_argument(
         "--in-order",
         action="store_true",
-        help="take videos or folders in the order of the cameras, whatever their names",
+        help="take videos, folders or files in the order of the cameras, whatever their names",
     )
     parser.add_argument(
         "--fps",
@@ -159,7 +161,7 @@ def source_option(arguments: argparse.Namespace) -> str:
 
 def given_sources(arguments: argparse.Namespace) -> list[str]:
     """The paths that are given."""
-    return arguments.videos or arguments.images or [arguments.keypoints]
+    return arguments.videos or arguments.images or arguments.keypoints
 
 
 def matched_paths(arguments: argparse.Namespace, rig: Rig) -> tuple[Path, ...]:
@@ -170,12 +172,21 @@ def matched_paths(arguments: argparse.Namespace, rig: Rig) -> tuple[Path, ...]:
     return matched.paths
 
 
+def _keypoints(arguments: argparse.Namespace, rig: Rig) -> KeypointRecording:
+    """The 2D detections that are given; what is to be known of them goes to stderr."""
+    read = read_keypoints(arguments.keypoints, rig, arguments.in_order)
+    for note in read.notes:
+        warn(note)
+    return read
+
+
 def open_source(arguments: argparse.Namespace, rig: Rig) -> ImageFrameSets | KeypointFrameSets:
     """The frame sets that the arguments name."""
     check_sources(arguments)
     fps = arguments.fps or DEFAULT_FPS
     if arguments.keypoints:
-        return KeypointFrameSets(read_keypoints_json(arguments.keypoints, len(rig)), rig, fps)
+        read = _keypoints(arguments, rig)
+        return KeypointFrameSets(read.frames, rig, fps, read.joint_set, read.paths, read.layout)
     option, paths = source_option(arguments), matched_paths(arguments, rig)
     frames = open_videos(paths) if arguments.videos else open_image_folders(paths, fps)
     return ImageFrameSets(frames, rig, option, paths, warn)
@@ -189,7 +200,7 @@ class GivenRecording:
         recording: the detections.
         rig: for images of the size that is given.
         option: which option named them.
-        paths: the videos or folders in the order of the rig; None for keypoints.
+        paths: in the order of the rig; None where one file has all cameras.
         turns: per camera the clockwise quarter turns with which the detector saw its images.
     """
 
@@ -207,9 +218,9 @@ def record(arguments: argparse.Namespace, rig: Rig) -> GivenRecording:
     check_sources(arguments)
     fps, option = arguments.fps or DEFAULT_FPS, source_option(arguments)
     if arguments.keypoints:
-        frames = read_keypoints_json(arguments.keypoints, len(rig))
-        recording = record_keypoints(frames, rig.cameras, fps, arguments.seconds)
-        return GivenRecording(recording, rig, option, None, (0,) * len(rig))
+        read = _keypoints(arguments, rig)
+        recording = record_keypoints(read.coco17_frames(), rig.cameras, fps, arguments.seconds)
+        return GivenRecording(recording, rig, option, read.paths, (0,) * len(rig))
     paths = matched_paths(arguments, rig)
     opened = [open_videos([path]) for path in paths] if arguments.videos else [open_image_folders(paths, fps)]
     rig, notes = fit_rig(rig, [size for frames in opened for size in frames.sizes])

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from voxelpose_core.errors import InputError
-from voxelpose_core.keypoint_files import checked_frames, parse_people, read_keypoints_json
+from voxelpose_core.keypoint_files.ours import checked_frames, parse_people, read_keypoints_json
 
 _MAX_BYTES = 512 * 2**20
 

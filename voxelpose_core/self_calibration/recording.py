@@ -91,7 +91,7 @@ def record_keypoints(
 
     Args:
         frames: by number, ascending: per camera its people (P, 17, 3), or None for no frame; see
-            `keypoint_files.read_keypoints_json`.
+            `KeypointRecording.coco17_frames`.
         cameras: of the rig.
         fps: frames per second.
         seconds: how much to use, from the beginning.
