@@ -21,7 +21,7 @@ from voxelpose_core.models.losses import (
     volume_cross_entropy,
 )
 from voxelpose_core.models.voxelpose import VoxelPose
-from voxelpose_core.voxel import box_points
+from voxelpose_core.voxel import PackedHeatmaps, box_points, pack_heatmaps
 
 # A proposal belongs to the nearest person within this distance of it, mm (the original's).
 MATCH_DISTANCE = 500.0
@@ -100,12 +100,14 @@ class TrainedNetwork(nn.Module):
             zero = self._nothing()
             return Outcome(zero, zero, zero)
         heatmaps = self.heatmaps(batch)
-        root_volumes = self.root_volumes(heatmaps, batch)
+        # Packed once for both nets.
+        packed = pack_heatmaps(heatmaps)
+        root_volumes = self.root_volumes(packed, batch)
         loss_3d = root_loss(root_volumes, self._points(heatmaps), batch.roots, batch.people)
         centers, scores, scene, person = self._matched_people(root_volumes, batch)
         joints, loss_cord = centers.new_zeros(0, heatmaps.shape[2], 3), self._nothing()
         if len(centers):
-            joints, loss_cord = self._pose_loss(heatmaps, batch, centers, scene, person)
+            joints, loss_cord = self._pose_loss(packed, batch, centers, scene, person)
         return Outcome(
             self._heatmap_loss(heatmaps, batch),
             loss_3d,
@@ -124,7 +126,9 @@ class TrainedNetwork(nn.Module):
         With NETWORK.USE_GT the true roots are the proposals. Losses are zero.
         """
         heatmaps = self.heatmaps(batch)
-        root_volumes = self.root_volumes(heatmaps, batch)
+        # Packed once for both nets.
+        packed = pack_heatmaps(heatmaps)
+        root_volumes = self.root_volumes(packed, batch)
         proposals = self._proposals(root_volumes)
         if self.config.network.use_gt:
             scores = torch.ones_like(batch.roots[..., 0])
@@ -133,7 +137,7 @@ class TrainedNetwork(nn.Module):
         centers = proposals.centers[proposals.valid]
         joints = [heatmaps.new_zeros(0, heatmaps.shape[2], 3)]
         for part in torch.arange(len(centers), device=centers.device).split(_PEOPLE_AT_ONCE):
-            joints.append(self._regress(heatmaps, batch, centers[part], scene[part])[0])
+            joints.append(self._regress(packed, batch, centers[part], scene[part])[0])
         zero = heatmaps.new_zeros(())
         return Outcome(
             zero,
@@ -156,8 +160,8 @@ class TrainedNetwork(nn.Module):
                 answer = self.model.backbone(batch.network_images())
         return answer.float().unflatten(0, batch.images.shape[:2])
 
-    def root_volumes(self, heatmaps: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """(B, X, Y, Z) scores of the proposal grid."""
+    def root_volumes(self, heatmaps: torch.Tensor | PackedHeatmaps, batch: Batch) -> torch.Tensor:
+        """(B, X, Y, Z) scores of the proposal grid, from heatmaps (B, V, J, H, W), packed or not."""
         volumes = self.model.proposal_volumes(heatmaps, batch.views, self.grid)
         with self._number_format(heatmaps.device):
             answer = self.model.root_net(volumes)
@@ -226,7 +230,7 @@ class TrainedNetwork(nn.Module):
             person[scene, slot],
         )
 
-    def _regress(self, heatmaps: torch.Tensor, batch: Batch, centers, scene):
+    def _regress(self, heatmaps: PackedHeatmaps, batch: Batch, centers, scene):
         """Joints (N, J, 3) mm at centres (N, 3) of scenes (N,), with the volumes they come from.
 
         Only the network may run in half precision: positions in mm have more digits.
@@ -237,7 +241,7 @@ class TrainedNetwork(nn.Module):
         points = self.model.person_points(centers)
         return log_probability.exp() @ points, log_probability, points
 
-    def _pose_loss(self, heatmaps, batch: Batch, centers, scene, person):
+    def _pose_loss(self, heatmaps: PackedHeatmaps, batch: Batch, centers, scene, person):
         """Joints (N, J, 3) at the centres, and their loss."""
         joints, log_probability, points = self._regress(heatmaps, batch, centers, scene)
         # Training data have the joints of the network.
