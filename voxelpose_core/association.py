@@ -213,6 +213,8 @@ def own_detections(
     """(V, S) index of the 2D detection that is the image of each skeleton (S, J, 3) in each view; -1: none.
 
     No detection is the image of two skeletons, see `owned_views`.
+
+    Args: as of `explained_views`; joints in mm, keypoints in pixels.
     """
     chosen = np.full((len(cameras), len(joints)), -1)
     for view, (camera, people) in enumerate(zip(cameras, keypoints, strict=True)):

@@ -72,6 +72,9 @@ def load_given_rig(arguments: argparse.Namespace) -> Rig:
     """The rig that the arguments name, as they change it; what is to be said of it goes to stderr.
 
     `rig check` prints what looks wrong itself; `rig space` measures.
+
+    Raises:
+        InputError: when the rig cannot be read or, with --strict, looks wrong.
     """
     rig = load_rig(arguments.rig, arguments.image_size, arguments.unit, arguments.cameras)
     if arguments.ground is not None:

@@ -58,7 +58,11 @@ def add_skeleton_outputs(parser: argparse.ArgumentParser) -> None:
 
 
 def check_skeleton_outputs(arguments: argparse.Namespace) -> None:
-    """Refuse, before any work, formats that are unknown or cannot be written here."""
+    """Refuse, before any work, formats that are unknown or cannot be written here.
+
+    Raises:
+        InputError: naming the file.
+    """
     for path in arguments.out:
         try:
             format_of(path, arguments.format).check()
@@ -68,7 +72,11 @@ def check_skeleton_outputs(arguments: argparse.Namespace) -> None:
 
 
 def check_length(arguments: argparse.Namespace, frames: int, rate_hz: float) -> None:
-    """Refuse, before any work, what a recording of so many frame sets at that rate does not allow."""
+    """Refuse, before any work, what a recording of so many frame sets at that rate does not allow.
+
+    Raises:
+        InputError: naming the option, and what is possible.
+    """
     for path in arguments.out:
         most = format_of(path, arguments.format).max_frames
         if most is not None and frames > most:

@@ -139,8 +139,8 @@ class OneRig:
 
     Args:
         rig: its cameras.
-        space: where people stand.
-        network_size, heatmap_size: (width, height), as the estimator uses them for this rig.
+        space: where people stand, mm.
+        network_size, heatmap_size: (width, height), pixels, as the estimator uses them for this rig.
     """
 
     def __init__(

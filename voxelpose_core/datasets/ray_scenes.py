@@ -115,7 +115,7 @@ class OneRigRayScenes:
 
     Args:
         rig: its cameras.
-        space: where people stand.
+        space: where people stand, mm.
         people: draws poses.
     """
 
