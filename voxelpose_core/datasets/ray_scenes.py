@@ -32,7 +32,7 @@ from voxelpose_core.skeletons import COCO17
 from voxelpose_core.voxel.views import Views, project
 
 # Number of cameras of a random rig, and how often it is drawn: few cameras are the hard case.
-VIEW_COUNTS = {2: 0.24, 3: 0.28, 4: 0.20, 5: 0.13, 6: 0.07, 8: 0.08}
+VIEW_COUNTS = {2: 0.27, 3: 0.29, 4: 0.19, 5: 0.12, 6: 0.05, 8: 0.08}
 # Share of scenes whose people move between the exposures of the cameras, and limits of what happens
 # then: milliseconds between a camera and the mean, speed of people in mm/s, of limbs relative to them.
 _MOVING_SHARE = 0.5
@@ -50,12 +50,14 @@ _ONE_SIDED = 7.0
 # Errors of detections are multiplied by a factor between these in a scene, and by the exponential of a
 # Gaussian with this deviation for every person of a view, and again for every joint. Errors beyond a share
 # of the box side are gross and stay.
-_SHARPNESS = (0.3, 1.1)
+_SHARPNESS = (0.25, 1.1)
 _SPREAD = 0.35
 _GROSS = 0.15
 # Parts of the body that a detector may give to a neighbour, and halves into which it splits people.
 _UPPER = tuple(range(11))
 _PARTS = (_UPPER, tuple(range(11, 17)), (7, 9), (8, 10), (13, 15), (14, 16), (7, 8, 9, 10), (13, 14, 15, 16))
+# Share of the people's last poses that are another person's.
+_OTHER_TRACK = 0.1
 # Neighbours in an image: nearer than this share of the larger box, between mid-points.
 _NEIGHBOURS = 0.45
 
@@ -343,18 +345,49 @@ def _split(
 
 
 def previous_poses(
-    joints: torch.Tensor, generator: torch.Generator, present_share: float
+    found: torch.Tensor,
+    people: torch.Tensor,
+    near: torch.Tensor,
+    present_share: float,
+    generator: torch.Generator,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """What a tracker would hand over of poses (M, J, 3): the pose of the last frame, moved and in error.
+    """What a tracker would hand over for M candidates: poses of the last frame, moved and in error.
+
+    People and places without a person have one equally often, so that a last pose alone says nothing of
+    whether a person is there. A person's own track repeats part of the error of the present detections,
+    because a detector's errors last. Other tracks are those of false positives, of the person next to the
+    candidate, and of people who left: any pose, where the candidate is.
+
+    Args:
+        found: (M, J, 3) what the net makes of the candidates without a last pose, mm.
+        people: (M, J, 3) the person nearest to each candidate.
+        near: (M,) bool: the candidate is at that person.
+        present_share: share of the candidates that have a last pose.
+        generator: source of randomness, on the device of the tensors.
 
     Returns:
         poses (M, J, 3), mm, and whether there is one (M,) bool.
     """
-    count = len(joints)
+    count, joints = found.shape[:2]
+    if count == 0:
+        return found.clone(), near.clone()
     present = _uniform(generator, count) < present_share
-    together = 40.0 * _normal(generator, count, 1, 3)
-    size = 15.0 + 45.0 * _uniform(generator, count, 1, 1)
-    # A hand that moved fast, or was wrong in the last frame, is far from where it is now.
-    gross = _uniform(generator, count, joints.shape[1], 1) < 0.08
-    error = _normal(generator, *joints.shape) * size * torch.where(gross, 4.0, 1.0)
-    return joints + together + error, present
+    kept = 0.9 * _uniform(generator, count, 1, 1)
+    own = people + kept * (found - people)
+    drawn = (count * _uniform(generator, count)).long().clamp(max=count - 1)
+    hips = list(COCO17.root)
+    middle = found[:, hips].mean(dim=1, keepdim=True)
+    any_pose = people[drawn] + middle - people[drawn][:, hips].mean(dim=1, keepdim=True)
+    kind = _uniform(generator, count)[:, None, None]
+    of_person = torch.where(kind < _OTHER_TRACK, any_pose, own)
+    elsewhere = torch.where(kind < 0.4, found, torch.where(kind < 0.7, any_pose, people))
+    poses = torch.where(near[:, None, None], of_person, elsewhere)
+    together = 60.0 * _uniform(generator, count, 1, 1) * _normal(generator, count, 1, 3)
+    # What a tracker does not foresee is how limbs are accelerated.
+    limbs = torch.tensor(_LIMB_SPEED, device=found.device)[:, None] / 1e3
+    size = 6.0 + 25.0 * _uniform(generator, count, 1, 1)
+    size = size + 120.0 * _uniform(generator, count, 1, 1).square() * limbs
+    # A hand that was wrong in the last frame is far from where it is now.
+    gross = _uniform(generator, count, joints, 1) < 0.05
+    error = _normal(generator, *found.shape) * size * torch.where(gross, 4.0, 1.0)
+    return poses + together + error, present

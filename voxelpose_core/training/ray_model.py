@@ -40,8 +40,10 @@ CENTER_JITTER = 40.0
 STAGE_WEIGHTS = (0.3, 0.3, 0.3, 0.3, 0.3, 0.3, 0.5, 1.0)
 # What a joint counts that no view detected, one view, two or more.
 VIEW_WEIGHTS = (0.2, 0.6, 1.0)
-# Share of the poses that come with one of the last frame.
-LAST_SHARE = 0.35
+# Share of the candidates that come with a pose of the last frame.
+LAST_SHARE = 0.45
+# Candidates per scene at places that people left, and their standard deviation from people, mm.
+LEFT, LEFT_DEVIATION = 1, 800.0
 # Degrees of freedom of the distribution of a joint's error.
 FREEDOM = 6.0
 # Scenes per step.
@@ -74,7 +76,7 @@ def roots_of(joints: torch.Tensor) -> torch.Tensor:
 
 @torch.no_grad()
 def draw_candidates(scenes: RayScenes, generator: torch.Generator) -> Candidates:
-    """The model's own proposals, and places near people that none of them finds."""
+    """The model's own proposals, places near people that none of them finds, and places that people left."""
     proposals = propose(scenes.rays, CANDIDATES)
     centers = proposals.centers
     centers = centers + CENTER_JITTER * torch.randn(
@@ -89,16 +91,39 @@ def draw_candidates(scenes: RayScenes, generator: torch.Generator) -> Candidates
     scene, slot = (proposals.votes > 0).nonzero(as_tuple=True)
     missed_scene, missed_person = missed.nonzero(as_tuple=True)
     gap, person = distance[scene, slot].min(dim=1)
+    left, left_scene = _places_left(roots, scenes.valid, generator)
+    left_gaps = (left[:, None] - roots[left_scene]).norm(dim=-1)
+    left_gap, left_person = left_gaps.masked_fill(~scenes.valid[left_scene], torch.inf).min(dim=1)
     return Candidates(
-        torch.cat([centers[scene, slot], (roots + jitter)[missed_scene, missed_person]]),
-        torch.cat([scene, missed_scene]),
-        torch.cat([person, missed_person]),
-        torch.cat([gap < NEAR, torch.ones_like(missed_scene, dtype=torch.bool)]),
+        torch.cat([centers[scene, slot], (roots + jitter)[missed_scene, missed_person], left]),
+        torch.cat([scene, missed_scene, left_scene]),
+        torch.cat([person, missed_person, left_person]),
+        torch.cat([gap < NEAR, torch.ones_like(missed_scene, dtype=torch.bool), left_gap < NEAR]),
     )
 
 
-def run(model: RayPose, scenes: RayScenes, candidates: Candidates, generator=None) -> Poses:
-    """Poses of all candidates; gradients only of those near a person."""
+def _places_left(
+    roots: torch.Tensor, valid: torch.Tensor, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Places (L, 3) on the ground near people with mid-hips `roots` (B, P, 3), and their scenes (L,)."""
+    some, _ = valid.nonzero(as_tuple=True)
+    scene = some.unique().repeat(LEFT)
+    chosen = torch.multinomial(valid[scene].to(roots.dtype), 1, generator=generator)[:, 0]
+    shift = torch.randn(len(scene), 3, generator=generator, device=generator.device)
+    return roots[scene, chosen] + shift * shift.new_tensor([LEFT_DEVIATION, LEFT_DEVIATION, 50.0]), scene
+
+
+def run(
+    model: RayPose,
+    scenes: RayScenes,
+    candidates: Candidates,
+    generator: torch.Generator | None = None,
+    last_share: float = LAST_SHARE,
+) -> Poses:
+    """Poses of all candidates; gradients only of those near a person.
+
+    With a generator `last_share` of the candidates have a pose of the last frame.
+    """
     near = candidates.near
     order = torch.cat([near.nonzero()[:, 0], (~near).nonzero()[:, 0]])
     back = torch.empty_like(order)
@@ -106,9 +131,7 @@ def run(model: RayPose, scenes: RayScenes, candidates: Candidates, generator=Non
     first, rest = order.split([int(near.sum()), int((~near).sum())])
     last = has_last = None
     if generator is not None:
-        truth = scenes.joints[candidates.scene, candidates.person]
-        last, has_last = previous_poses(truth, generator, LAST_SHARE)
-        has_last = has_last & near
+        last, has_last = draw_last_poses(model, scenes, candidates, last_share, generator)
     parts = []
     for part, grad in ((first, torch.is_grad_enabled()), (rest, False)):
         with torch.set_grad_enabled(grad):
@@ -127,6 +150,16 @@ def run(model: RayPose, scenes: RayScenes, candidates: Candidates, generator=Non
         for name in ("joints", "precision", "log_scale", "embedding")
     }
     return Poses(stages=stages, **joined)
+
+
+@torch.no_grad()
+def draw_last_poses(
+    model: RayPose, scenes: RayScenes, candidates: Candidates, share: float, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Poses of the last frame (M, J, 3), mm, of the candidates, and which have one (M,)."""
+    found = model(scenes.rays, candidates.centers, candidates.scene).joints
+    people = scenes.joints[candidates.scene, candidates.person]
+    return previous_poses(found, people, candidates.near, share, generator)
 
 
 def losses(
@@ -175,7 +208,9 @@ def confidence_labels(
 
 
 @torch.inference_mode()
-def measure(model: RayPose, scenes_of: RaySource, batches: int, batch: int = 24) -> dict[str, float]:
+def measure(
+    model: RayPose, scenes_of: RaySource, batches: int, batch: int = 24, last_share: float = 0.0
+) -> dict[str, float]:
     """Held-out figures, on seeds that no training draws: errors, recall, false positives, calibration."""
     model.eval()
     generator = torch.Generator(next(model.parameters()).device).manual_seed(2**40)
@@ -183,7 +218,9 @@ def measure(model: RayPose, scenes_of: RaySource, batches: int, batch: int = 24)
     for _ in range(batches):
         scenes = scenes_of(batch, generator)
         candidates = draw_candidates(scenes, generator)
-        poses = run(model, scenes, candidates)
+        # A generator of its own: the scenes stay the same whatever share has a last pose.
+        tracks = torch.Generator(generator.device).manual_seed(2**41 + count)
+        poses = run(model, scenes, candidates, tracks, last_share)
         truth = scenes.joints[candidates.scene, candidates.person]
         seen = scenes.joint_views[candidates.scene, candidates.person] >= 2
         mask = seen & candidates.near[:, None]
@@ -223,6 +260,12 @@ def measure(model: RayPose, scenes_of: RaySource, batches: int, batch: int = 24)
         "false_positives_per_scene": false_positives / count,
         "inside_95": float(torch.cat(inside).mean()),
     }
+
+
+def measured(model: RayPose, scenes_of: RaySource, batches: int) -> dict[str, float]:
+    """`measure` without last poses, and where all candidates have one (`last_...`)."""
+    with_last = measure(model, scenes_of, batches, last_share=1.0)
+    return measure(model, scenes_of, batches) | {f"last_{key}": value for key, value in with_last.items()}
 
 
 def add_arguments(parser: argparse.ArgumentParser, steps: int, minutes: float, lr: float) -> None:
@@ -297,7 +340,7 @@ def train(options: TrainingOptions, model: RayPose, scenes_of: RaySource) -> tup
         if step % options.print_every == 0:
             entry = {"step": step, "minutes": minutes, "people": people} | average
             if step % (10 * options.print_every) == 0:
-                entry |= measure(model, scenes_of, -(-options.held_out // 3))
+                entry |= measured(model, scenes_of, -(-options.held_out // 3))
             log.append({key: round(value, 5) for key, value in entry.items()})
             print(json.dumps(log[-1]), flush=True)
         step += 1
@@ -305,7 +348,7 @@ def train(options: TrainingOptions, model: RayPose, scenes_of: RaySource) -> tup
         if time.monotonic() - last_save > CHECKPOINT_SECONDS:
             save()
             last_save = time.monotonic()
-    held_out = measure(model, scenes_of, options.held_out)
+    held_out = measured(model, scenes_of, options.held_out)
     print(json.dumps(held_out), flush=True)
     notes = {
         "command": f"python training/{Path(sys.argv[0]).name} {' '.join(sys.argv[1:])}",
