@@ -140,8 +140,8 @@ class RayPeople:
     ) -> People:
         """The same people, their joints estimated again beside their expected poses (Q, J, 3).
 
-        Who is there was decided without: in training only people had a last pose, never places where
-        nobody is, so that the net's confidence takes it as a proof.
+        Who is there was decided without: the weights that ship were trained with last poses of people only,
+        so that their confidence takes one as a proof.
         """
         gaps = np.linalg.norm(people.joints[:, None] - previous[None], axis=-1).mean(axis=-1)
         own, expected = linear_sum_assignment(gaps)

@@ -32,7 +32,7 @@ from voxelpose_core.skeletons import COCO17
 from voxelpose_core.voxel.views import Views, project
 
 # Number of cameras of a random rig, and how often it is drawn: few cameras are the hard case.
-VIEW_COUNTS = {2: 0.27, 3: 0.29, 4: 0.19, 5: 0.12, 6: 0.05, 8: 0.08}
+VIEW_COUNTS = {2: 0.24, 3: 0.28, 4: 0.20, 5: 0.13, 6: 0.07, 8: 0.08}
 # Share of scenes whose people move between the exposures of the cameras, and limits of what happens
 # then: milliseconds between a camera and the mean, speed of people in mm/s, of limbs relative to them.
 _MOVING_SHARE = 0.5
@@ -50,7 +50,7 @@ _ONE_SIDED = 7.0
 # Errors of detections are multiplied by a factor between these in a scene, and by the exponential of a
 # Gaussian with this deviation for every person of a view, and again for every joint. Errors beyond a share
 # of the box side are gross and stay.
-_SHARPNESS = (0.25, 1.1)
+_SHARPNESS = (0.3, 1.1)
 _SPREAD = 0.35
 _GROSS = 0.15
 # Parts of the body that a detector may give to a neighbour, and halves into which it splits people.
