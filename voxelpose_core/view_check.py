@@ -156,7 +156,7 @@ class ViewCheck:
         """
         if self._new >= new_frame_sets and len(self) >= _MIN_FRAME_SETS:
             self._new = 0
-            self._contradiction = _find_contradiction(self.rig, list(self._frame_sets))
+            self._contradiction = find_contradiction(self.rig, list(self._frame_sets))
         return self._contradiction
 
     def finding(self, new_frame_sets: int = 1) -> str | None:
@@ -171,10 +171,16 @@ def _usable(view: np.ndarray | None) -> np.ndarray:
     return people[(people[..., 2] >= _MIN_SCORE).sum(axis=1) >= _MIN_JOINTS][:_MAX_PEOPLE]
 
 
-def _find_contradiction(rig: Rig, frame_sets: Sequence[list[np.ndarray]]) -> Contradiction | None:
-    most = max(_MIN_FRAME_SETS, _MAX_IMAGES // len(rig))
-    step = -(-len(frame_sets) // most)
-    evidence = _Evidence(rig.cameras, frame_sets[::step])
+def find_contradiction(rig: Rig, frame_sets: Sequence[list[np.ndarray]]) -> Contradiction | None:
+    """The arrangement of the views that fits far better than the given one; None where that fits.
+
+    Args:
+        rig: the cameras.
+        frame_sets: per camera the people (P, J, 3) of each, some tenths of a second apart.
+    """
+    if len(frame_sets) < _MIN_FRAME_SETS:
+        return None
+    evidence = _evidence(rig, frame_sets)
     given = tuple((camera, 0) for camera in range(len(rig)))
     best = _best_arrangement(evidence, given)
     changed = [view for view, place in enumerate(best) if place != given[view]]
@@ -186,6 +192,25 @@ def _find_contradiction(rig: Rig, frame_sets: Sequence[list[np.ndarray]]) -> Con
     cameras, turns = zip(*best)
     pixels = (evidence.pixels(arrangement, changed) for arrangement in (given, best))
     return Contradiction(rig.names, cameras, turns, *pixels)
+
+
+def disagreement_share(rig: Rig, frame_sets: Sequence[list[np.ndarray]], views: Sequence[int]) -> float:
+    """Mean epipolar distance, as a share of people's size, over the pairs of views with one of `views`.
+
+    The mean is that of logarithms, and views are taken as given. 1 where there is nothing to compare.
+    """
+    if not frame_sets:
+        return 1.0
+    given = tuple((camera, 0) for camera in range(len(rig)))
+    evidence = _evidence(rig, frame_sets)
+    return float(np.exp(evidence.cost(given, views))) if evidence.comparisons(given, views) else 1.0
+
+
+def _evidence(rig: Rig, frame_sets: Sequence[list[np.ndarray]]) -> _Evidence:
+    """As many of the frame sets as can be evaluated at once."""
+    most = max(_MIN_FRAME_SETS, _MAX_IMAGES // len(rig))
+    step = -(-len(frame_sets) // most)
+    return _Evidence(rig.cameras, [[_usable(view) for view in views] for views in frame_sets[::step]])
 
 
 class _View:

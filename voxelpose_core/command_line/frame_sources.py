@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from voxelpose_core.self_calibration.observations import Recording
 
 
-def add_sources(parser: argparse.ArgumentParser) -> None:
+def add_sources(parser: argparse.ArgumentParser, required: bool = True) -> None:
     """`--videos`, `--images` or `--keypoints`, and how they are read."""
-    source = parser.add_mutually_exclusive_group(required=True)
+    source = parser.add_mutually_exclusive_group(required=required)
     source.add_argument(
         "--videos",
         nargs="+",
@@ -161,7 +161,7 @@ def source_option(arguments: argparse.Namespace) -> str:
 
 def given_sources(arguments: argparse.Namespace) -> list[str]:
     """The paths that are given."""
-    return arguments.videos or arguments.images or arguments.keypoints
+    return arguments.videos or arguments.images or arguments.keypoints or []
 
 
 def matched_paths(arguments: argparse.Namespace, rig: Rig) -> tuple[Path, ...]:
