@@ -52,7 +52,7 @@ def match_sources(
             these contradict the order.
     """
     paths = tuple(Path(path) for path in given)
-    labels = _labels(paths)
+    labels = distinct_labels(paths)
     owners = _owners(labels, rig.names)
     if len(paths) != len(rig):
         raise InputError(_wrong_count(paths, owners, rig, option))
@@ -148,7 +148,7 @@ def _wrong_count(paths: tuple[Path, ...], owners: list[str | None], rig: Rig, op
     )
 
 
-def _labels(paths: Sequence[Path]) -> list[str]:
+def distinct_labels(paths: Sequence[Path]) -> list[str]:
     """What tells the paths apart: their names, or the folders above them where names are the same."""
     parts = [(path.with_suffix("") if path.suffix else path).parts[::-1] for path in paths]
     for level in range(min(map(len, parts))):

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from voxelpose_core.command import whole_number
 from voxelpose_core.command_line.options import argument_type, warn
 from voxelpose_core.errors import InputError
 from voxelpose_core.frame_choice import FrameChoice
 from voxelpose_core.frame_sets import ImageFrameSets, KeypointFrameSets
-from voxelpose_core.geometry.rig import Rig
+from voxelpose_core.geometry.camera import Camera
+from voxelpose_core.geometry.rig import Rig, load_rig
 from voxelpose_core.keypoint_files import KeypointRecording, read_keypoints
 from voxelpose_core.skeletons import COCO17
-from voxelpose_core.source_matching import match_sources
+from voxelpose_core.source_matching import distinct_labels, match_sources
 from voxelpose_core.sources import (
     DEFAULT_FPS,
     fit_rig,
@@ -230,6 +234,45 @@ def record(arguments: argparse.Namespace, rig: Rig) -> GivenRecording:
     sources = [RecordedCameras(*source) for source in zip(opened, groups, strict=True)]
     recording, turns = record_images(sources, given_detector(arguments), arguments.seconds)
     return GivenRecording(recording, rig, option, paths, turns)
+
+
+def record_without_rig(
+    arguments: argparse.Namespace, intrinsics: str | None, fov_deg: float
+) -> GivenRecording:
+    """Detect people in what the arguments name; the rig has intrinsics, and poses that mean nothing.
+
+    Args:
+        arguments: with sources.
+        intrinsics: a calibration whose poses are not used; None: the field of view is guessed.
+        fov_deg: that guess, for the longer side of the images.
+    """
+    from voxelpose_core.self_calibration.from_people import guessed_cameras
+
+    if intrinsics is not None:
+        known = load_rig(intrinsics)
+        return record(arguments, dataclasses.replace(known, cameras=tuple(map(_unposed, known.cameras))))
+    if arguments.keypoints:
+        raise InputError("--keypoints: they do not tell the size of the images, expected --intrinsics")
+    check_sources(arguments)
+    paths = [Path(path) for path in given_sources(arguments)]
+    if len(paths) < 2:
+        raise InputError(
+            f"{source_option(arguments)}: {len(paths)} given, expected one per camera, at least 2"
+        )
+    if arguments.videos:
+        sizes = [open_videos([path]).sizes[0] for path in paths]
+    else:
+        sizes = open_image_folders(paths, DEFAULT_FPS).sizes
+    for path, size in zip(paths, sizes, strict=True):
+        if size is None:
+            raise InputError(f"{path}: its first image cannot be read")
+    sized = [size for size in sizes if size is not None]
+    cameras = guessed_cameras(distinct_labels(paths), sized, fov_deg)
+    return record(arguments, Rig(cameras, name="from_people", source="a guess of the field of view"))
+
+
+def _unposed(camera: Camera) -> Camera:
+    return dataclasses.replace(camera, R=np.eye(3), C=np.zeros(3), quarter_turns=None, time_offset_ms=0.0)
 
 
 def given_detector(arguments: argparse.Namespace) -> Detector:

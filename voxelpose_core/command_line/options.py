@@ -19,6 +19,8 @@ from voxelpose_core.time_offsets import parse_offsets
 _Item = TypeVar("_Item")
 # Of a command that reports what looks wrong, where something does.
 EXIT_SUSPICIOUS = 1
+# Of a command that found a fault in its input, or refuses to change it, and has said why.
+EXIT_FAULT = 2
 
 
 def add_rig_options(parser: argparse.ArgumentParser, name: str) -> None:

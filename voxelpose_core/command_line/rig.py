@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from voxelpose_core.command_line import rig_people
 from voxelpose_core.command_line.options import (
     EXIT_SUSPICIOUS,
     add_rig_options,
@@ -33,6 +34,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     convert.set_defaults(run=rig_convert)
     preview = actions.add_parser("preview", help="draw cameras, frusta, capture space and coverage")
     preview.set_defaults(run=rig_preview)
+    rig_people.add_parsers(actions)
     for action in (check, space, convert, preview):
         add_rig_options(action, "rig")
     for action in (convert, preview):

@@ -25,6 +25,9 @@ _LEAST_POSES = 12
 _BODY_LIMIT_DEG, _FEET_LIMIT_DEG = 0.6, 0.2
 # Poses this long apart have independent errors, s.
 _INDEPENDENT_S = 1.0
+# Somebody who stays within a cell of this size, as a share of people's height, tells the same again; and how
+# crookedly people stand, degrees.
+_PLACE_SHARE, _POSTURE_DEG = 0.15, 1.5
 # How far forward people lean as they walk, degrees, and how different they are.
 _LEAN_DEG, _LEAN_SPREAD_DEG = 2.0, 2.0
 # Feet on one floor lie off its plane by less than this, as a share of people's height (robust deviation).
@@ -204,8 +207,11 @@ def find_floor(bodies: Bodies, times: np.ndarray) -> Floor:
             f"least {_LEAST_POSES}: let somebody walk where two cameras or more see the whole body"
         )
     stature = bodies.typical_stature
-    windows = len(np.unique(np.floor(times[standing] / _INDEPENDENT_S)))
+    hips = bodies.hips[standing]
+    places = len(np.unique(np.floor(hips / (_PLACE_SHARE * stature)), axis=0))
+    windows = min(places, len(np.unique(np.floor(times[standing] / _INDEPENDENT_S))))
     up, covariance = _up_by_bodies(bodies, windows)
+    covariance = covariance + np.eye(2) * np.radians(_POSTURE_DEG) ** 2 / windows
     plane = _FeetPlane(bodies, up, stature, windows)
     up, covariance, notes = plane.sharpened(up, covariance)
     sigma = float(np.degrees(np.sqrt(np.trace(covariance) / 2)))
@@ -256,7 +262,7 @@ class _FeetPlane:
     """The plane of the lower ankles of standing poses: one floor, or two levels with one slope."""
 
     def __init__(self, bodies: Bodies, up: np.ndarray, stature: float, windows: int):
-        lowest = _lower_ankles(bodies, up)
+        lowest = lower_ankles(bodies, up)
         self._across = _across(up)
         middle = np.median(lowest, axis=0)
         self._places = (lowest - middle) @ self._across.T
@@ -306,7 +312,7 @@ class _FeetPlane:
 
 def _level(bodies: Bodies, up: np.ndarray, stature: float) -> tuple[float, float, list[str]]:
     """Height of the floor along up, the robust deviation of the feet from it, and what is unusual."""
-    heights = _lower_ankles(bodies, up) @ up
+    heights = lower_ankles(bodies, up) @ up
     levels, notes = _split_levels(heights, stature), []
     if levels is not None:
         low, high = heights[levels == 0], heights[levels == 1]
@@ -338,7 +344,7 @@ def _split_levels(heights: np.ndarray, stature: float) -> np.ndarray | None:
     return (heights > (low[-1] + high[0]) / 2).astype(int)
 
 
-def _lower_ankles(bodies: Bodies, up: np.ndarray) -> np.ndarray:
+def lower_ankles(bodies: Bodies, up: np.ndarray) -> np.ndarray:
     """(K', 3) of each standing pose the ankle that is lower."""
     ankles = bodies.ankles[bodies.standing]
     lower = (ankles @ up).argmin(axis=1)

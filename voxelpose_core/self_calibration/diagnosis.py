@@ -20,6 +20,7 @@ from voxelpose_core.self_calibration.bodies import Bodies, measure_bodies, trian
 from voxelpose_core.self_calibration.halves import halves_in_time
 from voxelpose_core.self_calibration.held_out import Disagreement, disagreement
 from voxelpose_core.self_calibration.observations import Recording, SharedPoses
+from voxelpose_core.self_calibration.offsets import Alignment as Synchronized
 from voxelpose_core.self_calibration.offsets import (
     OffsetEstimate,
     align,
@@ -28,7 +29,6 @@ from voxelpose_core.self_calibration.offsets import (
     shared_counts,
 )
 from voxelpose_core.skeletons import JointSet
-from voxelpose_core.time_offsets import offsets_text
 
 SEARCH_S = 2.0
 # Cameras farther apart, or nearer to each other, mm: the world has another unit.
@@ -45,8 +45,9 @@ _MUCH, _OUTLIER, _OUTLIER_RATIO = 0.08, 0.04, 2.0
 _FOCAL_FREE, _FOCAL_FAULT, _FOCAL_FALL = 0.3, 0.05, 0.9
 # The floor is elsewhere, mm, up is not z, degrees; people are no people, mm.
 _GROUND_MM, _UP_DEG, _STATURE_MM = 200.0, 5.0, (900.0, 2300.0)
-# Deviation of people's hips as a share of their distance from the cameras: less is standing still.
-LEAST_SPREAD = 0.1
+# Deviation of each person's hips as a share of the distance from the cameras: less is standing still (0.01;
+# somebody who walks for two seconds has 0.04).
+LEAST_SPREAD = 0.02
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class CameraDiagnosis:
         frames: with or without people.
         seen: share of the frames with people.
         shared: number of poses that it shares with others.
-        share: median distance of its detections from what the others say, of people's size; NaN where not known.
+        share: median distance of its detections from what the others say, of people's size; NaN: not known.
         pixels: the same in px.
         offset_ms: to be added to its stamps to agree with the first camera.
         offset_sigma_ms: standard deviation; infinite where it is not known.
@@ -84,13 +85,13 @@ class Fault:
 
     Attributes:
         line: what, naming the camera.
-        views: the order or turns of the views are wrong: what to type follows from how they were given.
-        remedy: what to type; '' where `views`.
+        remedy: what to type; '' where that follows from how the views were given.
+        kind: "views" for their order or turns, "offsets" for time offsets, else "".
     """
 
     line: str
     remedy: str = ""
-    views: bool = False
+    kind: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,13 +132,21 @@ class Diagnosis:
         return not self.faults and not self.unknown
 
 
-def diagnose(rig: Rig, recording: Recording, search_s: float = SEARCH_S) -> Diagnosis:
+def is_out_of_sync(offset_ms: float, sigma_ms: float) -> bool:
+    """Whether a time offset is more than its uncertainty and matters."""
+    return abs(offset_ms) > max(_OFFSET_MS, _SURE * sigma_ms)
+
+
+def diagnose(
+    rig: Rig, recording: Recording, search_s: float = SEARCH_S, calibration: bool = True
+) -> Diagnosis:
     """Compare a rig with the people in a recording.
 
     Args:
         rig: in any world and unit; its time offsets are taken for known.
         recording: views as they were given, in the order of the rig.
         search_s: time offsets of up to so much are found.
+        calibration: False: focal lengths are left out, which take most of the time.
 
     Raises:
         InputError: nobody is in view.
@@ -146,18 +155,14 @@ def diagnose(rig: Rig, recording: Recording, search_s: float = SEARCH_S) -> Diag
     synchronized = recording.shifted([offset / 1000.0 for offset in rig.time_offsets_ms])
     arrangement = find_arrangement(rig, synchronized, search_s)
     cameras = _in_a_room(rig.cameras)
-    factor = camera_spread(cameras) / max(camera_spread(rig.cameras), 1e-9)
     room = dataclasses.replace(rig, cameras=tuple(cameras))
-    aligned = align(arrangement.recording, cameras, search_s)
-    settings = AdjustmentSettings()
-    halves = fit_halves(aligned, cameras, recording.joint_set, settings) if len(aligned.poses) else ()
-    estimate = estimate_offsets(aligned, halves, search_s)
+    aligned, halves, estimate = _synchronize(arrangement.recording, cameras, search_s)
     poses = aligned.poses
     measured = disagreement(cameras, poses)
     bodies = measure_bodies(triangulate_poses(rig.cameras, poses), poses.people, recording.joint_set)
     moving = hip_spread(bodies, rig.cameras)
     focal = None
-    if moving >= LEAST_SPREAD and halves:
+    if calibration and moving >= LEAST_SPREAD and halves:
         focal = _focal_changes(cameras, poses, halves, recording.joint_set)
     floor, floor_reason = _floor(bodies, poses)
     reports = _camera_reports(recording, rig, poses, measured, estimate, focal)
@@ -184,8 +189,23 @@ def diagnose(rig: Rig, recording: Recording, search_s: float = SEARCH_S) -> Diag
     )
 
 
+def _synchronize(
+    recording: Recording, cameras: Sequence[Camera], search_s: float
+) -> tuple[Synchronized, Sequence[Adjustment], OffsetEstimate]:
+    """Offsets with the given cameras, and where these leave them unclear, with those that fit people."""
+    start = tuple(cameras)
+    for _ in range(2):
+        aligned = align(recording, start, search_s)
+        halves = fit_halves(aligned, start, recording.joint_set, AdjustmentSettings())
+        estimate = estimate_offsets(aligned, halves, search_s)
+        if estimate.known.all() or not len(aligned.poses):
+            break
+        start = aligned.fit.cameras
+    return aligned, halves, estimate
+
+
 def hip_spread(bodies: Bodies, cameras: Sequence[Camera]) -> float:
-    """Deviation of people's hips as a share of their distance from the cameras; 0 where nobody is known."""
+    """Deviation of each person's hips as a share of the distance from the cameras; 0 if nobody is known."""
     hips = bodies.hips[np.isfinite(bodies.hips).all(axis=-1)]
     if len(hips) < 2:
         return 0.0
@@ -304,7 +324,7 @@ class _Judge:
                 )
             )
         if self._arrangement.contradiction is not None:
-            self.faults.append(Fault(str(self._arrangement.contradiction), views=True))
+            self.faults.append(Fault(str(self._arrangement.contradiction), kind="views"))
 
     def sharing(self) -> None:
         """Cameras that see nobody, or nobody whom another sees; people who stand still."""
@@ -317,7 +337,7 @@ class _Judge:
         if lonely:
             self.faults.append(
                 Fault(
-                    f"camera {_quoted(lonely)}: never sees a person whom another camera sees at the same time",
+                    f"camera {_quoted(lonely)}: never sees a person whom another camera sees at that time",
                     "walk where it and another camera see you; or its calibration or clock is far off",
                 )
             )
@@ -331,9 +351,7 @@ class _Judge:
     def offsets(self, rig: Rig) -> None:
         """Clocks."""
         late = [
-            report
-            for report in self._reports
-            if abs(report.offset_ms) > max(_OFFSET_MS, _SURE * report.offset_sigma_ms)
+            report for report in self._reports if is_out_of_sync(report.offset_ms, report.offset_sigma_ms)
         ]
         if late:
             what = ", ".join(
@@ -341,10 +359,8 @@ class _Judge:
                 f"{'late' if report.offset_ms < 0 else 'early'}"
                 for report in late
             )
-            given = offsets_text(self.total_offsets(rig))
-            self.faults.append(
-                Fault(f"out of sync with the first camera: {what}", f"give --offsets-ms {given}")
-            )
+            line = f"out of sync with the first camera: {what}"
+            self.faults.append(Fault(line, kind="offsets"))
         if self._moving < LEAST_SPREAD:
             return
         for report in self._reports:
@@ -368,8 +384,8 @@ class _Judge:
             if report.share > max(_OUTLIER, _OUTLIER_RATIO * middle) or report.share > 2 * _MUCH
         ]
         if outliers and len(outliers) < len(known):
-            what = ", ".join(f"camera '{r.name}' by {100 * r.share:.1f} %" for r in outliers)
-            line = f"disagrees with the others by far more than they among themselves ({100 * middle:.1f} %): {what}"
+            what = ", ".join(f"camera '{r.name}' is {100 * r.share:.1f} %" for r in outliers)
+            line = f"{what} of people's size off what the others say, where {100 * middle:.1f} % is usual"
             self.faults.append(Fault(line, "voxelpose rig refine"))
         elif middle > _MUCH:
             self.faults.append(
