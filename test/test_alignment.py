@@ -151,12 +151,12 @@ def test_nobody_upright_is_refused():
     seated = joints.copy()
     seated[:, [13, 14]] = joints[:, [11, 12]] + [0, 400, 0]
     seated[:, [15, 16]] = joints[:, [11, 12]] + [0, 400, -400]
-    with pytest.raises(InputError, match="0 poses of somebody who stands or walks upright"):
+    with pytest.raises(InputError, match="0 poses of a person who stands or walks upright"):
         aligned(seated, people, times, World(10))
     with pytest.raises(InputError, match="expected at least 12"):
         aligned(joints[:5], people[:5], times[:5], World(10))
     gone = np.full_like(joints, np.nan)
-    with pytest.raises(InputError, match="0 poses of somebody who stands"):
+    with pytest.raises(InputError, match="0 poses of a person who stands"):
         aligned(gone, people, times, World(10))
 
 

@@ -38,6 +38,14 @@ examples:
     voxelpose rig preview Calib.qca.txt --out rig.png
     voxelpose rig convert Calib.qca.txt rig.yaml
 
+  Compare a calibration with the people in a recording; give it a world with floor and metres; mend it:
+    voxelpose rig diagnose rig.yaml --videos cam01.mp4 cam02.mp4 cam03.mp4 cam04.mp4
+    voxelpose rig align rig.yaml --videos cam*.mp4 --height 1750 --out aligned.yaml
+    voxelpose rig refine aligned.yaml --videos cam*.mp4 --out refined.yaml
+
+  Calibrate from a person who walks to and fro for twenty seconds:
+    voxelpose rig from-people --videos cam*.mp4 --height 1750 --fov 65 --out rig.yaml
+
   Check a folder of Panoptic, Campus or Shelf:
     voxelpose dataset check data/CampusSeq1 --picture sample.png
 """

@@ -88,7 +88,7 @@ def add_parsers(actions: argparse._SubParsersAction) -> None:
     _add_outputs(refine)
 
     people = actions.add_parser(
-        "from-people", help="a calibration from somebody who walks to and fro for twenty seconds"
+        "from-people", help="a calibration from a person who walks to and fro for twenty seconds"
     )
     people.set_defaults(run=rig_from_people)
     _add_recording(people)
@@ -235,7 +235,7 @@ def rig_align(arguments: argparse.Namespace) -> int:
     if not given_sources(arguments) and arguments.ground_from is None:
         raise InputError("expected people (--videos, --images or --keypoints) or points (--ground-from)")
     if arguments.ground_from is not None and arguments.height is not None:
-        raise InputError("--height: with --ground-from nobody is measured, expected --distance")
+        raise InputError("--height: with --ground-from no person is measured, expected --distance")
     distance = _given_distance(arguments)
     _check_rig_outputs(arguments)
     rig = load_given_rig(arguments)

@@ -218,7 +218,7 @@ def _draw_feet(walks: Walks, ground: float, size: tuple[int, int]) -> np.ndarray
     """Heights of the lower ankles along the direction in which people walked farthest, and the ground."""
     title, names = "Feet (ankle joints) and the floor", ("along the walk, m", "height, mm")
     if len(walks.feet) < 3:
-        return Chart(size, f"{title}: nobody stands in view", (0, -100), (1, 300), names).picture
+        return Chart(size, f"{title}: no person stands in view", (0, -100), (1, 300), names).picture
     flat = walks.feet[:, :2] - np.median(walks.feet[:, :2], axis=0)
     along = flat @ np.linalg.svd(flat, full_matrices=False)[2][0] / 1000.0
     heights = walks.feet[:, 2]

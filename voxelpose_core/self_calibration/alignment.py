@@ -25,7 +25,7 @@ _LEAST_POSES = 12
 _BODY_LIMIT_DEG, _FEET_LIMIT_DEG = 0.6, 0.2
 # Poses this long apart have independent errors, s.
 _INDEPENDENT_S = 1.0
-# Somebody who stays within a cell of this size, as a share of people's height, tells the same again; and how
+# A person who stays within a cell of this size, as a share of people's height, tells the same again; and how
 # crookedly people stand, degrees.
 _PLACE_SHARE, _POSTURE_DEG = 0.15, 1.5
 # How far forward people lean as they walk, degrees, and how different they are.
@@ -36,7 +36,7 @@ _FLOOR_SHARE = 0.04
 _LEVEL_SHARE, _LEVEL_FEET = 0.06, 0.15
 # Up by bodies and by the plane of feet are one if they differ by less than so many standard deviations.
 _AGREE = 3.0
-# Statures of people, mm, for a world that nobody gives the unit of.
+# Statures of people, mm, for a world whose unit is not given.
 _STATURE_MM = (1200.0, 2150.0)
 # Up that is less certain is no answer, degrees.
 _LEAST_SURE_DEG = 4.0
@@ -203,8 +203,8 @@ def find_floor(bodies: Bodies, times: np.ndarray) -> Floor:
     standing = bodies.standing
     if standing.sum() < _LEAST_POSES:
         raise InputError(
-            f"{int(standing.sum())} poses of somebody who stands or walks upright in two views, expected at "
-            f"least {_LEAST_POSES}: let somebody walk where two cameras or more see the whole body"
+            f"{int(standing.sum())} poses of a person who stands or walks upright in two views, expected at "
+            f"least {_LEAST_POSES}: let a person walk where two cameras or more see the whole body"
         )
     stature = bodies.typical_stature
     hips = bodies.hips[standing]
@@ -218,7 +218,7 @@ def find_floor(bodies: Bodies, times: np.ndarray) -> Floor:
     if sigma > _LEAST_SURE_DEG:
         raise InputError(
             f"up is known to {sigma:.0f} degrees only, expected {_LEAST_SURE_DEG:g} or better: people bend "
-            "or do not stand; let somebody walk to and fro for twenty seconds"
+            "or do not stand; let a person walk to and fro for twenty seconds"
         )
     height, spread, more = _level(bodies, up, stature)
     return Floor(up, sigma, height, spread, int(standing.sum()), (*notes, *more))
@@ -300,7 +300,7 @@ class _FeetPlane:
             weight = 1.0 / (1.0 + (residual / np.where(residual > 0, spread, 2 * spread)) ** 2)
         normal = (system * weight[:, None]).T @ system / spread**2 * self._windows / weight.sum()
         covariance = np.linalg.pinv(normal, rcond=1e-9)[:2, :2]
-        # Along a line that nobody leaves, the slope across is not known.
+        # Along a line that people do not leave, the slope across is not known.
         values, vectors = np.linalg.eigh(normal[:2, :2])
         covariance += (vectors * np.where(values < 1.0, 1.0, 0.0)) @ vectors.T
         return -slope[:2], covariance + np.eye(2) * np.radians(_FEET_LIMIT_DEG) ** 2, spread
@@ -360,7 +360,7 @@ def _unit(
         return _unit_by_distance(rig, distance), []
     if not np.isfinite(stature):
         raise InputError(
-            "nobody is seen from ankles to ears often enough, expected people in full view of two cameras"
+            "no person is seen from ankles to ears often enough, expected people in full view of two cameras"
         )
     if height_mm is not None:
         return height_mm / stature, []

@@ -108,7 +108,7 @@ def synchronized_people(
     """Frame sets that are `spacing_s` apart: per camera the people (P, J, 3) of its nearest frame."""
     cameras = recording.shifted(list(offsets_s)).cameras
     running = [camera for camera in cameras if len(camera.stamps)]
-    nobody = np.zeros((0, len(recording.joint_set), 3))
+    empty = np.zeros((0, len(recording.joint_set), 3))
     if len(running) < 2:
         return []
     start = sorted(camera.stamps[0] for camera in running)[1]
@@ -117,7 +117,7 @@ def synchronized_people(
     columns = []
     for camera in cameras:
         if not len(camera.stamps):
-            columns.append([nobody] * len(times))
+            columns.append([empty] * len(times))
             continue
         period = float(np.median(np.diff(camera.stamps))) if len(camera.stamps) > 1 else spacing_s
         after = np.clip(np.searchsorted(camera.stamps, times), 1, max(1, len(camera.stamps) - 1))
@@ -126,7 +126,7 @@ def synchronized_people(
         nearest = np.where(times - camera.stamps[before] < camera.stamps[after] - times, before, after)
         there = np.abs(camera.stamps[nearest] - times) <= _SAME_TIME * period + 1e-6
         columns.append(
-            [camera.people[index] if near else nobody for index, near in zip(nearest, there, strict=True)]
+            [camera.people[index] if near else empty for index, near in zip(nearest, there, strict=True)]
         )
     return [list(people) for people in zip(*columns, strict=True)]
 

@@ -23,7 +23,7 @@ from voxelpose_core.skeletons import JointSet
 ANKLE_SHARE = 0.039
 _CHAIN_SHARE = 0.246 + 0.245 + 0.288 + 0.107
 _SIDED = ("shoulder", "hip", "knee", "ankle", "ear")
-# Somebody stands where hips and ankles are at least so far apart, as a share of the leg's length, and the
+# A person stands where hips and ankles are at least so far apart, as a share of the leg's length, and the
 # trunk leans against the legs by at most so much (cosine of 25 degrees).
 _STRAIGHT_LEG, _STRAIGHT_BODY = 0.88, 0.906
 # Poses whose segments add up to another length than those of the same person, as a share.

@@ -36,7 +36,7 @@ _SPREAD_MM = (300.0, 100_000.0)
 _ROOM_MM = 5000.0
 # An offset is a fault where it is larger than this, ms, and than three standard deviations.
 _OFFSET_MS, _SURE = 10.0, 3.0
-# A camera that sees fewer of the shared poses shares nobody with the others.
+# A camera that sees fewer of the shared poses shares no person with the others.
 _LEAST_SHARED = 5
 # Disagreement, as a share of people's size: of all cameras, or of one against the others' median.
 _MUCH, _OUTLIER, _OUTLIER_RATIO = 0.08, 0.04, 2.0
@@ -46,7 +46,7 @@ _FOCAL_FREE, _FOCAL_FAULT, _FOCAL_FALL = 0.3, 0.05, 0.9
 # The floor is elsewhere, mm, up is not z, degrees; people are no people, mm.
 _GROUND_MM, _UP_DEG, _STATURE_MM = 200.0, 5.0, (900.0, 2300.0)
 # Deviation of each person's hips as a share of the distance from the cameras: less is standing still (0.01;
-# somebody who walks for two seconds has 0.04).
+# a person who walks for two seconds has 0.04).
 LEAST_SPREAD = 0.02
 
 
@@ -149,7 +149,7 @@ def diagnose(
         calibration: False: focal lengths are left out, which take most of the time.
 
     Raises:
-        InputError: nobody is in view.
+        InputError: no person is in view.
     """
     _require_people(recording)
     synchronized = recording.shifted([offset / 1000.0 for offset in rig.time_offsets_ms])
@@ -205,7 +205,7 @@ def _synchronize(
 
 
 def hip_spread(bodies: Bodies, cameras: Sequence[Camera]) -> float:
-    """Deviation of each person's hips as a share of the distance from the cameras; 0 if nobody is known."""
+    """Deviation of each person's hips as a share of the distance from the cameras; 0: none is known."""
     hips = bodies.hips[np.isfinite(bodies.hips).all(axis=-1)]
     if len(hips) < 2:
         return 0.0
@@ -222,7 +222,7 @@ def hip_spread(bodies: Bodies, cameras: Sequence[Camera]) -> float:
 def _require_people(recording: Recording) -> None:
     if not any(len(people) for camera in recording.cameras for people in camera.people):
         raise InputError(
-            "nobody is in view of any camera, expected somebody who walks where two or more see them"
+            "no person is in view of any camera, expected a person who walks where two or more see them"
         )
 
 
@@ -327,17 +327,19 @@ class _Judge:
             self.faults.append(Fault(str(self._arrangement.contradiction), kind="views"))
 
     def sharing(self) -> None:
-        """Cameras that see nobody, or nobody whom another sees; people who stand still."""
+        """Cameras without people, or without people that another camera sees; people who stand still."""
         empty = [report.name for report in self._reports if report.seen == 0]
         lonely = [r.name for r in self._reports if r.seen > 0 and r.shared < _LEAST_SHARED]
         if empty:
             self.faults.append(
-                Fault(f"camera {_quoted(empty)}: nobody is in view in the whole recording", "walk there, too")
+                Fault(
+                    f"camera {_quoted(empty)}: no person is in view in the whole recording", "walk there, too"
+                )
             )
         if lonely:
             self.faults.append(
                 Fault(
-                    f"camera {_quoted(lonely)}: never sees a person whom another camera sees at that time",
+                    f"camera {_quoted(lonely)}: never sees a person that another camera sees at that time",
                     "walk where it and another camera see you; or its calibration or clock is far off",
                 )
             )
@@ -345,7 +347,7 @@ class _Judge:
             self.unknown.append(
                 f"people stand still (their hips spread over {100 * self._moving:.0f} % of their distance "
                 f"from the cameras, expected {100 * LEAST_SPREAD:.0f} %): time offsets, focal lengths and "
-                "small errors of the calibration do not show; let somebody walk to and fro for twenty seconds"
+                "small errors of the calibration do not show; let a person walk to and fro for twenty seconds"
             )
 
     def offsets(self, rig: Rig) -> None:
