@@ -14,7 +14,7 @@ from voxelpose_core.self_calibration.gauge import hold_world, relative_deviation
 from voxelpose_core.self_calibration.refine import RefineSettings, refine
 from voxelpose_core.skeletons import COCO17
 
-WALK = RecordingSettings(duration_s=16.0, rates_hz=10.0)
+WALK = RecordingSettings(duration_s=16.0, rates_hz=8.0)
 QUICK = RefineSettings(search_s=0.5)
 
 
@@ -77,6 +77,8 @@ def test_a_right_rig_is_not_touched(number):
     ("changes", "reason"),
     [
         ({"standing": True, "degrees": 1.0, "mm": 50.0}, "people hardly move"),
+        ({"order": (1, 0, 2, 3)}, "voxelpose rig diagnose"),
+        ({"order": (1, 2, 0, 3), "degrees": 0.5, "mm": 20.0}, "voxelpose rig diagnose"),
         ({"duration_s": 1.0, "degrees": 1.0, "mm": 50.0}, "expected at least 6, better 100"),
     ],
 )
@@ -84,7 +86,6 @@ def test_recordings_that_cannot_tell_are_refused(changes, reason):
     made = _made(**changes)
     found = refine(made.rig, made.recording, QUICK)
     assert not found.accepted and found.rig is made.rig and reason in found.reason
-    assert found.cameras == ()
 
 
 def test_without_people_nothing_is_refined():
@@ -93,7 +94,7 @@ def test_without_people_nothing_is_refined():
     for view in (0, 1, 2):
         recording = _without(recording, view)
     found = refine(made.rig, recording, QUICK)
-    assert not found.accepted and "no person is seen by two cameras" in found.reason
+    assert not found.accepted and "no person of one camera fits one of another" in found.reason
 
 
 def test_a_camera_that_shares_nobody_stays_where_it_is():

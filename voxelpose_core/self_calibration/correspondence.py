@@ -94,7 +94,7 @@ def shared_poses(
     tracks = recording_tracks(recording) if tracks is None else tracks
     links = _links(cameras, tracks, len(recording.joint_set))
     people = _people(links, tracks, largest_share)
-    times = _common_times(tracks, spacing_s)
+    times = common_times(tracks, spacing_s)
     parts = [
         _poses_of(tracks, person, number, times, len(recording.joint_set))
         for number, person in enumerate(people)
@@ -106,7 +106,7 @@ def shared_poses(
     return poses.select(np.isin(poses.times, kept))
 
 
-def _common_times(tracks: list[list[Track2D]], spacing_s: float) -> np.ndarray:
+def common_times(tracks: list[list[Track2D]], spacing_s: float) -> np.ndarray:
     """(T,) times at which two cameras or more may see somebody, at least `spacing_s` apart.
 
     Where frames are seldom, these are the times of frames: nothing is known between them.
@@ -127,9 +127,28 @@ def _common_times(tracks: list[list[Track2D]], spacing_s: float) -> np.ndarray:
     return np.array(kept)
 
 
+def linked_shares(poses: SharedPoses, tracks: list[list[Track2D]]) -> np.ndarray:
+    """(V,) how often a camera that sees people while another does takes part in a pose; NaN: never.
+
+    In a right rig nearly always: people whom one camera sees alone are few, and seldom the only ones.
+    """
+    times = common_times(tracks, SPACING_S)
+    if not len(times):
+        return np.full(len(tracks), np.nan)
+    sees = np.zeros((len(tracks), len(times)), bool)
+    for row, own in zip(sees, tracks, strict=True):
+        for track in own:
+            row |= (times >= track.times[0] - 1e-6) & (times <= track.times[-1] + 1e-6)
+    possible = sees & (sees.sum(axis=0) >= 2)
+    taking_part = (poses.scores > 0).any(axis=-1)
+    linked = np.array([np.isin(times, poses.times[taking_part[:, v]]) for v in range(len(tracks))])
+    count = possible.sum(axis=1)
+    return np.where(count > 0, (linked & possible).sum(axis=1) / np.maximum(count, 1), np.nan)
+
+
 def _links(cameras: Sequence[Camera], tracks: list[list[Track2D]], joints: int) -> list[_Link]:
     """All pairs of tracks that can be compared."""
-    times = _common_times(tracks, _COMPARED_EVERY_S)
+    times = common_times(tracks, _COMPARED_EVERY_S)
     views = [view_over_time(camera, own, times, joints) for camera, own in zip(cameras, tracks, strict=True)]
     links = []
     for a, b in itertools.combinations(range(len(views)), 2):

@@ -17,8 +17,14 @@ from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.self_calibration.adjustment import OFFSET, Adjustment, AdjustmentSettings, adjust
-from voxelpose_core.self_calibration.correspondence import CLOSE_SHARE, ROUGH_SHARE, shared_poses
+from voxelpose_core.self_calibration.correspondence import (
+    CLOSE_SHARE,
+    ROUGH_SHARE,
+    linked_shares,
+    shared_poses,
+)
 from voxelpose_core.self_calibration.halves import halves_in_time
+from voxelpose_core.self_calibration.held_out import disagreement
 from voxelpose_core.self_calibration.observations import Recording, SharedPoses
 from voxelpose_core.self_calibration.offset_search import offset_tables, search_offsets
 from voxelpose_core.self_calibration.tracks_2d import Track2D, recording_tracks
@@ -32,6 +38,9 @@ _ROUNDS, _SETTLED_S = 5, 0.001
 _LATER_STAGES = 2
 # With fewer poses shared by a camera nothing is said about it.
 _LEAST_POSES = 6
+# A camera that fits the others takes part in so many of the poses that it could, and disagrees with them by
+# less than this share of people's size, be the detector as poor as any.
+LEAST_LINKED, LARGEST_SHARE = 0.6, 0.08
 # Halves of the recording must agree on the offset to this, ms.
 _HALVES_MS = 20.0
 
@@ -170,6 +179,8 @@ def estimate_offsets(alignment: Alignment, halves: Sequence[Adjustment], search_
     differences = np.abs(halves_ms[1] - halves_ms[0])
     sigma_ms = np.fmax(1000.0 * alignment.fit.deviations(OFFSET), differences / 2)
     counts = shared_counts(alignment.poses)
+    linked = linked_shares(alignment.poses, alignment.tracks)
+    apart = disagreement(alignment.fit.cameras, alignment.poses, alignment.fit.offsets_s).shares
     reasons = [""] * count
     for view in range(1, count):
         if min(counts[0], counts[view]) < _LEAST_POSES:
@@ -178,6 +189,11 @@ def estimate_offsets(alignment: Alignment, halves: Sequence[Adjustment], search_
             reasons[view] = (
                 f"no offset within {search_s:g} s fits clearly better than others: people stand still, "
                 "or the offset is larger"
+            )
+        elif linked[view] < LEAST_LINKED or apart[view] > LARGEST_SHARE:
+            reasons[view] = (
+                f"with the best one within {search_s:g} s it still does not fit the others: the offset is "
+                "larger, or its images are another camera's"
             )
         elif not differences[view] <= _HALVES_MS:
             reasons[view] = f"halves of the recording differ by {differences[view]:.0f} ms"

@@ -18,12 +18,15 @@ from scipy.spatial.transform import Rotation
 from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.metrics.rig_error import rig_error
 from voxelpose_core.self_calibration.adjustment import Adjustment, AdjustmentSettings, adjust
+from voxelpose_core.self_calibration.correspondence import linked_shares
 from voxelpose_core.self_calibration.epipolar import MIN_JOINTS
 from voxelpose_core.self_calibration.gauge import hold_world, relative_deviations
 from voxelpose_core.self_calibration.halves import Halves, halves_in_time
 from voxelpose_core.self_calibration.held_out import Disagreement, disagreement
 from voxelpose_core.self_calibration.observations import Recording, SharedPoses
 from voxelpose_core.self_calibration.offsets import (
+    LARGEST_SHARE,
+    LEAST_LINKED,
     Alignment,
     OffsetEstimate,
     align,
@@ -49,6 +52,7 @@ _LARGEST_RISE = 1.1
 _HALVES_RATIO = 0.8
 # Disagreements below this share of people's size are as good as none.
 _LEAST_SHARE = 0.005
+_DIAGNOSE = "check order, images and focal lengths with `voxelpose rig diagnose`"
 _ONLY_OFFSETS = AdjustmentSettings(rotation_deg=0.0, center_mm=0.0, stages=2)
 
 
@@ -151,7 +155,9 @@ def refine(rig: Rig, recording: Recording, settings: RefineSettings = RefineSett
     offsets = estimate_offsets(alignment, halves, settings.search_s)
     trial = _try(rig, alignment.poses, recording.joint_set, halves)
     proposal = _proposal(rig, alignment)
-    reason = _objection(trial, rig) or _unsure(rig, proposal, halves, alignment.fit)
+    reason = (
+        _unlinked(rig, alignment) or _objection(trial, rig) or _unsure(rig, proposal, halves, alignment.fit)
+    )
     poses = alignment.poses
     return Refinement(
         not reason,
@@ -181,7 +187,7 @@ def _unfit(alignment: Alignment) -> str:
     """'' or why the recording cannot tell how the cameras lie."""
     poses = alignment.poses
     if not len(poses):
-        return "no person is seen by two cameras at one time, expected somebody who walks through the views"
+        return f"no person of one camera fits one of another; if people are in view, {_DIAGNOSE}"
     fewest = min(mask.sum() for mask in halves_in_time(poses).masks)
     if len(poses) < _LEAST_POSES or 2 * fewest < _LEAST_POSES:
         return (
@@ -195,6 +201,17 @@ def _unfit(alignment: Alignment) -> str:
             f"from the cameras, expected {_LEAST_PLACES} places and {_LEAST_SPREAD}: somebody must walk "
             "through the views"
         )
+    return ""
+
+
+def _unlinked(rig: Rig, alignment: Alignment) -> str:
+    """'' or which camera sees people and hardly ever those of the others."""
+    for name, share in zip(rig.names, linked_shares(alignment.poses, alignment.tracks), strict=True):
+        if share < LEAST_LINKED:
+            return (
+                f"camera '{name}' sees people, but {100 * (1 - share):.0f} % of the time none of those whom "
+                f"the others see; {_DIAGNOSE}"
+            )
     return ""
 
 
@@ -281,6 +298,11 @@ def _objection(trial: _Trial, rig: Rig) -> str:
         f"{100 * before.share:.2f} % of people's size with the given rig, {100 * after.share:.2f} % with the "
         "fitted one"
     )
+    if after.share > LARGEST_SHARE:
+        return (
+            f"cameras disagree by {100 * after.share:.1f} % of people's size even with the fitted rig: "
+            f"something else is wrong; {_DIAGNOSE}"
+        )
     pairs = zip(trial.halves_before, trial.halves_after, strict=True)
     if trial.ratio > _SURE_RATIO or not all(fitted < given for given, fitted in pairs):
         return f"cameras do not agree better on held-out frames: {said}"
