@@ -8,10 +8,12 @@ import sys
 
 import numpy as np
 import pytest
+from skeleton_recordings import recording, walk
 from test_cli import fake, keypoints_file, refused, rig_file, run, videos  # noqa: F401  (fixtures)
 
 import voxelpose_core.command_line.estimate
 from voxelpose_core.command_line.options import progress_bar
+from voxelpose_core.skeleton_files import write_skeletons
 
 ENDINGS = ".json, .csv, .trc, .c3d, .bvh, .npz"
 
@@ -135,6 +137,43 @@ def test_a_file_that_fails_late_costs_neither_the_others_nor_the_report(
     assert f"written       {files[1]}, {tmp_path / 'a.png'}\n" in out and "reprojection" in out
     assert (tmp_path / "a.png").is_file() and files[1].is_file()
     assert err.strip() == f"error: {files[0]}: cannot be written (No space left on device)"
+
+
+@pytest.fixture
+def skeletons(tmp_path):
+    """skeletons.json of two people who are seen for a second."""
+    path = tmp_path / "skeletons.json"
+    write_skeletons([path], recording({0: walk(50), 3: walk(50, seed=1)}))
+    return path
+
+
+def test_convert_writes_other_formats(skeletons, tmp_path, capsys):
+    assert run("convert", skeletons, "--out", tmp_path / "a.trc", tmp_path / "a.json", "--smooth", "6") == 0
+    out, err = capsys.readouterr()
+    files = [tmp_path / name for name in ("a_P0.trc", "a_P3.trc", "a.json")]
+    assert out == f"written       {', '.join(map(str, files))}\n" and err == ""
+    assert json.loads(files[2].read_text())["processing"] == {"smooth_hz": 6.0}
+    assert "\t50\t17\tm\t" in files[0].read_text()
+
+
+def test_convert_says_that_joints_are_smoothed_already(skeletons, tmp_path, capsys):
+    once = tmp_path / "once.json"
+    assert run("convert", skeletons, "--out", once, "--smooth", "6", "--fill", "0.1") == 0
+    assert run("convert", once, "--out", tmp_path / "twice.csv", "--smooth", "6") == 0
+    assert capsys.readouterr().err == (
+        f"warning: {once}: joints are smoothed with 6 Hz already, now once more\n"
+    )
+
+
+def test_convert_refuses_what_it_cannot_do(skeletons, tmp_path, capsys):
+    before = skeletons.read_text()
+    assert "is the input as well" in refused(capsys, "convert", skeletons, "--out", skeletons)
+    assert "'.fbx' is unknown" in refused(capsys, "convert", skeletons, "--out", tmp_path / "a.fbx")
+    line = refused(capsys, "convert", skeletons, "--out", tmp_path / "a.csv", "--smooth", "25")
+    assert line == "error: --smooth 25: expected less than 25 Hz at 50 frames per second"
+    absent = tmp_path / "absent.json"
+    assert f"{absent}: cannot be read" in refused(capsys, "convert", absent, "--out", tmp_path / "a.csv")
+    assert skeletons.read_text() == before and not (tmp_path / "a.csv").exists()
 
 
 class Terminal(io.StringIO):

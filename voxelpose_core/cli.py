@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from voxelpose_core.command import Parser, run_command
-from voxelpose_core.command_line import dataset, estimate, rig
+from voxelpose_core.command_line import convert, dataset, estimate, rig
 from voxelpose_core.command_line.options import warn
 from voxelpose_core.resources import version
 
@@ -31,6 +31,7 @@ examples:
   Files for OpenSim, motion capture software and Blender, smoothed:
     voxelpose estimate --rig rig.yaml --videos a.mp4 b.mp4 c.mp4 --out walk.trc walk.c3d walk.bvh \
         --fill 0.2 --smooth 6
+    voxelpose convert skeletons.json --out walk.trc --smooth 6
 
   Check a calibration, print and draw its capture space, write it as rig YAML:
     voxelpose rig check Calib.qca.txt
@@ -84,6 +85,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     estimate.add_parser(commands, EXAMPLES)
+    convert.add_parser(commands)
     rig.add_parser(commands)
     dataset.add_parser(commands)
     return parser

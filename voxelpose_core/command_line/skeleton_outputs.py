@@ -93,15 +93,20 @@ def check_length(arguments: argparse.Namespace, frames: int, rate_hz: float) -> 
 def write_outputs(
     arguments: argparse.Namespace, joint_set: JointSet, frame_sets: Sequence[FrameSkeletons], fps: float
 ) -> tuple[list[Path], InputError | None]:
+    """Write what was estimated (`write_recording`), at the rate of its stamps or `fps` if they agree."""
+    rate_hz = measured_rate([frame_set.stamp for frame_set in frame_sets], fps)
+    return write_recording(arguments, Recording(joint_set, list(frame_sets), rate_hz))
+
+
+def write_recording(
+    arguments: argparse.Namespace, recording: Recording
+) -> tuple[list[Path], InputError | None]:
     """Write what was asked for; what is not in the files goes to stderr.
 
     Returns:
         the files written, and the error of those that could not be.
     """
-    rate_hz = measured_rate([frame_set.stamp for frame_set in frame_sets], fps)
-    recording, notes = processed(
-        Recording(joint_set, list(frame_sets), rate_hz), arguments.fill, arguments.smooth, arguments.min_track
-    )
+    recording, notes = processed(recording, arguments.fill, arguments.smooth, arguments.min_track)
     for note in notes:
         warn(note)
     written, failure = write_skeletons(arguments.out, recording, arguments.format)
