@@ -18,6 +18,7 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from voxelpose_core.datasets.generated_recordings import (
     GeneratedRecording,
@@ -25,8 +26,13 @@ from voxelpose_core.datasets.generated_recordings import (
     generate_recording,
 )
 from voxelpose_core.metrics.rig_error import rig_error
+from voxelpose_core.self_calibration.alignment import Similarity, align_to_people
+from voxelpose_core.self_calibration.arrangement import find_arrangement
+from voxelpose_core.self_calibration.bodies import measure_bodies, triangulate_poses
+from voxelpose_core.self_calibration.correspondence import shared_poses
 from voxelpose_core.self_calibration.offsets import find_offsets
 from voxelpose_core.self_calibration.refine import refine
+from voxelpose_core.skeletons import COCO17
 
 FIRST, COUNT = 2000, 20
 _OFF = {"degrees": 1.0, "mm": 50.0}
@@ -149,7 +155,87 @@ def _rms(values: np.ndarray) -> float:
     return float(np.sqrt(np.mean(values**2)))
 
 
-REPORTS = {"refine": report_refine, "offsets": report_offsets}
+# --- world and views -------------------------------------------------------------------------------------
+
+ALIGN_CELLS = {
+    "usual": ("4 cameras, 20 s, 2 % noise", {}),
+    "noisy": ("4 % noise", {"noise": 0.04}),
+    "people": ("3 people", {"people": 3}),
+    "two": ("2 cameras", {"cameras": 2}),
+    "off": ("the rig 0.3 degrees / 10 mm off", {"degrees": 0.3, "mm": 10.0}),
+}
+VIEW_CELLS = {
+    "right": ("right views", {"degrees": 1.0, "mm": 50.0}),
+    "late": ("right views, clocks up to 1.5 s off", {"offsets_ms": 1500.0}),
+    "two": ("two exchanged, rig 1 degree / 50 mm off", {"degrees": 1.0, "mm": 50.0, "order": (0, 2, 1, 3)}),
+    "all": ("all permuted, clocks up to 0.2 s off", {"order": (2, 0, 3, 1), "offsets_ms": 200.0}),
+    "turned": ("one turned by 180 degrees", {"turns": (0, 2, 0, 0)}),
+    "both": ("two exchanged, one turned", {"order": (1, 0, 2, 3), "turns": (0, 0, 0, 2)}),
+}
+
+
+def report_align(names: list[str], numbers: range) -> None:
+    print("| any world, `align` | up: median, 9 of 10, worst | ground: the same | scale by height | CPU |")
+    print("| --- | --- | --- | --- | --- |")
+    for name in names or ALIGN_CELLS:
+        words, changes = ALIGN_CELLS[name]
+        settings = RecordingSettings(**{"rates_hz": 15.0, **changes})
+        rows = np.array([_aligned(generate_recording(number, settings), number) for number in numbers])
+        up, ground, scale = (np.percentile(np.abs(rows[:, column]), (50, 90, 100)) for column in range(3))
+        print(
+            f"| {words} | {up[0]:.2f}, {up[1]:.2f}, {up[2]:.2f} degrees "
+            f"| {ground[0]:.0f}, {ground[1]:.0f}, {ground[2]:.0f} mm | {100 * scale[0]:.1f} % "
+            f"| {np.median(rows[:, 3]):.1f} s |",
+            flush=True,
+        )
+
+
+def _aligned(made: GeneratedRecording, number: int) -> tuple[float, float, float, float]:
+    """Errors of up, degrees, and of the ground at the origin, mm; of the scale, a share; CPU seconds."""
+    random = np.random.default_rng(number)
+    world = Similarity(
+        Rotation.random(random_state=number).as_matrix(), 10 ** random.uniform(-3, 0), random.normal(size=3)
+    )
+    flat = made.poses.reshape(-1, *made.poses.shape[2:])
+    true = measure_bodies(flat, np.zeros(len(flat)), COCO17)
+    filed = world.rig(made.rig)
+    start = time.process_time()
+    poses = shared_poses(made.recording, filed.cameras)
+    bodies = measure_bodies(triangulate_poses(filed.cameras, poses), poses.people, COCO17)
+    found = align_to_people(filed, bodies, poses.times, height_mm=float(np.nanmean(true.stature)))
+    seconds = time.process_time() - start
+    up = np.degrees(np.arccos(np.clip(found.floor.up @ world.rotation[:, 2], -1.0, 1.0)))
+    back = (-found.similarity.shift @ found.similarity.rotation) / found.similarity.scale
+    origin = (back - world.shift) @ world.rotation / world.scale
+    return float(up), float(origin[2]), found.similarity.scale * world.scale - 1.0, seconds
+
+
+def report_views(names: list[str], numbers: range) -> None:
+    print("| views, `diagnose` | as it is | CPU |")
+    print("| --- | --- | --- |")
+    for name in names or VIEW_CELLS:
+        words, changes = VIEW_CELLS[name]
+        right, seconds = 0, []
+        for number in numbers:
+            made = generate_recording(number, RecordingSettings(**{"rates_hz": 15.0, **changes}))
+            start = time.process_time()
+            found = find_arrangement(made.rig, made.recording)
+            seconds.append(time.process_time() - start)
+            order = tuple(changes.get("order", range(len(made.rig))))
+            turns = tuple(-turn % 4 for turn in changes.get("turns", (0,) * len(made.rig)))
+            said = (tuple(range(len(made.rig))), (0,) * len(made.rig))
+            if found.contradiction is not None:
+                said = (found.contradiction.cameras, found.contradiction.turns)
+            right += said == (order, turns) and not found.mirrored
+        print(f"| {words} | {right} of {len(numbers)} | {np.median(seconds):.1f} s |", flush=True)
+
+
+REPORTS = {
+    "refine": report_refine,
+    "offsets": report_offsets,
+    "align": report_align,
+    "views": report_views,
+}
 
 
 def main() -> None:
