@@ -21,6 +21,8 @@ from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.image_headers import declared_size
 from voxelpose_core.pose_types import Skeleton
+from voxelpose_core.ros_messages.camera_info import camera_from_messages, check_camera_info, check_image_size
+from voxelpose_core.ros_messages.keypoints import keypoints_from_message
 from voxelpose_core.skeletons import COCO17, PANOPTIC15, get_joint_set
 from voxelpose_ros import camera_info_messages, conversions, image_messages, topics
 from voxelpose_ros.calibration import TopicCalibration
@@ -135,7 +137,7 @@ def test_encodings_beyond_the_common_ones_go_through_cv_bridge(monkeypatch):
 
     module = type("module", (), {"CvBridge": CvBridge})
     monkeypatch.setitem(__import__("sys").modules, "cv_bridge", module)
-    found = image_messages.image_to_bgr(image_message(np.zeros((8, 32), np.uint8), "nv21"))
+    found = image_messages.to_bgr(image_message(np.zeros((8, 32), np.uint8), "nv21"))
     np.testing.assert_array_equal(found, picture())
 
 
@@ -226,7 +228,7 @@ def test_camera_info_says_what_the_rig_says(camera):
     np.testing.assert_array_equal(np.reshape(message.k, (3, 3)), camera.K)
     np.testing.assert_array_equal(message.d, camera.distortion)
     assert message.header.frame_id == "left_optical_frame"
-    camera_info_messages.check_camera_info(message, camera)
+    check_camera_info(message, camera)
 
 
 @pytest.mark.parametrize(
@@ -241,9 +243,9 @@ def test_camera_info_names_the_lens_model(camera, lens, model):
     message = camera_info_messages.camera_info(camera, HEADER.stamp)
     assert message.distortion_model == model
     np.testing.assert_array_equal(message.d, camera.distortion)
-    camera_info_messages.check_camera_info(message, camera)
+    check_camera_info(message, camera)
     with pytest.raises(InputError, match="says distortion"):
-        camera_info_messages.check_camera_info(changed_info(camera, d=[0.9] * len(message.d)), camera)
+        check_camera_info(changed_info(camera, d=[0.9] * len(message.d)), camera)
 
 
 def changed_info(camera, **changes):
@@ -281,7 +283,7 @@ def test_a_bodys_frame_looks_where_the_person_does(heading, joint_set):
 )
 def test_a_camera_comes_back_from_its_messages(camera, lens):
     camera = dataclasses.replace(camera, **lens)
-    found = conversions.camera_from_messages(
+    found = camera_from_messages(
         "left",
         camera_info_messages.camera_info(camera, HEADER.stamp),
         conversions.camera_transform(camera, "map"),
@@ -304,7 +306,7 @@ def test_a_camera_comes_back_from_its_messages(camera, lens):
 def test_a_camera_info_that_is_no_calibration_is_refused(camera, changes, text):
     transform = conversions.camera_transform(camera, "map")
     with pytest.raises(InputError, match=text):
-        conversions.camera_from_messages("left", changed_info(camera, **changes), transform)
+        camera_from_messages("left", changed_info(camera, **changes), transform)
 
 
 def windowed(camera, **changes):
@@ -327,26 +329,26 @@ def windowed(camera, **changes):
 def test_messages_follow_the_rules_of_files(camera, model, d, distortion, fisheye):
     info = changed_info(camera, distortion_model=model, d=d)
     transform = conversions.camera_transform(camera, "map")
-    found = conversions.camera_from_messages("left", info, transform)
+    found = camera_from_messages("left", info, transform)
     assert found.fisheye == fisheye
     np.testing.assert_array_equal(found.distortion, distortion)
     thin_prism = changed_info(camera, d=[0.1] * 12)
     with pytest.raises(InputError, match="thin prism or tilt terms .12 coefficients"):
-        conversions.camera_from_messages("left", thin_prism, transform)
+        camera_from_messages("left", thin_prism, transform)
 
 
 def test_binning_and_region_of_interest_of_a_message(camera):
     transform = conversions.camera_transform(camera, "map")
-    found = conversions.camera_from_messages("left", windowed(camera), transform)
+    found = camera_from_messages("left", windowed(camera), transform)
     assert found.image_size == (200, 150)
     np.testing.assert_allclose(found.K, [[250, 0, 110], [0, 255, 90], [0, 0, 1]])
-    camera_info_messages.check_camera_info(windowed(camera), found)
+    check_camera_info(windowed(camera), found)
     # The window has the aspect of the whole image, but not its view.
     with pytest.raises(InputError, match="says fx 250.0, .* the rig file, scaled to 200x150, 156.2"):
-        camera_info_messages.check_camera_info(windowed(camera), camera)
+        check_camera_info(windowed(camera), camera)
     beyond = windowed(camera, width=450)
     with pytest.raises(InputError, match="region of interest is 400x300 at .100, 60., expected"):
-        camera_info_messages.check_camera_info(beyond, camera)
+        check_camera_info(beyond, camera)
 
 
 RECTIFY = Rotation.from_euler("xyz", [2.0, -3.0, 1.5], degrees=True).as_matrix()
@@ -356,7 +358,7 @@ RECTIFIED_P = [420.0, 0.0, 330.0, -50.0, 0.0, 420.0, 250.0, 0.0, 0.0, 0.0, 1.0, 
 def test_a_rectified_camera_comes_from_r_and_p(camera):
     info = changed_info(camera, r=RECTIFY.ravel().tolist(), p=RECTIFIED_P)
     transform = conversions.camera_transform(camera, "map")
-    found = conversions.camera_from_messages("left", info, transform, rectified=True)
+    found = camera_from_messages("left", info, transform, rectified=True)
     np.testing.assert_allclose(found.K, [[420, 0, 330], [0, 420, 250], [0, 0, 1]])
     np.testing.assert_allclose(found.R, RECTIFY @ camera.R, atol=1e-9)
     np.testing.assert_allclose(found.C, camera.C, atol=1e-9)
@@ -372,19 +374,19 @@ def test_a_rectified_camera_comes_from_r_and_p(camera):
 def test_a_rig_of_the_rectified_image_is_compared_with_p(camera):
     info = changed_info(camera, r=RECTIFY.ravel().tolist(), p=RECTIFIED_P)
     transform = conversions.camera_transform(camera, "map")
-    rectified = conversions.camera_from_messages("left", info, transform, rectified=True)
-    camera_info_messages.check_camera_info(info, rectified, rectified=True)
-    camera_info_messages.check_camera_info(info, camera)
+    rectified = camera_from_messages("left", info, transform, rectified=True)
+    check_camera_info(info, rectified, rectified=True)
+    check_camera_info(info, camera)
     with pytest.raises(InputError, match="fx 500.*of the rectified image: subscribe to image_rect"):
-        camera_info_messages.check_camera_info(info, rectified)
+        check_camera_info(info, rectified)
     with pytest.raises(InputError, match=r"fx 420.*\(P\).*raw image: subscribe to image_raw"):
-        camera_info_messages.check_camera_info(info, camera, rectified=True)
+        check_camera_info(info, camera, rectified=True)
     # K and P alike: only the distortion tells.
     alike = changed_info(camera)
     with pytest.raises(InputError, match="images are rectified, but the rig file has a lens with"):
-        camera_info_messages.check_camera_info(alike, camera, rectified=True)
+        check_camera_info(alike, camera, rectified=True)
     unsaid = changed_info(camera, p=[0.0] * 12)
-    camera_info_messages.check_camera_info(unsaid, rectified, rectified=True)
+    check_camera_info(unsaid, rectified, rectified=True)
 
 
 @pytest.mark.parametrize(
@@ -478,35 +480,33 @@ def test_a_transform_without_a_rotation_is_refused(camera):
     transform.transform.rotation.w = transform.transform.rotation.x = 0.0
     transform.transform.rotation.y = transform.transform.rotation.z = 0.0
     with pytest.raises(InputError, match="no rotation, expected a unit quaternion"):
-        conversions.camera_from_messages(
-            "left", camera_info_messages.camera_info(camera, HEADER.stamp), transform
-        )
+        camera_from_messages("left", camera_info_messages.camera_info(camera, HEADER.stamp), transform)
 
 
 def test_what_a_codec_crops_still_fits(camera):
-    camera_info_messages.check_image_size((640, 472), camera)
-    camera_info_messages.check_camera_info(changed_info(camera, height=472), camera)
+    check_image_size((640, 472), camera)
+    check_camera_info(changed_info(camera, height=472), camera)
     for size in ((640, 464), (641, 480), (472, 640)):
         with pytest.raises(InputError, match="calibrated for 640x480"):
-            camera_info_messages.check_image_size(size, camera)
+            check_image_size(size, camera)
 
 
 def test_a_scaled_copy_fits_and_its_keypoints_are_scaled(camera):
-    camera_info_messages.check_image_size((320, 240), camera)
+    check_image_size((320, 240), camera)
     K = camera.K
     half = [K[0, 0] / 2, 0, K[0, 2] / 2 - 0.25, 0, K[1, 1] / 2, K[1, 2] / 2 - 0.25, 0, 0, 1]
-    camera_info_messages.check_camera_info(changed_info(camera, width=320, height=240, k=half), camera)
+    check_camera_info(changed_info(camera, width=320, height=240, k=half), camera)
     with pytest.raises(InputError, match="CameraInfo says fx"):
-        camera_info_messages.check_camera_info(changed_info(camera, width=320, height=240), camera)
+        check_camera_info(changed_info(camera, width=320, height=240), camera)
     people = np.full((1, 17, 3), 0.5, np.float32)
     people[..., 0], people[..., 1] = 99.5, 59.5
     message = conversions.keypoints_message(people, "left", (320, 240), COCO17, HEADER)
-    found = conversions.keypoints_from_message(message, camera, COCO17)
+    found = keypoints_from_message(message, camera, COCO17)
     np.testing.assert_allclose(found[0, 0], [199.5, 119.5, 0.5], atol=1e-4)
 
 
 def test_a_driver_without_calibration_contradicts_nothing(camera):
-    camera_info_messages.check_camera_info(changed_info(camera, k=[0.0] * 9), camera)
+    check_camera_info(changed_info(camera, k=[0.0] * 9), camera)
 
 
 @pytest.mark.parametrize(
@@ -521,7 +521,7 @@ def test_a_driver_without_calibration_contradicts_nothing(camera):
 )
 def test_a_camera_info_that_contradicts_the_rig_is_told(camera, changes, text):
     with pytest.raises(InputError, match=text):
-        camera_info_messages.check_camera_info(changed_info(camera, **changes), camera)
+        check_camera_info(changed_info(camera, **changes), camera)
 
 
 def test_the_camera_transform_takes_optical_points_to_the_world(camera):
@@ -636,7 +636,7 @@ def test_scores_a_little_outside_are_clipped(camera):
     message = keypoints_message(camera)
     for joint, score in enumerate((1.5, -0.5)):
         message.people[0].keypoint_scores[joint] = score
-    found = conversions.keypoints_from_message(message, camera, COCO17)
+    found = keypoints_from_message(message, camera, COCO17)
     assert found[0, :2, 2].tolist() == [1.0, 0.0]
 
 
@@ -644,11 +644,11 @@ def test_other_scores_and_normalized_keypoints_are_refused(camera):
     message = keypoints_message(camera)
     message.people[0].keypoint_scores[2] = 87.0
     with pytest.raises(InputError, match="^a keypoint has the score 87, expected 0 .* to 1$"):
-        conversions.keypoints_from_message(message, camera, COCO17)
+        keypoints_from_message(message, camera, COCO17)
     shares = keypoints() / np.float32([640, 480, 1])
     message = conversions.keypoints_to_message(shares, camera, COCO17, HEADER)
     with pytest.raises(InputError, match="^all keypoints have x and y .* expected pixels"):
-        conversions.keypoints_from_message(message, camera, COCO17)
+        keypoints_from_message(message, camera, COCO17)
 
 
 def keypoints(people=2):
@@ -659,14 +659,14 @@ def keypoints(people=2):
 def test_keypoints_survive_the_way_there_and_back(camera):
     message = conversions.keypoints_to_message(keypoints(), camera, COCO17, HEADER)
     assert (message.camera, message.image_width, message.image_height) == ("left", 640, 480)
-    found = conversions.keypoints_from_message(message, camera, COCO17)
+    found = keypoints_from_message(message, camera, COCO17)
     np.testing.assert_array_equal(found, keypoints())
     assert found.dtype == np.float32
 
 
 def test_no_people_are_no_people(camera):
     message = conversions.keypoints_to_message(np.zeros((0, 17, 3)), camera, COCO17, HEADER)
-    assert conversions.keypoints_from_message(message, camera, COCO17).shape == (0, 17, 3)
+    assert keypoints_from_message(message, camera, COCO17).shape == (0, 17, 3)
 
 
 def keypoints_message(of_camera, /, **changes):
@@ -687,7 +687,7 @@ def keypoints_message(of_camera, /, **changes):
 )
 def test_keypoints_that_do_not_fit_are_refused(camera, changes, text):
     with pytest.raises(InputError, match=text):
-        conversions.keypoints_from_message(keypoints_message(camera, **changes), camera, COCO17)
+        keypoints_from_message(keypoints_message(camera, **changes), camera, COCO17)
 
 
 @pytest.mark.parametrize(
@@ -703,4 +703,4 @@ def test_keypoints_with_bad_values_are_refused(camera, field, values, text):
     message = keypoints_message(camera)
     setattr(message.people[1], field, values)
     with pytest.raises(InputError, match=text):
-        conversions.keypoints_from_message(message, camera, COCO17)
+        keypoints_from_message(message, camera, COCO17)

@@ -12,8 +12,9 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from ros_processes import Cameras, python_command, room_rig, stamp_ns
 from sensor_msgs.msg import Image
 
+from voxelpose_core.ros_messages.keypoints import keypoints_from_message
 from voxelpose_core.skeletons import COCO17
-from voxelpose_ros import conversions, detector_node
+from voxelpose_ros import detector_node
 from voxelpose_ros.msg import Keypoints2DArray
 
 
@@ -41,7 +42,7 @@ def expect_the_person(ros, cameras, answers):
     for camera in cameras.rig.cameras:
         (message,) = ros.heard[answers[camera.name]]
         assert (message.image_width, message.image_height) == camera.image_size
-        (person,) = conversions.keypoints_from_message(message, camera, COCO17)
+        (person,) = keypoints_from_message(message, camera, COCO17)
         pixels, _ = camera.project(cameras.joints)
         seen = person[:, 2] > 0
         assert seen.sum() > 12

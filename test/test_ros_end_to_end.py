@@ -16,8 +16,8 @@ from ros_processes import positions, python_command, room_rig, stamp_ns
 from visualization_msgs.msg import Marker, MarkerArray
 
 from voxelpose_core.estimator import PoseEstimator
+from voxelpose_core.ros_messages.keypoints import keypoints_from_message
 from voxelpose_core.skeletons import COCO17
-from voxelpose_ros import conversions
 from voxelpose_ros.msg import Keypoints2DArray, SkeletonArray
 from voxelpose_ros.rig_simulator import WalkingPeople
 
@@ -54,9 +54,7 @@ def offline(rig, ros, topic, stamp):
     for camera in rig.cameras:
         heard = {stamp_ns(m): m for m in ros.heard[topic.format(camera=camera.name)]}
         message = heard.get(stamp)
-        keypoints.append(
-            None if message is None else conversions.keypoints_from_message(message, camera, COCO17)
-        )
+        keypoints.append(None if message is None else keypoints_from_message(message, camera, COCO17))
     return PoseEstimator(rig, detector=None, device="cpu").estimate_keypoints(keypoints)
 
 

@@ -12,7 +12,8 @@ pytest.importorskip("voxelpose_ros.msg", reason="the package's messages are not 
 from ros_processes import python_command, room_rig, stamp_ns
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from voxelpose_ros import camera_info_messages, image_messages
+from voxelpose_core.ros_messages.camera_info import check_camera_info
+from voxelpose_ros import image_messages
 from voxelpose_ros.msg import SkeletonArray
 from voxelpose_ros.pacing import Pace
 
@@ -79,7 +80,7 @@ def test_every_frame_set_comes_once_with_one_stamp_and_its_intrinsics(ros, rig, 
         assert {m.header.frame_id for m in images} == {f"{name}_optical_frame"}
         infos = ros.heard[f"/{name}/camera_info"]
         assert [stamp_ns(m) for m in infos] == stamps
-        camera_info_messages.check_camera_info(infos[0], rig.camera(name))
+        check_camera_info(infos[0], rig.camera(name))
         compressed = ros.heard[f"/{name}/image_raw/compressed"]
         assert [stamp_ns(m) for m in compressed] == stamps
         for index, (raw, jpeg) in enumerate(zip(images, compressed)):

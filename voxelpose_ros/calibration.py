@@ -16,7 +16,8 @@ from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.calibration_formats import Notes
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.rig import Rig
-from voxelpose_ros import camera_info_messages, conversions, topics
+from voxelpose_core.ros_messages.camera_info import camera_from_messages, intrinsics_from_message
+from voxelpose_ros import topics
 
 WORLD_FRAME = "world"
 
@@ -147,7 +148,7 @@ class TopicCalibration:
         """What was assumed of the cameras."""
         notes = Notes()
         for name, info in self._infos.items():
-            intrinsics = camera_info_messages.intrinsics_from_message(info, self._rectified[name])
+            intrinsics = intrinsics_from_message(info, self._rectified[name])
             for assumption in intrinsics.assumptions:
                 notes.add(name, assumption)
         return notes.lines(self._info_topics)
@@ -164,7 +165,7 @@ class TopicCalibration:
                 f"'{info.header.frame_id}' ({' '.join(str(error).split())})"
             ) from None
         try:
-            return conversions.camera_from_messages(name, info, transform, self._rectified[name])
+            return camera_from_messages(name, info, transform, self._rectified[name])
         except InputError as error:
             raise InputError(f"topic {topic}: {error}") from None
 

@@ -13,7 +13,8 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.rig import Rig
-from voxelpose_ros import camera_info_messages, clocks, conversions, topics
+from voxelpose_core.ros_messages.camera_info import check_camera_info
+from voxelpose_ros import clocks, conversions, topics
 from voxelpose_ros.health_reports import HealthReports
 from voxelpose_ros.msg import Keypoints2DArray
 from voxelpose_ros.settings import NodeSettings
@@ -108,7 +109,7 @@ class CameraInputs:
 
     def _on_camera_info(self, name: str, rectified: bool, message: CameraInfo) -> None:
         try:
-            camera_info_messages.check_camera_info(message, self._rig().camera(name), rectified)
+            check_camera_info(message, self._rig().camera(name), rectified)
             self.calibration_faults.pop(name, None)
         except InputError as error:
             topic = topics.camera_info_topic(self._topics[name])

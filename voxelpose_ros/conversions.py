@@ -12,27 +12,18 @@ import numpy as np
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Point, TransformStamped, Vector3
 from scipy.spatial.transform import Rotation
-from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
 from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.camera import Camera
-from voxelpose_core.geometry.image_scale import is_scaled_copy, scaled_points
-from voxelpose_core.input_checks import clipped_scores, refuse_normalized
 from voxelpose_core.pose_types import Skeleton
 from voxelpose_core.skeletons import JointSet, get_joint_set
-from voxelpose_ros.camera_info_messages import (
-    check_image_size,
-    intrinsics_from_message,
-    optical_frame,
-)
-from voxelpose_ros.image_messages import shown
+from voxelpose_ros.camera_info_messages import optical_frame
 from voxelpose_ros.msg import Keypoints2D, Keypoints2DArray, SkeletonArray
 from voxelpose_ros.msg import Skeleton as SkeletonMessage
 
 SECOND = 1_000_000_000
 MM_PER_M = 1000.0
-MAX_PEOPLE = 100
 
 
 def to_nanoseconds(stamp: Time) -> int:
@@ -68,31 +59,6 @@ def body_transform(skeleton: Skeleton, joint_set: JointSet, header: Header) -> T
     heading = np.arctan2(-(left - right)[0], (left - right)[1])
     _, _, rotation.z, rotation.w = Rotation.from_euler("z", heading).as_quat().tolist()
     return transform
-
-
-def camera_from_messages(
-    name: str, info: CameraInfo, transform: TransformStamped, rectified: bool = False
-) -> Camera:
-    """A camera from its CameraInfo and the pose of its optical frame in the world (TF, metres).
-
-    Args:
-        name: the camera's name.
-        info: its CameraInfo.
-        transform: pose of the optical frame of the raw image.
-        rectified: the images are rectified.
-
-    Raises:
-        InputError: when the intrinsics are missing (K all zero) or not usable.
-    """
-    position, rotation = transform.transform.translation, transform.transform.rotation
-    quaternion = np.array([rotation.x, rotation.y, rotation.z, rotation.w])
-    if not abs(np.linalg.norm(quaternion) - 1.0) < 1e-2:
-        raise InputError(f"transform of '{name}' has no rotation, expected a unit quaternion")
-    return intrinsics_from_message(info, rectified).camera(
-        name,
-        Rotation.from_quat(quaternion).as_matrix().T,
-        MM_PER_M * np.array([position.x, position.y, position.z]),
-    )
 
 
 def skeletons_to_message(
@@ -231,38 +197,3 @@ def keypoints_message(
         joint_set=joint_set.name,
         people=people,
     )
-
-
-def keypoints_from_message(message: Keypoints2DArray, camera: Camera, joint_set: JointSet) -> np.ndarray:
-    """(P, J, 3) float32, x px, y px, score from 0 to 1, of the people in the message.
-
-    Keypoints of a scaled copy of the calibrated image are scaled to the calibrated one.
-
-    Raises:
-        InputError: when camera, image size or joint set are not those expected, lengths differ,
-            values are not finite, a score is not from 0 to 1, coordinates are no pixels, or there are
-            more than 100 people.
-    """
-    if message.camera and message.camera != camera.name:
-        raise InputError(f"keypoints are of camera {shown(message.camera)}, expected '{camera.name}'")
-    if message.joint_set != joint_set.name:
-        raise InputError(f"joint set is {shown(message.joint_set)}, expected '{joint_set.name}'")
-    size = (message.image_width, message.image_height)
-    check_image_size(size, camera)
-    if len(message.people) > MAX_PEOPLE:
-        raise InputError(f"{len(message.people)} people, expected at most {MAX_PEOPLE}")
-    keypoints = np.zeros((len(message.people), len(joint_set), 3), np.float32)
-    for row, person in zip(keypoints, message.people):
-        for column, values in enumerate((person.x, person.y, person.keypoint_scores)):
-            if len(values) != len(joint_set):
-                raise InputError(
-                    f"a person has {len(values)} keypoints, expected {len(joint_set)} of {joint_set.name}"
-                )
-            row[:, column] = values
-    if not np.isfinite(keypoints).all():
-        raise InputError("a keypoint is not finite, expected pixels and scores")
-    keypoints[..., 2] = clipped_scores(keypoints[..., 2], "")
-    refuse_normalized(keypoints, "")
-    if is_scaled_copy(size, camera):
-        keypoints[..., :2] = scaled_points(keypoints[..., :2], size, camera.image_size)
-    return keypoints

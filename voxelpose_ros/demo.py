@@ -40,6 +40,7 @@ from voxelpose_core.geometry.rig import Rig, load_rig
 from voxelpose_core.pose_types import Estimate, body_only
 from voxelpose_core.resources import find_resource
 from voxelpose_core.results import RunReport
+from voxelpose_core.ros_messages.keypoints import keypoints_from_message
 from voxelpose_core.skeleton_files import FrameSkeletons, Recording, json_file
 from voxelpose_core.skeletons import JointSet, get_joint_set
 from voxelpose_core.sources import FrameSource, open_videos
@@ -357,9 +358,7 @@ def _estimate_of(listener: Listener, rig: Rig, joint_set: JointSet, stamp: int |
     keypoints = []
     for camera in rig.cameras:
         people = listener.keypoints.get((stamp, camera.name))
-        keypoints.append(
-            None if people is None else conversions.keypoints_from_message(people, camera, joint_set)
-        )
+        keypoints.append(None if people is None else keypoints_from_message(people, camera, joint_set))
     if message is None:
         return Estimate([], keypoints, ())
     skeletons = conversions.skeletons_from_message(message)

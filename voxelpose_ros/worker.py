@@ -18,11 +18,13 @@ from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.image_scale import calibrated_size_image, is_scaled_copy, scale_note
 from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.pose_types import Estimate
+from voxelpose_core.ros_messages.camera_info import check_image_size
+from voxelpose_core.ros_messages.keypoints import keypoints_from_message
 from voxelpose_core.skeletons import JointSet, get_joint_set
 from voxelpose_core.sources import codec_crop_note, is_codec_crop, pad_codec_crop
 from voxelpose_core.synchronization.synchronizer import SynchronizedSet
 from voxelpose_core.tracking import Tracker
-from voxelpose_ros import camera_info_messages, conversions, image_messages
+from voxelpose_ros import image_messages
 from voxelpose_ros.calibration_watch import CalibrationWatch
 from voxelpose_ros.diagnostics import Health
 from voxelpose_ros.latest_slot import LatestSlot
@@ -239,7 +241,7 @@ class EstimationWorker:
         try:
             if isinstance(message, Keypoints2DArray):
                 joint_set = self.estimator.detection_joints
-                people = conversions.keypoints_from_message(message, camera, joint_set)
+                people = keypoints_from_message(message, camera, joint_set)
                 size = (message.image_width, message.image_height)
                 if is_scaled_copy(size, camera):
                     self._health.remark(camera.name, scale_note(size, camera, "keypoints are scaled"))
@@ -252,7 +254,7 @@ class EstimationWorker:
     def _whole(self, image: np.ndarray, camera: Camera) -> np.ndarray:
         """The image in its calibrated size: what a codec cropped is black, a scaled copy is resized."""
         size = image.shape[1::-1]
-        camera_info_messages.check_image_size(size, camera)
+        check_image_size(size, camera)
         if size == camera.image_size:
             return image
         if is_codec_crop(size, camera):

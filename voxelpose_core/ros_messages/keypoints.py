@@ -1,0 +1,55 @@
+"""2D detections from voxelpose_ros/Keypoints2DArray.
+
+Errors name what is wrong in the message; the caller, who knows it, puts the topic in front.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from voxelpose_core.errors import InputError
+from voxelpose_core.geometry.camera import Camera
+from voxelpose_core.geometry.image_scale import is_scaled_copy, scaled_points
+from voxelpose_core.input_checks import clipped_scores, refuse_normalized
+from voxelpose_core.ros_messages.camera_info import check_image_size
+from voxelpose_core.ros_messages.images import shown
+from voxelpose_core.skeletons import JointSet
+
+_MAX_PEOPLE = 100
+
+
+def keypoints_from_message(message: Any, camera: Camera, joint_set: JointSet) -> np.ndarray:
+    """(P, J, 3) float32, x px, y px, score from 0 to 1, of the people in the message.
+
+    Keypoints of a scaled copy of the calibrated image are scaled to the calibrated one.
+
+    Raises:
+        InputError: when camera, image size or joint set are not those expected, lengths differ,
+            values are not finite, a score is not from 0 to 1, coordinates are no pixels, or there are
+            more than 100 people.
+    """
+    if message.camera and message.camera != camera.name:
+        raise InputError(f"keypoints are of camera {shown(message.camera)}, expected '{camera.name}'")
+    if message.joint_set != joint_set.name:
+        raise InputError(f"joint set is {shown(message.joint_set)}, expected '{joint_set.name}'")
+    size = (message.image_width, message.image_height)
+    check_image_size(size, camera)
+    if len(message.people) > _MAX_PEOPLE:
+        raise InputError(f"{len(message.people)} people, expected at most {_MAX_PEOPLE}")
+    keypoints = np.zeros((len(message.people), len(joint_set), 3), np.float32)
+    for row, person in zip(keypoints, message.people):
+        for column, values in enumerate((person.x, person.y, person.keypoint_scores)):
+            if len(values) != len(joint_set):
+                raise InputError(
+                    f"a person has {len(values)} keypoints, expected {len(joint_set)} of {joint_set.name}"
+                )
+            row[:, column] = values
+    if not np.isfinite(keypoints).all():
+        raise InputError("a keypoint is not finite, expected pixels and scores")
+    keypoints[..., 2] = clipped_scores(keypoints[..., 2], "")
+    refuse_normalized(keypoints, "")
+    if is_scaled_copy(size, camera):
+        keypoints[..., :2] = scaled_points(keypoints[..., :2], size, camera.image_size)
+    return keypoints
