@@ -52,5 +52,6 @@ if __name__ == "__main__":
     from voxelpose_ros import detector_node, node
 
     register_detector("coloured_dots", ColouredDots)
-    module = detector_node if "detector_node" in sys.argv else node
-    sys.exit(module.main())
+    # The node refuses arguments that it does not know.
+    is_detector = "detector_node" in sys.argv
+    sys.exit((detector_node if is_detector else node).main([a for a in sys.argv if a != "detector_node"]))
