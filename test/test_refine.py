@@ -107,6 +107,15 @@ def test_a_camera_that_shares_nobody_stays_where_it_is():
     assert found.rig.cameras[3] is made.rig.cameras[3]
 
 
+@pytest.mark.parametrize(("cameras", "seconds"), [(2, 16.0), (16, 6.0)])
+def test_few_and_many_cameras(cameras, seconds):
+    made = _made(3, degrees=1.0, mm=50.0, cameras=cameras, duration_s=seconds, rates_hz=6.0)
+    found = refine(made.rig, made.recording, QUICK)
+    assert found.accepted and len(found.cameras) == cameras
+    assert _pair_mm(made, found.rig) < 0.5 * _pair_mm(made, made.rig)
+    assert np.isfinite([camera.after_share for camera in found.cameras]).all()
+
+
 def test_another_recording_is_refused():
     made, other = _made(duration_s=1.0), _made(duration_s=1.0, cameras=5)
     with pytest.raises(InputError, match="expected camera_0, camera_1, camera_2, camera_3 in this order"):
