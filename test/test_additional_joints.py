@@ -40,7 +40,7 @@ def with_extras(people, joint_set, seed=0):
     added = AdditionalJoints([], joint_set)
     full = np.zeros((len(people), len(joint_set), 3))
     full[:, list(joint_set.body)] = people
-    for joint, anchor in zip(joint_set.additional, added._anchors):
+    for joint, anchor in zip(joint_set.additional, added.anchors):
         full[:, joint] = people[:, anchor].mean(axis=1) + rng.uniform(-85, 85, (len(people), 3))
     return full
 

@@ -362,7 +362,7 @@ def nobody(paths):
         (unnumbered, "'keypoints.json' has no frame number"),
         (twice, "'again_3_keypoints.json' and 'cam1_000000000003_keypoints.json' are both of frame 3"),
         (normalized, "cam1: all keypoints have x and y .* expected pixels"),
-        (nobody, "nobody is detected in any frame"),
+        (nobody, "no person is detected in any frame"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )

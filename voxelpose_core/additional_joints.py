@@ -55,6 +55,9 @@ class AdditionalJoints:
     Args:
         cameras: V cameras.
         joint_set: J joints of detections and of the skeletons to come; its `body` is there already.
+
+    Attributes:
+        anchors: per additional joint the joints of the body (indices into it) whose mean it hangs on.
     """
 
     def __init__(self, cameras: Sequence[Camera], joint_set: JointSet):
@@ -62,7 +65,7 @@ class AdditionalJoints:
         self._joint_set = joint_set
         self._body = list(joint_set.body)
         self._extra = list(joint_set.additional)
-        self._anchors = [_anchor(joint_set, joint_set.joint_names[joint]) for joint in self._extra]
+        self.anchors = [_anchor(joint_set, joint_set.joint_names[joint]) for joint in self._extra]
         self._centers = np.array([camera.C for camera in cameras])
 
     def added(
@@ -93,7 +96,7 @@ class AdditionalJoints:
         points, covariances, scores = self._located(own, keypoint_threshold)
         reach = np.linalg.norm(points[:, :, None] - bodies[:, None], axis=-1).min(axis=-1)
         valid = (scores > 0) & (scores >= joint_threshold) & (reach <= _REACH_MM)
-        anchors = np.stack([bodies[:, anchor].mean(axis=1) for anchor in self._anchors], axis=1)
+        anchors = np.stack([bodies[:, anchor].mean(axis=1) for anchor in self.anchors], axis=1)
         points = np.where(valid[..., None], points, anchors)
         covariances = np.where(valid[..., None, None], covariances, _UNKNOWN_MM**2 * np.eye(3))
         scores = np.where(valid, scores, 0.0)

@@ -28,6 +28,9 @@ examples:
     voxelpose estimate --rig calibration_shelf.json --image-size 1032x776 \\
         --keypoints keypoints.json --out skeletons.json
 
+  Those of Pose2Sim, in folders pose/cam01_json, pose/cam02_json, ...; feet come along:
+    voxelpose estimate --rig Calib.qca.txt --keypoints pose --fps 60 --out walk.trc
+
   Files for OpenSim, motion capture software and Blender, smoothed:
     voxelpose estimate --rig rig.yaml --videos a.mp4 b.mp4 c.mp4 --out walk.trc walk.c3d walk.bvh \
         --fill 0.2 --smooth 6

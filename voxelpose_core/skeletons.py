@@ -5,6 +5,8 @@ Those of detectors are in `detector_joint_sets`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from voxelpose_core.errors import InputError
@@ -71,6 +73,26 @@ _JOINT_SETS = {
     "campus14": CAMPUS14,
     "shelf14": CAMPUS14,
 }
+
+
+def written_joint_set(name: str, joint_names: Sequence[str]) -> JointSet:
+    """The joint set that a file or message of skeletons states by name and joints, known or not.
+
+    Args:
+        name: of the set.
+        joint_names: J names; those of a known set need not be given.
+
+    Raises:
+        InputError: where neither name nor joints make a joint set.
+    """
+    from voxelpose_core.detector_joint_sets import completed, named_joint_set
+
+    try:
+        return get_joint_set(name)
+    except InputError:
+        if not joint_names:
+            raise
+        return completed(named_joint_set(name, joint_names))
 
 
 def get_joint_set(name: str) -> JointSet:

@@ -17,7 +17,7 @@ from std_msgs.msg import Header
 from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.pose_types import Skeleton
-from voxelpose_core.skeletons import JointSet, get_joint_set
+from voxelpose_core.skeletons import JointSet, written_joint_set
 from voxelpose_ros.camera_info_messages import optical_frame
 from voxelpose_ros.msg import Keypoints2D, Keypoints2DArray, SkeletonArray
 from voxelpose_ros.msg import Skeleton as SkeletonMessage
@@ -136,7 +136,7 @@ def skeletons_from_message(message: SkeletonArray) -> list[Skeleton]:
         InputError: for an unknown joint set, or arrays that are not one value per joint (nine in
             `joint_covariances`).
     """
-    joints = len(get_joint_set(message.joint_set))
+    joints = len(written_joint_set(message.joint_set, message.joint_names))
     skeletons = []
     for person in message.skeletons:
         velocities = person.joint_velocities or None

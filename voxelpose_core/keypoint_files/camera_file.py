@@ -27,7 +27,7 @@ class CameraFile:
         path: file or folder.
         layout: the tool's name, for people.
         frames: by frame number: (P, J, 3) float32 x px, y px, score.
-        absent_is_empty: the tool writes nothing for a frame in which it sees nobody; else a frame that
+        absent_is_empty: the tool writes nothing for a frame without people; else a frame that
             is absent was not there.
         joint_set: where the file names its joints; None: the number of joints tells.
         note: what was done to the scores, or None.

@@ -3,8 +3,8 @@
     [{"image_id": 12, "category_id": 1, "keypoints": [x, y, score, ...], "score": 0.9}, ...]
 
 image_id is the frame's number, or the image's name ("12.jpg", AlphaPose). COCO-WholeBody's results have
-"foot_kpts", "face_kpts", "lefthand_kpts" and "righthand_kpts" beside "keypoints". An image in which nobody
-is seen has no entry. Sources: COCO's results format, COCO-WholeBody, AlphaPose's output documentation.
+"foot_kpts", "face_kpts", "lefthand_kpts" and "righthand_kpts" beside "keypoints". An image without
+people has no entry. Sources: COCO's results format, COCO-WholeBody, AlphaPose's output documentation.
 """
 
 from __future__ import annotations

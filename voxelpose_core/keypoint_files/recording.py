@@ -127,7 +127,10 @@ def _joint_set(files: Sequence[CameraFile], rig: Rig) -> JointSet:
     own = [(file, camera.name, _own_joint_set(file)) for file, camera in zip(files, rig.cameras, strict=True)]
     known = [(file, name, joint_set) for file, name, joint_set in own if joint_set is not None]
     if not known:
-        raise InputError(f"{files[0].path} and those of the other cameras: nobody is detected in any frame")
+        raise InputError(
+            f"{files[0].path} and those of the other cameras: no person is detected in any frame, expected "
+            "some"
+        )
     first_file, first_name, joint_set = known[0]
     for file, name, other in known[1:]:
         if other != joint_set:
@@ -141,7 +144,7 @@ def _joint_set(files: Sequence[CameraFile], rig: Rig) -> JointSet:
 
 
 def _own_joint_set(file: CameraFile) -> JointSet | None:
-    """A camera's joint set; None where it sees nobody and does not say."""
+    """A camera's joint set; None where it detects no one and does not say."""
     count = next((people.shape[1] for people in file.frames.values() if len(people)), None)
     if file.joint_set is not None:
         if count not in (None, len(file.joint_set)):

@@ -12,7 +12,7 @@ from voxelpose_core.errors import InputError
 from voxelpose_core.pose_types import Skeleton
 from voxelpose_core.skeleton_files.recording import FrameSkeletons, Recording, measured_rate
 from voxelpose_core.skeleton_files.written import Written, write_text
-from voxelpose_core.skeletons import JointSet, get_joint_set
+from voxelpose_core.skeletons import JointSet, written_joint_set
 from voxelpose_core.sources import DEFAULT_FPS
 
 FORMAT = "voxelpose_skeletons/1"
@@ -67,7 +67,7 @@ def read_skeletons(path: Path | str) -> Recording:
         raise InputError(f"{path}: not valid JSON ({error})") from None
     try:
         _check_format(document, path)
-        joint_set = get_joint_set(document["joint_set"])
+        joint_set = written_joint_set(document["joint_set"], document.get("joint_names", ()))
         if document["unit"] != "m":
             raise InputError(f"{path}: unit is '{document['unit']}', expected 'm'")
         frame_sets = [_read_frame(frame, joint_set) for frame in document["frames"]]
