@@ -350,7 +350,7 @@ def _require_sure_focal(fit: _Fit) -> None:
         raise InputError(
             f"camera '{fit.adjustment.cameras[worst].name}': its focal length is known to "
             f"{100 * sigma[worst]:.0f} % only, expected {100 * _UNSURE_FOCAL:.0f} % or better: walk towards "
-            "it and away from it, or give its intrinsics (--intrinsics)"
+            "it, or give its intrinsics (--intrinsics)"
         )
 
 

@@ -35,8 +35,14 @@ _HEIGHTS = {
 _LEVEL = 0.2
 # Angles of bodies from the vertical, radians, beyond which weights fall (Cauchy).
 _LEAN = 0.08
-# How much is believed that the image's vertical is the world's where people stand in one place only.
-_PRIOR = 1e-3
+# Pitches of the camera that are tried, and how far cameras usually are from level, radians.
+_PITCHES = np.radians(np.arange(-80.0, 81.0, 5.0))
+_LEVEL_RAD = 0.35
+# Deviation of joints from bodies of the usual proportions, as a share of the size; how many independent
+# people count against the guess that the camera is level, and on how many the proportions are tried.
+_PROPORTION, _INDEPENDENT, _SOME = 0.03, 2.0, 40
+# How much planes must differ to say more of the vertical than the pitch that was tried, radians squared.
+_NEAR_ROUGH = 3e-2
 # How far joints are from the vertical line through the person, as a share of the stature: beyond, weights
 # fall (Cauchy).
 _OFF_LINE = 0.06
@@ -155,16 +161,61 @@ def _vertical(rays: np.ndarray, used: np.ndarray, heights: np.ndarray) -> tuple[
     moments = np.einsum("nl,nla,nlb->nab", used[spans].astype(float), rays[spans], rays[spans])
     normals = np.linalg.eigh(moments)[1][:, :, 0]
     weights = np.ones(len(normals))
+    spread = np.einsum("na,nb->ab", normals, normals) / len(normals)
+    rough = _rough_vertical(spread, rays[spans], used[spans], heights)
     for _ in range(_ROUNDS):
-        spread = (weights[:, None, None] * normals[:, :, None] * normals[:, None]).sum(axis=0)
-        spread += _PRIOR * weights.sum() * (np.eye(3) - np.outer(*[[0.0, -1.0, 0.0]] * 2))
-        up = np.linalg.eigh(spread)[1][:, 0]
+        spread = np.einsum("n,na,nb->ab", weights, normals, normals) / weights.sum()
+        up = np.linalg.eigh(spread + _NEAR_ROUGH * (np.eye(3) - np.outer(rough, rough)))[1][:, 0]
+        up = up if up @ rough > 0 else -up
         weights = 1.0 / (1.0 + ((normals @ up) / _LEAN) ** 2)
     # Heads are above feet.
     tall = heights * used[spans]
     upward = np.einsum("nl,nla->na", tall - used[spans] * _mean(heights, used[spans])[:, None], rays[spans])
     up = up if (upward @ up).sum() > 0 else -up
     return up, float(np.median(np.abs(normals @ up)))
+
+
+def _rough_vertical(
+    spread: np.ndarray, rays: np.ndarray, used: np.ndarray, heights: np.ndarray
+) -> np.ndarray:
+    """Up (3,) by all that tells, where the planes alone may leave the camera's pitch open.
+
+    Of people who hardly move all planes are nearly one. Then the proportions of their bodies in the image and
+    the guess that cameras are held level decide.
+
+    Args:
+        spread: (3, 3) mean outer product of the planes' normals.
+        rays, used, heights: of N people with L heights.
+    """
+    level = np.array([0.0, -1.0, 0.0])
+    normal = np.linalg.eigh(spread)[1][:, 2]
+    first = level - normal * (normal @ level)
+    first /= max(float(np.linalg.norm(first)), 1e-9)
+    second = np.cross(normal, first)
+    some = np.linspace(0, len(rays) - 1, min(len(rays), _SOME)).round().astype(int)
+    best, least = first, np.inf
+    for pitch in _PITCHES:
+        up = np.cos(pitch) * first + np.sin(pitch) * second
+        cost = _INDEPENDENT * (up @ spread @ up / _LEAN**2 + _misfit(rays[some], used[some], heights, up))
+        cost += (np.arccos(np.clip(up @ level, -1.0, 1.0)) / _LEVEL_RAD) ** 2
+        if cost < least:
+            best, least = up, cost
+    return best
+
+
+def _misfit(rays: np.ndarray, used: np.ndarray, heights: np.ndarray, up: np.ndarray) -> float:
+    """How badly bodies of the usual proportions fit the rays (N, L, 3) with that vertical, in variances."""
+    places = _places(rays, used, heights, up)
+    points = places[:, None] + heights[:, None] * up
+    distances = np.maximum(np.linalg.norm(points, axis=-1, keepdims=True), 1e-9)
+    sine = np.linalg.norm(np.cross(points / distances, rays), axis=-1)
+    highest = np.where(used, heights, -np.inf).argmax(axis=1)
+    lowest = np.where(used, heights, np.inf).argmin(axis=1)
+    index = np.arange(len(rays))
+    size = np.linalg.norm(rays[index, highest] - rays[index, lowest], axis=-1)
+    shares = (sine * used).sum(axis=1) / np.maximum(used.sum(axis=1), 1) / np.maximum(size, 1e-6)
+    shares = np.where(np.isfinite(shares), shares, 1.0)
+    return float(np.median(np.minimum(shares / _PROPORTION, 10.0) ** 2))
 
 
 def _places(rays: np.ndarray, used: np.ndarray, heights: np.ndarray, up: np.ndarray) -> np.ndarray:
