@@ -38,9 +38,9 @@ from voxelpose_core.self_calibration.from_people import (
     RigFromPeople,
     guessed_cameras,
     rig_from_people,
-    zoomed,
 )
 from voxelpose_core.self_calibration.observations import CameraDetections, Recording
+from voxelpose_core.self_calibration.people_fit import zoomed
 from voxelpose_core.self_calibration.recording import RecordedCameras, record_images
 from voxelpose_core.skeletons import COCO17
 from voxelpose_core.sources import open_videos

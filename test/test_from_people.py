@@ -13,9 +13,9 @@ from voxelpose_core.self_calibration.from_people import (
     FromPeopleSettings,
     guessed_cameras,
     rig_from_people,
-    zoomed,
 )
 from voxelpose_core.self_calibration.lifting import lift
+from voxelpose_core.self_calibration.people_fit import zoomed
 from voxelpose_core.self_calibration.tracks_2d import recording_tracks
 from voxelpose_core.self_calibration.unknown_poses import associate, rough_rigs, separated
 

@@ -6,9 +6,10 @@ import dataclasses
 
 import numpy as np
 
-from voxelpose_core.self_calibration.camera_pairs import PairMatch, View, match_pair
+from voxelpose_core.self_calibration.camera_pairs import PairMatch, match_pair
 from voxelpose_core.self_calibration.lifting import lift
 from voxelpose_core.self_calibration.observations import Recording
+from voxelpose_core.self_calibration.place_overlays import View
 from voxelpose_core.self_calibration.tracks_2d import Track2D
 from voxelpose_core.self_calibration.unknown_poses import Association, separated
 from voxelpose_core.skeletons import JointSet

@@ -15,9 +15,10 @@ import numpy as np
 
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.camera_arrangement import with_pose
-from voxelpose_core.self_calibration.camera_pairs import PairMatch, View, match_pair, refit_pair
+from voxelpose_core.self_calibration.camera_pairs import PairMatch, match_pair, refit_pair
 from voxelpose_core.self_calibration.lifting import lift
 from voxelpose_core.self_calibration.observations import Recording, SharedPoses
+from voxelpose_core.self_calibration.place_overlays import View
 from voxelpose_core.self_calibration.tracks_2d import recording_tracks
 from voxelpose_core.skeletons import JointSet
 
