@@ -113,8 +113,10 @@ def test_a_wrong_focal_length_is_refused_and_its_camera_named():
 
 def test_nobody_in_view():
     made = _made(1, people=2)
-    assert "nobody is in view of any camera" in _refusal(_nobody(made.recording, [0, 1, 2]), made.rig.cameras)
-    assert "camera 'camera_1': nobody" in _refusal(_nobody(made.recording, [1]), made.rig.cameras)
+    assert "no person is in view of any camera" in _refusal(
+        _nobody(made.recording, [0, 1, 2]), made.rig.cameras
+    )
+    assert "camera 'camera_1': no person" in _refusal(_nobody(made.recording, [1]), made.rig.cameras)
 
 
 def test_somebody_who_stands_still():
@@ -126,7 +128,7 @@ def test_a_camera_that_shares_nobody_is_named():
     made, other = _made(1000), _made(1001)
     recording = _with_camera(made.recording, 2, other.recording.cameras[2])
     assert _refusal(recording, made.rig.cameras, max_offset_s=0.25).startswith(
-        "camera 'camera_2': shares nobody"
+        "camera 'camera_2': shares no person"
     )
 
 

@@ -74,7 +74,7 @@ class PairMatch:
 def match_pair(
     a: View, b: View, offsets_s: np.ndarray, random: np.random.Generator, free_delay: bool = True
 ) -> PairMatch | None:
-    """What cameras a and b have in common; None where nobody is seen by both.
+    """What cameras a and b have in common; None where no person is seen by both.
 
     Args:
         a, b: the cameras.

@@ -43,7 +43,7 @@ from voxelpose_core.self_calibration.unknown_poses import (
     spread_of_places,
 )
 
-# Nobody said how tall people are.
+# Where the height of people is not given.
 ASSUMED_HEIGHT_MM = 1700.0
 # How well a body's segments tell its stature: a share.
 _STATURE_SHARE = 0.04
@@ -132,14 +132,14 @@ def rig_from_people(
     """The rig that saw the people of a recording.
 
     Args:
-        recording: of V cameras, with somebody who walks to and fro, best for twenty seconds.
+        recording: of V cameras, with a person who walks to and fro, best for twenty seconds.
         lenses: V cameras in the order of the recording. Intrinsics and distortion are used, poses are not;
             `guessed_cameras` makes them from a field of view.
         settings: how the rig is looked for.
 
     Raises:
-        InputError: with the reason and what to do, where the recording does not tell the rig: nobody in
-            view, people who stand still, a camera that shares nobody with the others, clocks farther apart
+        InputError: with the reason and what to do, where the recording does not tell the rig: no person in
+            view, people who stand still, a camera that shares no person with the others, clocks farther apart
             than searched, a wrong focal length, starts or halves that do not agree.
     """
     lenses = tuple(dataclasses.replace(camera, time_offset_ms=0.0) for camera in lenses)

@@ -1,4 +1,4 @@
-"""Why a camera shares nobody with the others: a clock that is far off, mirrored images, or people apart."""
+"""Why a camera shares no person with the others: a clock far off, mirrored images, or people apart."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LEAST_SUPPORT, _LEAST_AGREEMENT = 12.0, 0.5
 def explain_missing_links(
     association: Association, recording: Recording, stature_mm: float, max_offset_s: float
 ) -> str:
-    """One line: which camera shares nobody with the others, why, and what to do."""
+    """One line: which camera shares no person with the others, why, and what to do."""
     groups = separated(association)
     names = [camera.name for camera in recording.cameras]
     lonely = groups[-1]
@@ -43,7 +43,7 @@ def explain_missing_links(
             "mirroring in the camera or its driver"
         )
     return (
-        f"camera {quoted}: shares nobody with camera {', '.join(repr(names[index]) for index in others)}; "
+        f"camera {quoted}: shares no person with camera {', '.join(repr(names[index]) for index in others)}; "
         "walk where both see you, and check that the videos show one time"
     )
 

@@ -69,9 +69,11 @@ class Fit:
 def require_people(recording: Recording) -> None:
     empty = [camera.name for camera in recording.cameras if not any(map(len, camera.people))]
     if len(empty) == len(recording.cameras):
-        raise InputError("nobody is in view of any camera: let somebody walk where several cameras see them")
+        raise InputError(
+            "no person is in view of any camera: let a person walk where several cameras see them"
+        )
     if empty:
-        raise InputError(f"camera {_quoted(empty)}: nobody is in view in the whole recording")
+        raise InputError(f"camera {_quoted(empty)}: no person is in view in the whole recording")
 
 
 def best_focal(association: Association, recording: Recording, stature: float) -> Association:
@@ -105,7 +107,7 @@ def fit_from_starts(association: Association, recording: Recording, free_focal: 
         if difference.degrees.max() > _STARTS_DEG:
             raise InputError(
                 "the recording does not tell the rig: two rigs fit equally well and differ by "
-                f"{difference.degrees.max():.1f} degrees; let somebody walk to and fro for twenty seconds"
+                f"{difference.degrees.max():.1f} degrees; let a person walk to and fro for twenty seconds"
             )
     return best
 
@@ -141,7 +143,7 @@ def require_enough(fit: Fit, recording: Recording) -> None:
     if known.sum() < _LEAST_POSES:
         raise InputError(
             f"{int(known.sum())} poses of people seen by two cameras, expected at least {_LEAST_POSES}: the "
-            "recording is too short; twenty seconds of somebody who walks are enough"
+            "recording is too short; twenty seconds of a person who walks are enough"
         )
     own = np.isfinite(fit.adjustment.shares).any(axis=-1).sum(axis=0)
     few = [name for name, count in zip(names, own, strict=True) if count < _LEAST_OWN_POSES]
@@ -162,7 +164,7 @@ def require_walks(spread: float) -> None:
     if spread < _LEAST_SPREAD:
         raise InputError(
             f"people hardly moved: over {100 * spread:.0f} % of their distance from the cameras, expected "
-            f"{100 * _LEAST_SPREAD:.0f} % or more; let somebody walk to and fro for twenty seconds"
+            f"{100 * _LEAST_SPREAD:.0f} % or more; let a person walk to and fro for twenty seconds"
         )
 
 

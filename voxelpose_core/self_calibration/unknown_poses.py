@@ -31,7 +31,7 @@ _ENOUGH_PARTNERS = 5
 # Pairs with less support are no evidence.
 _LEAST_SUPPORT = 4.0
 # Of the persons who could agree so many do: without question, if no other pose does as well, and if two
-# other pairs confirm it. (Somebody who walks straight on lies in one plane, which has a second pose.)
+# other pairs confirm it. (A person who walks straight on lies in one plane, which has a second pose.)
 _NEARLY_ALL, _MOST_AGREE, _CONFIRMED_AGREE = 0.7, 0.5, 0.4
 # Pairs that agree with a tree: rotation, degrees, and clock, s.
 _AGREE_DEG, _AGREE_S = 12.0, 0.15
