@@ -1,10 +1,13 @@
 """Checks of the calibration beside the estimation: what they find, another rig, and that frames never
 wait for them."""
 
+import dataclasses
 import threading
+import time
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from voxelpose_core.generated_motion import random_walks
 from voxelpose_core.geometry.camera import Camera
@@ -70,6 +73,47 @@ def test_a_floor_that_lies_elsewhere_is_found_with_the_parameter_to_set(rig, fra
     assert finding.key == "floor" and "(parameter ground:=0 of the node)" in finding.text
 
 
+def feed_walk(watch, rig, cameras, order=(0, 1, 2, 3)):
+    """Twenty-five seconds of somebody whom `cameras` see, given to the watch as it can take them."""
+    for index, joints in enumerate(random_walks(1, 10, 25.0, 5, room_mm=3000)):
+        random = np.random.default_rng(index)
+        views = [
+            np.column_stack(
+                [c.project(joints[0])[0] + random.normal(0, 1.5, (17, 2)), 0.8 * c.sees(joints[0])]
+            )[None]
+            for c in cameras
+        ]
+        while watch._items.full():
+            time.sleep(0.01)
+        watch.put(rig, COCO17, Estimate([], [views[i] for i in order], rig.names), 0.1 * index)
+
+
+def test_a_knocked_camera_is_found_with_what_to_do(rig, monkeypatch):
+    monkeypatch.setattr("voxelpose_ros.calibration_watch._MONITOR_SHARE", 100.0)
+    turn = Rotation.from_euler("y", 2.0, degrees=True).as_matrix()
+    knocked = [*rig.cameras]
+    knocked[3] = dataclasses.replace(knocked[3], R=turn @ knocked[3].R)
+    watch = CalibrationWatch(advice=lambda fault: f"look at {fault.camera}")
+    feed_walk(watch, rig, knocked)
+    watch.close()
+    (finding,) = watch.findings()
+    assert (finding.key, finding.camera) == ("rig moved", "camera3")
+    assert finding.text.startswith("camera 'camera3' seems turned by 2.")
+    assert finding.text.endswith("; look at camera3")
+    unwatched = CalibrationWatch(monitored=False)
+    feed(unwatched, rig, [[np.zeros((0, 17, 3))] * 4])
+    unwatched.close()
+    assert unwatched.monitor is None and watch.monitor.seconds > 20
+
+
+def test_exchanged_views_are_not_called_knocked_as_well(rig, monkeypatch):
+    monkeypatch.setattr("voxelpose_ros.calibration_watch._MONITOR_SHARE", 100.0)
+    watch = CalibrationWatch()
+    feed_walk(watch, rig, rig.cameras, (0, 2, 1, 3))
+    watch.close()
+    assert [finding.key for finding in watch.findings()] == ["views"]
+
+
 def test_another_calibration_begins_a_new_check(rig, frame_sets):
     watch = CalibrationWatch()
     feed(watch, rig, frame_sets[:12], (0, 2, 1, 3))
@@ -93,7 +137,7 @@ def test_nobody_waits_for_a_check_that_takes_long(rig, frame_sets):
         def finding(self, new_frame_sets):
             return None
 
-    watch = CalibrationWatch(Slow)
+    watch = CalibrationWatch(make_view_check=Slow)
     for _ in range(50):
         feed(watch, rig, frame_sets)
     go_on.set()
@@ -116,7 +160,7 @@ def test_a_check_that_fails_says_so_and_goes_on(rig, frame_sets):
 
     texts = []
     for count in (3, 4):
-        watch = CalibrationWatch(Broken)
+        watch = CalibrationWatch(make_view_check=Broken)
         feed(watch, rig, frame_sets[:count])
         watch.close()
         texts.append([finding.text for finding in watch.findings()])

@@ -180,6 +180,10 @@ def check_ros2(words: list[str]) -> None:
                 parameter_row(word.partition(":=")[0])
     elif verb == "param" and rest[0] == "set":
         assert rest[1] == "/voxelpose" and "| yes |" in parameter_row(rest[2])
+    elif verb == "service" and rest[0] == "call":
+        page = (ROOT / "docs/topics.md").read_text(encoding="utf-8")
+        name, kind = rest[1].replace("/voxelpose", "~"), rest[2].replace("/srv/", "/")
+        assert f"| `{name}` | `{kind}` |" in page
     else:
         assert verb in ("lifecycle", "param", "run", "topic")
 
@@ -323,7 +327,8 @@ def test_messages_are_quoted_as_the_programs_say_them():
 def test_published_topics_are_documented():
     source = (ROOT / "voxelpose_ros/outputs.py").read_text(encoding="utf-8")
     published = set(re.findall(r'f?"(~/[\w/]+)', source))
-    page = (ROOT / "docs/topics.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs/topics.md").read_text(encoding="utf-8").replace("## Services", "## Published")
+    page = page.partition("## Published")[2].partition("## Published")[0]
     documented = set(re.findall(r"\| `(~/[\w/]+?)(?:/?CAMERA)?`", page))
     assert {topic.rstrip("/") for topic in published} == {topic.rstrip("/") for topic in documented}
 

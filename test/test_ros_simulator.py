@@ -10,7 +10,7 @@ from ros_processes import look_at, room_rig
 from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.space import Space
 from voxelpose_core.skeletons import COCO17
-from voxelpose_ros.rig_simulator import WalkingPeople, observe, walking_space
+from voxelpose_ros.rig_simulator import WalkingPeople, knocked_camera, observe, walking_space
 
 SPACE = Space((1000, -500, 1000), (6000, 5000, 2000))
 TIMES = np.arange(0, 10, 0.05)
@@ -121,3 +121,12 @@ def test_without_a_space_they_walk_where_the_cameras_look(tmp_path):
     assert walking_space(rig) is rig.space
     proposed = walking_space(rig.with_space(None))
     assert proposed.contains(np.array([0.0, 0.0, 500.0]))
+
+
+def test_a_knocked_camera_is_turned_about_its_vertical_axis(camera):
+    knocked = knocked_camera(camera, 2.0)
+    assert knocked.name == camera.name
+    turn = knocked.R @ camera.R.T
+    assert np.degrees(np.arccos((np.trace(turn) - 1) / 2)) == pytest.approx(2.0)
+    np.testing.assert_allclose(turn @ [0, 1, 0], [0, 1, 0], atol=1e-12)
+    np.testing.assert_array_equal(knocked.C, camera.C)

@@ -16,7 +16,9 @@ from rclpy.parameter import Parameter
 from voxelpose_core.errors import InputError
 from voxelpose_core.estimator import PoseEstimator
 from voxelpose_core.geometry.rig import Rig
+from voxelpose_core.self_calibration.monitor import RigFault
 from voxelpose_core.synchronization.synchronizer import Synchronizer
+from voxelpose_core.time_offsets import offsets_text
 from voxelpose_ros import clocks, process
 from voxelpose_ros.calibration import WORLD_FRAME, Calibration, RigFile, TopicCalibration
 from voxelpose_ros.camera_inputs import CameraInputs
@@ -25,6 +27,7 @@ from voxelpose_ros.managed_node import ManagedNode
 from voxelpose_ros.outputs import Outputs
 from voxelpose_ros.parameters import Parameters
 from voxelpose_ros.renamed_parameters import NODE
+from voxelpose_ros.rig_refinement import RefineRigService, advice, propose_rig
 from voxelpose_ros.settings import NodeSettings
 from voxelpose_ros.worker import EstimationWorker
 
@@ -65,7 +68,7 @@ class VoxelPoseNode(ManagedNode):
         rig = self._open_calibration(settings, acquired)
         rig_name = rig.name if rig is not None else settings.calibration
         self._reports = HealthReports(self, rig_name, self._topics, acquired)
-        self._synchronizer = self._make_synchronizer(settings)
+        self._synchronizer = self._make_synchronizer(settings, rig)
         self._inputs = CameraInputs(
             self,
             self._topics,
@@ -86,8 +89,10 @@ class VoxelPoseNode(ManagedNode):
             self._reports.problem,
             self._inputs.calibration_faults,
             partial(clocks.now_ns, self),
+            self._advice,
         )
         acquired.callback(self._release_worker)
+        acquired.callback(RefineRigService(self, self._propose_rig).close)
         self._worker.rig = rig
         if rig is not None:
             self._reports.calibrated(rig)
@@ -130,13 +135,17 @@ class VoxelPoseNode(ManagedNode):
         )
         return estimator
 
-    def _make_synchronizer(self, settings: NodeSettings) -> Synchronizer:
-        offsets = settings.offsets_ms or [0.0] * len(self._topics)
+    def _make_synchronizer(self, settings: NodeSettings, rig: Rig | None) -> Synchronizer:
+        """The synchronizer with the parameter's time offsets, or the rig's where it gives none."""
+        offsets = settings.offsets_ms or (rig.time_offsets_ms if rig else [0.0] * len(self._topics))
         if len(offsets) != len(self._topics):
             raise InputError(
                 f"parameter 'sync.offsets_ms' has {len(offsets)} values, expected one for each of the "
                 f"cameras {', '.join(self._topics)}"
             )
+        if any(offsets):
+            whose = "sync.offsets_ms" if settings.offsets_ms else "the rig file"
+            self.get_logger().info(f"time offsets {offsets_text(offsets)} ms, of {whose}")
         synchronizer = Synchronizer(
             tuple(self._topics),
             slop_s=settings.slop_ms / 1e3,
@@ -174,11 +183,14 @@ class VoxelPoseNode(ManagedNode):
 
     def _adopt(self, settings: NodeSettings) -> None:
         if _synchronization(settings) != _synchronization(self._settings):
-            synchronizer = self._make_synchronizer(settings)
-            # Counts go on.
-            synchronizer.statistics.update(self._synchronizer.statistics)
-            self._synchronizer = synchronizer
+            self._synchronize_anew(settings, self._worker.rig)
         self._worker.settings = settings
+
+    def _synchronize_anew(self, settings: NodeSettings, rig: Rig | None) -> None:
+        synchronizer = self._make_synchronizer(settings, rig)
+        # Counts go on.
+        synchronizer.statistics.update(self._synchronizer.statistics)
+        self._synchronizer = synchronizer
 
     # Calibration ----------------------------------------------------------------------------------
 
@@ -209,9 +221,29 @@ class VoxelPoseNode(ManagedNode):
             return
         if rig is not None:
             rig = self._settings.placed(rig)
+            before = self._worker.rig
+            if before is not None and before.time_offsets_ms != rig.time_offsets_ms:
+                self._synchronize_anew(self._settings, rig)
             self._worker.rig = rig
             self.get_logger().info(f"calibration is new: {rig.source}")
             self._reports.calibrated(rig)
+
+    def _propose_rig(self) -> str:
+        """Answer ~/refine_rig; runs in a thread of its own."""
+        settings = self._settings
+        if not settings.rig_monitor:
+            raise InputError(
+                "parameter 'rig_monitor.enabled' is false: the node keeps nothing to refine the rig from"
+            )
+        if not self.is_active:
+            raise InputError("the node is inactive, expected it active, and somebody who walks about")
+        if texts := [finding.text for finding in self._worker.findings() if finding.key == "views"]:
+            raise InputError(texts[0])
+        rig_file = settings.rig_file if settings.calibration == "rig_file" else ""
+        return propose_rig(self._worker.monitor, self._synchronizer.offsets_ms, rig_file)
+
+    def _advice(self, fault: RigFault) -> str:
+        return advice(fault, self, tuple(self._topics), self._synchronizer.offsets_ms)
 
     # Health ---------------------------------------------------------------------------------------
 

@@ -5,11 +5,13 @@ Needs no cameras and no detector: for a first look in RViz, and for tests that k
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Sequence
 
 import numpy as np
 from rclpy.node import Node
+from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
@@ -123,6 +125,14 @@ class RigSimulator(Node):
             "faults.jitter_ms", 0.0, "Stamps of a frame set are spread over +- this, ms.", 0.0, 1000.0
         )
         self._drop = p.number("faults.drop", 0.0, "Share of the messages to lose.", 0.0, 1.0)
+        faulty = p.text("faults.camera", "", "Camera that is knocked or late; empty: none.")
+        knocked = p.number("faults.knocked_deg", 0.0, "By how much that camera is turned.", 0.0, 180.0)
+        self._late_s = 1e-3 * p.number(
+            "faults.late_ms", 0.0, "How far what that camera shows is behind its stamps.", 0.0, 10000.0
+        )
+        self._after_s = p.number(
+            "faults.after_s", 0.0, "When that camera is knocked or late, s after the start.", 0.0, 1e6
+        )
         self._seed = p.integer("seed", 0, "Random seed.", 0, 2**31 - 1)
         template = p.text("keypoints_topic", topics.KEYPOINTS_TOPIC, "Keypoints topic of each camera.")
         wait_for = p.text(
@@ -134,6 +144,7 @@ class RigSimulator(Node):
         if not rig_file:
             raise InputError("parameter 'rig_file' is empty, expected a calibration file")
         self._rig = load_rig(rig_file)
+        self._faulty = None if not faulty else knocked_camera(self._rig.camera(faulty), knocked)
         self._people = WalkingPeople(walking_space(self._rig), count, self._seed)
         self._pace = Pace(self._rate)
         self._keypoints, self._infos = [], []
@@ -161,11 +172,12 @@ class RigSimulator(Node):
     def _publish(self, index: int) -> None:
         # One generator per frame set: what is seen does not depend on what was lost before.
         random = np.random.default_rng((self._seed, index))
-        people = self._people.joints(index / self._rate)
+        time_s = index / self._rate
+        people = self._people.joints(time_s)
         now = self.get_clock().now().nanoseconds
         self._truth.publish(self._truth_message(people, now))
         for camera, keypoints, infos in zip(self._rig.cameras, self._keypoints, self._infos):
-            seen = observe(people, camera, random, self._noise_px, self._miss)
+            seen = observe(*self._before(camera, people, time_s), random, self._noise_px, self._miss)
             jitter = random.uniform(-self._jitter_ns, self._jitter_ns)
             if random.random() < self._drop:
                 continue
@@ -176,9 +188,21 @@ class RigSimulator(Node):
         if self._handshake is not None:
             self._handshake.wait_for_answer(now - round(self._jitter_ns))
 
+    def _before(self, camera: Camera, people: np.ndarray, time_s: float) -> tuple[np.ndarray, Camera]:
+        """The people (P, J, 3) whom a camera shows at that time, and how it really hangs."""
+        if self._faulty is None or camera.name != self._faulty.name or time_s < self._after_s:
+            return people, camera
+        return self._people.joints(time_s - self._late_s), self._faulty
+
     def _truth_message(self, people: np.ndarray, now_ns: int) -> SkeletonArray:
         header = Header(stamp=conversions.to_stamp(now_ns), frame_id=self._rig.frame)
         return conversions.joints_to_message(people, COCO17, self._rig.names, header)
+
+
+def knocked_camera(camera: Camera, degrees: float) -> Camera:
+    """The camera turned about its vertical axis."""
+    turn = Rotation.from_euler("y", degrees, degrees=True).as_matrix()
+    return dataclasses.replace(camera, R=turn @ camera.R)
 
 
 def walking_space(rig: Rig) -> Space:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from voxelpose_core.errors import InputError
 from voxelpose_core.estimator import EstimatorSettings
+from voxelpose_core.geometry.camera import MOST_OFFSET_MS
 from voxelpose_core.geometry.rig import Rig, checked_ground, load_rig
 from voxelpose_core.geometry.space import Space
 from voxelpose_core.tracking import TrackerSettings
@@ -49,6 +50,7 @@ class NodeSettings:
     max_wait_ms: float
     min_cameras: int
     offsets_ms: Sequence[float]
+    rig_monitor: bool
     estimator: EstimatorSettings
     tracker: TrackerSettings
 
@@ -181,10 +183,17 @@ class NodeSettings:
             min_cameras=min_cameras,
             offsets_ms=p.numbers(
                 "sync.offsets_ms",
-                "Added to the stamps of each camera, in the order of the cameras, ms; empty: 0.",
-                -10000.0,
-                10000.0,
+                "Added to the stamps of each camera, in the order of the cameras, ms; empty: the rig file's "
+                "time_offset_ms, else 0.",
+                -MOST_OFFSET_MS,
+                MOST_OFFSET_MS,
                 live=True,
+            ),
+            rig_monitor=p.flag(
+                "rig_monitor.enabled",
+                True,
+                "Keep the 2D detections of the last two minutes with people, and report cameras that were "
+                "knocked or fell out of sync; ~/refine_rig uses them.",
             ),
             estimator=_estimator_settings(p, min_cameras),
             tracker=_tracker_settings(p),

@@ -20,6 +20,7 @@ from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.pose_types import Estimate
 from voxelpose_core.ros_messages.camera_info import check_image_size
 from voxelpose_core.ros_messages.keypoints import keypoints_from_message
+from voxelpose_core.self_calibration.monitor import RigFault, RigMonitor
 from voxelpose_core.skeletons import JointSet, get_joint_set
 from voxelpose_core.sources import codec_crop_note, is_codec_crop, pad_codec_crop
 from voxelpose_core.synchronization.synchronizer import SynchronizedSet
@@ -49,6 +50,7 @@ class EstimationWorker:
         problem: says what went wrong with a camera, or at large.
         faults: what is wrong with the calibration of a camera, whose messages are then dropped.
         now_ns: ROS's clock.
+        advice: what to do about a camera that no longer fits the others.
 
     Attributes:
         settings: may be replaced at any time; the next frame set follows them.
@@ -66,6 +68,7 @@ class EstimationWorker:
         problem: Callable[[str, str], None],
         faults: Mapping[str, str],
         now_ns: Callable[[], int],
+        advice: Callable[[RigFault], str],
     ):
         self.settings = settings
         self.rig: Rig | None = None
@@ -77,6 +80,7 @@ class EstimationWorker:
         self._problem = problem
         self._faults = faults
         self._now_ns = now_ns
+        self._advice = advice
         self._tracker = Tracker(settings.tracker)
         self._joint_set: JointSet | None = None
         self._watch: CalibrationWatch | None = None
@@ -92,7 +96,7 @@ class EstimationWorker:
     def start(self) -> None:
         """Begin to work."""
         self._slot = LatestSlot()
-        self._watch = CalibrationWatch()
+        self._watch = CalibrationWatch(self.settings.rig_monitor, self._advice)
         self._thread = threading.Thread(target=self._work, args=(self._slot,), name="estimator", daemon=True)
         self._thread.start()
 
@@ -108,6 +112,11 @@ class EstimationWorker:
     def findings(self) -> list[Finding]:
         """What the estimated frame sets say against the calibration."""
         return [] if self._watch is None else list(self._watch.findings())
+
+    @property
+    def monitor(self) -> RigMonitor | None:
+        """The monitor of the rig in use; None while there is none."""
+        return None if self._slot is None or self._watch is None else self._watch.monitor
 
     def put(self, frame_set: SynchronizedSet) -> None:
         """Give the next frame set; never waits."""
@@ -158,7 +167,8 @@ class EstimationWorker:
         self._outputs.publish(frame_set.stamp_ns, estimator, estimate, images)
         published = time.perf_counter()
         # After the skeletons are out, since its thread takes turns with this one.
-        self._watch.put(estimator.rig, estimator.joint_set, estimate, stamp_s)
+        stamps_s = [None if stamp is None else stamp / 1e9 for stamp in frame_set.stamps_ns]
+        self._watch.put(estimator.rig, estimator.joint_set, estimate, stamp_s, stamps_s)
         timings = {
             **waits,
             "decode": 1e3 * (decoded - start),

@@ -130,11 +130,7 @@ def generate_recording(number: int, settings: RecordingSettings = RecordingSetti
     rig = off_rig(true_rig, random, settings)
     offsets = _offsets(random, settings)
     times, poses = _walks(random, settings)
-    rates = np.broadcast_to(settings.rates_hz, settings.cameras).astype(float)
-    taken = [
-        _detections(random, settings, camera, times, poses, rate, offset / 1000.0)
-        for camera, rate, offset in zip(true_rig.cameras, rates, offsets, strict=True)
-    ]
+    taken = _all_detections(random, settings, true_rig.cameras, times, poses, offsets)
     turns = settings.turns or [0] * settings.cameras
     given = [
         _turned(taken[source], camera, turn)
@@ -143,6 +139,24 @@ def generate_recording(number: int, settings: RecordingSettings = RecordingSetti
         )
     ]
     return GeneratedRecording(rig, true_rig, Recording(tuple(given), COCO17), offsets, times, poses)
+
+
+def record_people(
+    cameras: Sequence[Camera], number: int, settings: RecordingSettings = RecordingSettings(), walk: int = 0
+) -> Recording:
+    """What given cameras see of other people: for one rig at different times.
+
+    Args:
+        cameras: as they are, in the order of the recording.
+        number: 0 or more.
+        settings: how long, how many people, what noise, what offsets; the rest is the cameras'.
+        walk: 0 or more; people walk differently in each.
+    """
+    random = np.random.default_rng((_FIRST_SEED + number, walk))
+    settings = dataclasses.replace(settings, cameras=len(cameras))
+    offsets = _offsets(random, settings)
+    times, poses = _walks(random, settings)
+    return Recording(tuple(_all_detections(random, settings, cameras, times, poses, offsets)), COCO17)
 
 
 def off_rig(rig: Rig, random: np.random.Generator, settings: RecordingSettings) -> Rig:
@@ -224,6 +238,21 @@ def _walks(random: np.random.Generator, settings: RecordingSettings) -> tuple[np
         poses = random_walks(settings.people, _TRUTH_HZ, duration, seed, settings.room_mm)
     poses = swing_arms(poses, _TRUTH_HZ, random)
     return np.arange(len(poses)) / _TRUTH_HZ - _MARGIN_S, poses
+
+
+def _all_detections(
+    random: np.random.Generator,
+    settings: RecordingSettings,
+    cameras: Sequence[Camera],
+    times: np.ndarray,
+    poses: np.ndarray,
+    offsets_ms: np.ndarray,
+) -> list[CameraDetections]:
+    rates = np.broadcast_to(settings.rates_hz, len(cameras)).astype(float)
+    return [
+        _detections(random, settings, camera, times, poses, rate, offset / 1000.0)
+        for camera, rate, offset in zip(cameras, rates, offsets_ms, strict=True)
+    ]
 
 
 def _detections(

@@ -31,10 +31,12 @@ class SynchronizedSet:
     Attributes:
         stamp_ns: mean of the messages' stamps.
         messages: one per camera, in the synchronizer's order; None where a camera gave none.
+        stamps_ns: of the messages, with the cameras' offsets.
     """
 
     stamp_ns: int
     messages: tuple[Any | None, ...]
+    stamps_ns: tuple[int | None, ...]
 
     @property
     def complete(self) -> bool:
@@ -139,6 +141,11 @@ class Synchronizer:
         self._callbacks: list[tuple[Callable, tuple]] = []
         self._ready: deque[SynchronizedSet] = deque(maxlen=_MAX_UNDELIVERED)
         self._delivering = False
+
+    @property
+    def offsets_ms(self) -> tuple[float, ...]:
+        """What is added to the stamps of each camera."""
+        return tuple(offset / 1e6 for offset in self._offsets)
 
     def registerCallback(self, callback: Callable, *args: Any) -> None:
         """Call `callback(synchronized_set, *args)` for every set (message_filters' spelling)."""
@@ -284,7 +291,7 @@ class Synchronizer:
             statistics.missed += 1
             if statistics.missing_since_ns is None:
                 statistics.missing_since_ns = frame_set.opened_ns
-        self._ready.append(SynchronizedSet(center, tuple(frame_set.messages)))
+        self._ready.append(SynchronizedSet(center, tuple(frame_set.messages), tuple(frame_set.stamps)))
         self._check.emitted(frame_set.count, self._now)
         frame_set.messages = []
         self._last = frame_set
