@@ -282,3 +282,32 @@ def test_bad_options_are_named(here, capsys, options, message):
     except SystemExit as ended:
         code = ended.code
     assert code == 2 and message in capsys.readouterr().err
+
+
+def test_from_people_gives_a_rig_or_says_why_not(here, capsys):
+    rig, out, picture = rig_of(4), here.path / "new.yaml", here.path / "new.png"
+    keypoints = write_keypoints(here.path / "keypoints.json", record(rig, seconds=12.0))
+    save_rig(rig, here.path / "lenses.yaml")
+    words = ["rig", "from-people", "--keypoints", str(keypoints), "--fps", str(FPS), "--out", str(out)]
+    assert cli.main([*words, "--height", "1750"]) == 2
+    assert "expected --intrinsics" in capsys.readouterr().err
+    lenses = ["--intrinsics", str(here.path / "lenses.yaml"), "--picture", str(picture)]
+    assert cli.main([*words, *lenses, "--height", "1750"]) == 0
+    text = capsys.readouterr().out
+    assert "cameras       cam0  at" in text and "1.75 m tall" in text and picture.exists()
+    for camera, true in zip(here.rig().cameras, rig.cameras, strict=True):
+        assert abs(camera.C[2] - true.C[2]) < 0.1 * true.C[2]
+
+
+def test_from_people_guesses_lenses_from_videos(here, capsys):
+    """Of an empty room: nothing to go by, but the cameras are named after the videos."""
+    paths = []
+    for name in ("left", "right"):
+        paths.append(str(here.path / f"{name}.mp4"))
+        writer = cv2.VideoWriter(paths[-1], cv2.VideoWriter.fourcc(*"mp4v"), 10.0, (160, 120))
+        for _ in range(3):
+            writer.write(np.zeros((120, 160, 3), np.uint8))
+        writer.release()
+    assert cli.main(["rig", "from-people", "--videos", *paths, "--out", str(here.path / "new.yaml")]) == 2
+    assert "in view of any camera" in capsys.readouterr().err
+    assert not (here.path / "new.yaml").exists()
