@@ -69,7 +69,7 @@ setup(
     cmdclass={"build_py": BuildWithResources},
     distclass=DistributionWithKernel,
     packages=find_packages(include=["voxelpose_core", "voxelpose_core.*"]),
-    package_data={"voxelpose_core": ["py.typed", "**/csrc/*", "models/*.onnx"]},
+    package_data={"voxelpose_core": ["py.typed", "**/csrc/*", "models/*.onnx", "pages/templates/*"]},
     zip_safe=False,
     install_requires=requirements("core"),
     extras_require={name: requirements(name) for name in ("train", "files", "view", "test", "check")},

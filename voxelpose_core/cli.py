@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from voxelpose_core.command import Parser, run_command
-from voxelpose_core.command_line import convert, dataset, estimate, rig
+from voxelpose_core.command_line import convert, dataset, estimate, rig, view
 from voxelpose_core.command_line.options import warn
 from voxelpose_core.resources import version
 
@@ -35,6 +35,9 @@ examples:
     voxelpose estimate --rig rig.yaml --videos a.mp4 b.mp4 c.mp4 --out walk.trc walk.c3d walk.bvh \
         --fill 0.2 --smooth 6
     voxelpose convert skeletons.json --out walk.trc --smooth 6
+
+  Skeletons in 3D, as a page to send by mail:
+    voxelpose view Calib.qca.txt skeletons.json --out skeletons.html
 
   Check a calibration, print and draw its capture space, write it as rig YAML:
     voxelpose rig check Calib.qca.txt
@@ -89,6 +92,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     estimate.add_parser(commands, EXAMPLES)
     convert.add_parser(commands)
+    view.add_parser(commands)
     rig.add_parser(commands)
     dataset.add_parser(commands)
     return parser

@@ -10,6 +10,7 @@ from voxelpose_core.errors import InputError
 
 PICTURES = (".png", ".jpg", ".jpeg")
 VIDEOS = (".mp4",)
+PAGES = (".html", ".htm")
 
 
 def check_outputs(

@@ -185,10 +185,7 @@ class SceneView:
 
     def _draw_camera(self, picture: np.ndarray, eye: Camera, camera: Camera, view: np.ndarray) -> None:
         """A small frustum with what the camera sees on its image plane, and its name."""
-        width, height = camera.image_size
-        corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], float)
-        rays = np.column_stack([corners, np.ones(4)]) @ np.linalg.inv(camera.K).T
-        plane = (rays * self._icon_mm / max(np.ptp(rays[:, 0]), np.ptp(rays[:, 1]))) @ camera.R
+        plane = self._icon_mm * frustum_corners(camera)
         pixels, depth = eye.project(np.vstack([camera.C + plane, camera.C[None]]))
         if depth.min() <= NEAREST_MM or np.abs(pixels).max() > FARTHEST_PX:
             return
@@ -239,6 +236,17 @@ def best_azimuth(centers: Sequence[np.ndarray], target: np.ndarray) -> float:
     gaps = np.where(gaps > math.pi, 0.0, gaps)
     widest = int(gaps.argmax())
     return float(angles[widest] + gaps[widest] / 2)
+
+
+def frustum_corners(camera: Camera) -> np.ndarray:
+    """(4, 3) from a camera's centre to the corners of its image plane, world axes; the longer side is 1.
+
+    Top left first, clockwise in the image; the lens' distortion is left out.
+    """
+    width, height = camera.image_size
+    corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], float)
+    rays = np.column_stack([corners, np.ones(4)]) @ np.linalg.inv(camera.K).T
+    return (rays / max(np.ptp(rays[:, 0]), np.ptp(rays[:, 1]))) @ camera.R
 
 
 def looking_down(azimuth: float, elevation: float) -> np.ndarray:
