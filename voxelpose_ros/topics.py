@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +16,10 @@ from rclpy.qos import (
 from rclpy.validate_topic_name import validate_topic_name
 
 from voxelpose_core.errors import InputError
+from voxelpose_core.topic_names import COMPRESSED_SUFFIX as COMPRESSED_SUFFIX
+from voxelpose_core.topic_names import camera_info_topic as camera_info_topic
+from voxelpose_core.topic_names import is_rectified as is_rectified
+from voxelpose_core.topic_names import ros_name as ros_name
 
 try:
     from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
@@ -25,14 +28,7 @@ except ImportError:  # before ROS 2 Jazzy
 
 IMAGE_TOPIC = "/{camera}/image_raw"
 KEYPOINTS_TOPIC = "/{camera}/keypoints"
-COMPRESSED_SUFFIX = "/compressed"
 RELIABILITIES = ("best_effort", "reliable")
-
-
-def ros_name(camera: str) -> str:
-    """The camera's name as part of a topic: letters, digits, underscores, no digit first."""
-    name = re.sub(r"\W", "_", camera, flags=re.ASCII)
-    return f"camera_{name}" if name[:1].isdigit() or not name else name
 
 
 def expand(template: str, camera: str) -> str:
@@ -54,17 +50,6 @@ def checked(topic: str) -> str:
         reason = " ".join(str(error).split())
         raise InputError(f"topic '{topic}' is not a ROS name: {reason}") from None
     return topic
-
-
-def camera_info_topic(image_topic: str) -> str:
-    """The topic of the CameraInfo beside an image or keypoints topic (image_transport's rule)."""
-    base = image_topic.removesuffix(COMPRESSED_SUFFIX)
-    return f"{base.rpartition('/')[0]}/camera_info"
-
-
-def is_rectified(image_topic: str) -> bool:
-    """Whether the name of an image topic says that its images are rectified (image_proc's names)."""
-    return "rect" in image_topic.removesuffix(COMPRESSED_SUFFIX).rpartition("/")[2]
 
 
 def sensor_qos(reliability: str = "best_effort", depth: int = 5) -> QoSProfile:

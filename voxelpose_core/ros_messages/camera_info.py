@@ -87,7 +87,7 @@ def check_camera_info(message: Any, camera: Camera, rectified: bool = False) -> 
             or of the same lens model a distortion coefficient beyond 0.05.
     """
     fields = _fields(message)
-    has_intrinsics = bool(np.any(fields.P if rectified else fields.K))
+    has_intrinsics = _has(fields.P if rectified else fields.K)
     if not has_intrinsics:
         # The size is compared all the same.
         fields = dataclasses.replace(fields, K=np.eye(3), P=np.eye(3, 4))
@@ -116,13 +116,17 @@ def check_camera_info(message: Any, camera: Camera, rectified: bool = False) -> 
         _check_distortion(fields, camera)
 
 
+def _has(matrix: np.ndarray | None) -> bool:
+    return matrix is not None and bool(np.any(matrix))
+
+
 def _same_matrix(K: np.ndarray, camera: Camera) -> bool:
     return bool(np.abs(K - camera.K).max() <= 0.02 * camera.image_size[0])
 
 
 def _other_image(fields: CameraInfoFields, camera: Camera, rectified: bool) -> str:
     """What to do where the rig file is that of the camera's other image, rectified or raw."""
-    if not np.any(fields.K if rectified else fields.P):
+    if not _has(fields.K if rectified else fields.P):
         return ""
     _, K = image_geometry(fields, not rectified)
     if not _same_matrix(K, camera):

@@ -135,12 +135,12 @@ def linked_shares(poses: SharedPoses, tracks: list[list[Track2D]]) -> np.ndarray
     times = common_times(tracks, SPACING_S)
     if not len(times):
         return np.full(len(tracks), np.nan)
-    sees = np.zeros((len(tracks), len(times)), bool)
+    sees: np.ndarray = np.zeros((len(tracks), len(times)), bool)
     for row, own in zip(sees, tracks, strict=True):
         for track in own:
             row |= (times >= track.times[0] - 1e-6) & (times <= track.times[-1] + 1e-6)
     possible = sees & (sees.sum(axis=0) >= 2)
-    taking_part = (poses.scores > 0).any(axis=-1)
+    taking_part = np.any(poses.scores > 0, axis=-1)
     linked = np.array([np.isin(times, poses.times[taking_part[:, v]]) for v in range(len(tracks))])
     count = possible.sum(axis=1)
     return np.where(count > 0, (linked & possible).sum(axis=1) / np.maximum(count, 1), np.nan)

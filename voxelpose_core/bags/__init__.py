@@ -1,0 +1,1 @@
+"""rosbag2 recordings (sqlite3 or MCAP), read without ROS."""

@@ -1,0 +1,141 @@
+"""A bag as an iterable of messages; everything that depends on the `rosbags` package."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from voxelpose_core.bags.definitions import message_definitions
+from voxelpose_core.errors import InputError
+
+SECOND = 1_000_000_000
+# Encapsulation, then std_msgs/Header: seconds and nanoseconds of the stamp come first in CDR.
+_STAMP_AT = 4
+
+
+@dataclass(frozen=True)
+class RawMessage:
+    """A message as it is stored.
+
+    Attributes:
+        topic: its topic.
+        received_ns: when the recorder got it.
+        data: CDR bytes, the encapsulation header included.
+    """
+
+    topic: str
+    received_ns: int
+    data: bytes
+
+    @property
+    def stamp_ns(self) -> int:
+        """Stamp of its std_msgs/Header, with which the message must begin."""
+        order = "<" if self.data[1] & 1 else ">"
+        seconds, nanoseconds = struct.unpack_from(f"{order}iI", self.data, _STAMP_AT)
+        return seconds * SECOND + nanoseconds
+
+
+class Bag:
+    """A rosbag2 recording that is open; use it with `with`.
+
+    Args:
+        path: the folder of a recording, or a single .mcap or .db3 file.
+
+    Raises:
+        InputError: the package `rosbags` is missing, or the path is no recording that it can read.
+    """
+
+    def __init__(self, path: Path | str):
+        self.path = Path(path)
+        reader = _any_reader()
+        if not self.path.exists():
+            raise InputError(f"bag '{path}': does not exist")
+        if self.path.suffix == ".bag":
+            raise InputError(f"bag '{path}': is of ROS 1, expected rosbag2: rosbags-convert makes one of it")
+        try:
+            self._reader = reader([self.path], default_typestore=_typestore())
+            self._reader.open()
+        # rosbags raises what sqlite3, its parsers and the file system raise, too.
+        except Exception as error:
+            raise InputError(
+                f"bag '{path}': cannot be read ({_one_line(error)}), expected the folder of a "
+                "rosbag2 recording, an .mcap or a .db3 file"
+            ) from None
+
+    def __enter__(self) -> Bag:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._reader.close()
+
+    @cached_property
+    def types(self) -> dict[str, str]:
+        """Message type, such as "sensor_msgs/msg/Image", of each topic that has messages."""
+        return {
+            connection.topic: connection.msgtype
+            for connection in self._reader.connections
+            if connection.msgcount > 0
+        }
+
+    def messages(self, topics: Collection[str]) -> Iterator[RawMessage]:
+        """Messages of these topics in the order in which they were recorded.
+
+        Raises:
+            InputError: where the recording is damaged.
+        """
+        wanted = [c for c in self._reader.connections if c.topic in topics]
+        messages = self._reader.messages(wanted) if wanted else iter(())
+        while True:
+            try:
+                connection, received_ns, data = next(messages)
+            except StopIteration:
+                return
+            except Exception as error:
+                raise InputError(
+                    f"bag '{self.path}': is damaged ({_one_line(error)}); what comes before can be used "
+                    "with --end"
+                ) from None
+            yield RawMessage(connection.topic, received_ns, bytes(data))
+
+    def decoded(self, message: RawMessage) -> Any:
+        """An object with the message's fields; sequences of numbers are arrays.
+
+        Raises:
+            InputError: naming the topic, where the bytes are not of the topic's type.
+        """
+        try:
+            return self._reader.deserialize(message.data, self.types[message.topic])
+        except Exception as error:
+            raise InputError(
+                f"topic {message.topic}: message cannot be decoded ({_one_line(error)}), "
+                f"expected {self.types[message.topic]}"
+            ) from None
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _any_reader() -> type[Any]:
+    try:
+        from rosbags.highlevel import AnyReader
+    except ImportError:
+        raise InputError("--bag needs the package rosbags: pip install rosbags") from None
+    return AnyReader
+
+
+def _typestore() -> Any:
+    """Types for bags that hold no definitions: those of Humble and ours."""
+    from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+
+    store = get_typestore(Stores.ROS2_HUMBLE)
+    for name, text in message_definitions().items():
+        store.register(get_types_from_msg(text, name))
+    return store
