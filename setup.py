@@ -14,7 +14,7 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
 # What voxelpose_core/resources.py finds: in the source tree as it lies, in a wheel below the package.
-RESOURCES = ("weights", "config", "package.xml")
+RESOURCES = ("weights", "config", "msg", "package.xml")
 
 
 def requirements(name: str) -> list[str]:

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from voxelpose_core.bags.frame_sets import BagFrameSets
 from voxelpose_core.command_line.frame_sources import (
     add_detector,
     add_frame_choice,
     add_sources,
     given_choice,
     given_detector,
+    given_rig,
     given_sources,
     open_source,
 )
@@ -24,7 +26,6 @@ from voxelpose_core.command_line.options import (
     add_rig_options,
     add_space,
     add_strict,
-    load_given_rig,
     progress_bar,
     warn,
 )
@@ -70,9 +71,9 @@ def add_parser(commands: argparse._SubParsersAction, examples: str) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=estimate)
-    add_rig_options(parser, "--rig")
+    add_rig_options(parser, "--rig", "default: CameraInfo and TF of the --bag")
     add_strict(parser)
-    add_sources(parser)
+    add_sources(parser, bags=True)
     add_offsets(parser)
     add_frame_choice(parser)
     add_skeleton_outputs(parser)
@@ -103,9 +104,9 @@ def estimate(arguments: argparse.Namespace) -> int:
         "--picture": arguments.picture,
     }
     endings = {"--video-out": VIDEOS, "--picture": PICTURES}
-    check_outputs(outputs, [arguments.rig, *given_sources(arguments)], endings)
+    check_outputs(outputs, [*filter(None, [arguments.rig]), *given_sources(arguments)], endings)
     check_skeleton_outputs(arguments)
-    cameras = open_source(arguments, load_given_rig(arguments))
+    cameras = open_source(arguments, given_rig(arguments))
     cameras.choose(given_choice(arguments))
     check_length(arguments, len(cameras), cameras.fps)
     rig = cameras.rig
@@ -138,6 +139,8 @@ def estimate(arguments: argparse.Namespace) -> int:
         print(f"offsets       {offsets_in_words(rig)}, of {whose}")
     if isinstance(cameras, KeypointFrameSets):
         print(f"keypoints     {cameras.layout}")
+    if isinstance(cameras, BagFrameSets):
+        print(f"topics        {', '.join(cameras.topics.values())}")
     if turned := _turned_images(rig) if cameras.joint_set is None else "":
         print(f"turned        {turned}, for the detector")
     print("\n".join(report.lines()))
@@ -167,7 +170,7 @@ def _make_estimator(arguments: argparse.Namespace, rig: Rig, joint_set: JointSet
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    detector = None if arguments.keypoints else given_detector(arguments)
+    detector = None if joint_set is not None else given_detector(arguments)
     estimator = PoseEstimator(
         rig, arguments.weights, arguments.device, detector=detector, space=arguments.space
     )
@@ -200,9 +203,9 @@ class _Detection:
         return {"detector": 1e3 * seconds} if seconds else {}
 
 
-def _aligned(cameras: ImageFrameSets | KeypointFrameSets, detection: _Detection) -> FrameSets:
+def _aligned(cameras: ImageFrameSets | KeypointFrameSets | BagFrameSets, detection: _Detection) -> FrameSets:
     """The frame sets with the rig's time offsets between the cameras."""
-    if not cameras.rig.has_time_offsets:
+    if not cameras.rig.has_time_offsets or isinstance(cameras, BagFrameSets):
         return cameras
     if isinstance(cameras, KeypointFrameSets):
         return AlignedFrameSets(cameras)

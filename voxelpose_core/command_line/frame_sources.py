@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from voxelpose_core.bags.bag import Bag
+from voxelpose_core.bags.calibration import rig_from_bag
+from voxelpose_core.bags.frame_sets import BagFrameSets
 from voxelpose_core.command import whole_number
-from voxelpose_core.command_line.options import argument_type, warn
+from voxelpose_core.command_line.options import argument_type, as_given, load_given_rig, warn
 from voxelpose_core.errors import InputError
 from voxelpose_core.frame_choice import FrameChoice
 from voxelpose_core.frame_sets import ImageFrameSets, KeypointFrameSets
@@ -35,8 +38,14 @@ if TYPE_CHECKING:
     from voxelpose_core.self_calibration.observations import Recording
 
 
-def add_sources(parser: argparse.ArgumentParser, required: bool = True) -> None:
-    """`--videos`, `--images` or `--keypoints`, and how they are read."""
+def add_sources(parser: argparse.ArgumentParser, required: bool = True, bags: bool = False) -> None:
+    """`--videos`, `--images` or `--keypoints`, and how they are read.
+
+    Args:
+        parser: of the command.
+        required: one of them must be given.
+        bags: `--bag` is taken, too.
+    """
     source = parser.add_mutually_exclusive_group(required=required)
     source.add_argument(
         "--videos",
@@ -58,6 +67,21 @@ def add_sources(parser: argparse.ArgumentParser, required: bool = True) -> None:
         "OpenPose, Pose2Sim, AlphaPose, MMPose or COCO results; a folder of these; or one JSON file of all "
         'cameras: {"CAMERA_FRAME": [{"pred": [[x, y, score], ...]}, ...]}',
     )
+    if bags:
+        source.add_argument(
+            "--bag", metavar="BAG", help="rosbag2 recording: its folder, or an .mcap or .db3 file"
+        )
+        parser.add_argument(
+            "--topic",
+            metavar="TOPIC",
+            help="topic of each camera in the bag, such as /{camera}/image_raw: images, compressed images or "
+            "2D detections (default: found by the cameras' names)",
+        )
+        parser.add_argument(
+            "--world-frame",
+            metavar="FRAME",
+            help="TF frame of the bag, z up, in which a rig without --rig is taken (default: the root)",
+        )
     parser.add_argument(
         "--in-order",
         action="store_true",
@@ -148,6 +172,9 @@ def _rate(text: str) -> float:
 
 def check_sources(arguments: argparse.Namespace) -> None:
     """InputError where options contradict each other."""
+    bag = getattr(arguments, "bag", None)
+    if bag and (arguments.fps or arguments.in_order):
+        raise InputError(f"--{'fps' if arguments.fps else 'in-order'}: not with --bag, which has its own")
     if arguments.videos and arguments.fps:
         raise InputError("--fps: videos have their own frame rate, expected it with --images or --keypoints")
     if arguments.keypoints and arguments.refine_detections:
@@ -159,13 +186,14 @@ def check_sources(arguments: argparse.Namespace) -> None:
 
 
 def source_option(arguments: argparse.Namespace) -> str:
-    """Which of the options is given."""
+    """Which of the options is given, other than --bag."""
     return "--videos" if arguments.videos else "--images" if arguments.images else "--keypoints"
 
 
 def given_sources(arguments: argparse.Namespace) -> list[str]:
     """The paths that are given."""
-    return arguments.videos or arguments.images or arguments.keypoints or []
+    bag = getattr(arguments, "bag", None)
+    return arguments.videos or arguments.images or arguments.keypoints or ([bag] if bag else [])
 
 
 def matched_paths(arguments: argparse.Namespace, rig: Rig) -> tuple[Path, ...]:
@@ -184,9 +212,32 @@ def _keypoints(arguments: argparse.Namespace, rig: Rig) -> KeypointRecording:
     return read
 
 
-def open_source(arguments: argparse.Namespace, rig: Rig) -> ImageFrameSets | KeypointFrameSets:
+def given_rig(arguments: argparse.Namespace) -> Rig:
+    """The rig that `--rig` names, or that of the bag.
+
+    Raises:
+        InputError: neither is there.
+    """
+    bag = getattr(arguments, "bag", None)
+    if arguments.rig is not None:
+        if bag and arguments.world_frame:
+            raise InputError("--world-frame: --rig has its own world")
+        return load_given_rig(arguments)
+    if not bag:
+        raise InputError("--rig: missing, expected a calibration; only a --bag may bring its own")
+    for option in ("image_size", "unit"):
+        if getattr(arguments, option):
+            raise InputError(f"--{option.replace('_', '-')}: CameraInfo has its own, expected it with --rig")
+    with Bag(bag) as opened:
+        rig = rig_from_bag(opened, arguments.topic, arguments.world_frame)
+    return as_given(rig.select(arguments.cameras) if arguments.cameras else rig, arguments)
+
+
+def open_source(arguments: argparse.Namespace, rig: Rig) -> ImageFrameSets | KeypointFrameSets | BagFrameSets:
     """The frame sets that the arguments name."""
     check_sources(arguments)
+    if getattr(arguments, "bag", None):
+        return BagFrameSets(arguments.bag, rig, arguments.topic, warn)
     fps = arguments.fps or DEFAULT_FPS
     if arguments.keypoints:
         read = _keypoints(arguments, rig)

@@ -23,11 +23,18 @@ EXIT_SUSPICIOUS = 1
 EXIT_FAULT = 2
 
 
-def add_rig_options(parser: argparse.ArgumentParser, name: str) -> None:
-    """The rig, as `name` ("rig" or "--rig"), and what changes how it is read."""
-    required: dict[str, Any] = {"required": True} if name.startswith("-") else {}
+def add_rig_options(parser: argparse.ArgumentParser, name: str, optional: str = "") -> None:
+    """The rig, and what changes how it is read.
+
+    Args:
+        parser: of the command.
+        name: "rig" or "--rig".
+        optional: in words, when it need not be given.
+    """
+    required: dict[str, Any] = {"required": not optional} if name.startswith("-") else {}
+    words = f"; {optional}" if optional else ""
     parser.add_argument(
-        name, metavar="RIG", help="calibration: rig YAML, or the file of another tool", **required
+        name, metavar="RIG", help=f"calibration: rig YAML, or the file of another tool{words}", **required
     )
     parser.add_argument(
         "--cameras", nargs="+", metavar="NAME", help="only these cameras of the rig, in this order"
@@ -78,7 +85,13 @@ def load_given_rig(arguments: argparse.Namespace) -> Rig:
     Raises:
         InputError: when the rig cannot be read or, with --strict, looks wrong.
     """
-    rig = load_rig(arguments.rig, arguments.image_size, arguments.unit, arguments.cameras)
+    return as_given(
+        load_rig(arguments.rig, arguments.image_size, arguments.unit, arguments.cameras), arguments
+    )
+
+
+def as_given(rig: Rig, arguments: argparse.Namespace) -> Rig:
+    """A rig as the arguments change it; see `load_given_rig`."""
     if arguments.ground is not None:
         rig = rig.with_ground(arguments.ground)
     if getattr(arguments, "space", None) is not None:

@@ -1,0 +1,270 @@
+"""rosbag2 recordings as input: the same skeletons as from files, and one line for whatever is wrong."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("rosbags")
+
+from bag_files import START_NS, BagMaker
+
+from voxelpose_core.bags.bag import Bag
+from voxelpose_core.bags.calibration import rig_from_bag
+from voxelpose_core.bags.frame_sets import BagFrameSets
+from voxelpose_core.bags.topics import COMPRESSED, IMAGE, KEYPOINTS, camera_topics, input_topics
+from voxelpose_core.cli import main
+from voxelpose_core.datasets.generated_walks import generate_walk
+from voxelpose_core.errors import InputError
+from voxelpose_core.frame_choice import FrameChoice
+from voxelpose_core.geometry.rig import save_rig
+from voxelpose_core.skeleton_files import read_skeletons
+
+PERIOD_NS = 40_000_000
+
+
+@pytest.fixture(scope="module")
+def walk():
+    return generate_walk(3, 0.15, 7, people=2, duration_s=0.6)
+
+
+@pytest.fixture(scope="module")
+def rig(walk):
+    return walk.rig
+
+
+def write_keypoints(path, walk, storage="sqlite3", late_ns=lambda index, camera: 0, lost=()):
+    with BagMaker(path, storage) as bag:
+        rows = [
+            (START_NS + index * PERIOD_NS + 10**6 * c + late_ns(index, c), index, c)
+            for index in range(len(walk.keypoints))
+            for c in range(len(walk.rig))
+            if (index, c) not in lost
+        ]
+        for received_ns, index, c in sorted(rows):
+            camera = walk.rig.cameras[c]
+            stamp_ns = START_NS + index * PERIOD_NS
+            bag.keypoints(
+                f"/{camera.name}/keypoints", camera, walk.keypoints[index][c], stamp_ns, received_ns
+            )
+    return path
+
+
+def write_json(path, walk):
+    document = {
+        f"{c}_{index}": [{"pred": person.tolist()} for person in people]
+        for index, views in enumerate(walk.keypoints)
+        for c, people in enumerate(views)
+    }
+    path.write_text(json.dumps(document))
+    return path
+
+
+@pytest.mark.parametrize("storage", ["sqlite3", "mcap"])
+def test_a_bag_gives_the_skeletons_of_its_detections(tmp_path, walk, rig, storage, capsys):
+    save_rig(rig, tmp_path / "rig.yaml")
+    bag = write_keypoints(tmp_path / "bag", walk, storage)
+    keypoints = write_json(tmp_path / "keypoints.json", walk)
+    common = ["estimate", "--rig", str(tmp_path / "rig.yaml"), "--out"]
+    assert main([*common, str(tmp_path / "bag.json"), "--bag", str(bag)]) == 0
+    assert "/camera_0/keypoints" in capsys.readouterr().out
+    assert main([*common, str(tmp_path / "file.json"), "--keypoints", str(keypoints), "--fps", "25"]) == 0
+    from_bag, from_file = (read_skeletons(tmp_path / name).frame_sets for name in ("bag.json", "file.json"))
+    assert len(from_bag) == len(from_file) == len(walk.keypoints)
+    assert any(frame_set.skeletons for frame_set in from_bag)
+    for one, other in zip(from_bag, from_file, strict=True):
+        assert (one.frame, one.stamp) == (other.frame, pytest.approx(other.stamp, abs=1e-6))
+        assert [s.track_id for s in one.skeletons] == [s.track_id for s in other.skeletons]
+        for a, b in zip(one.skeletons, other.skeletons, strict=True):
+            np.testing.assert_allclose(a.joints, b.joints, atol=0.1)
+
+
+def test_frame_sets_are_the_same_in_every_run_and_miss_what_was_lost(tmp_path, walk, rig):
+    late = {(4, 1): 60_000_000, (5, 2): 45_000_000}
+    bag = write_keypoints(
+        tmp_path / "bag",
+        walk,
+        late_ns=lambda index, c: late.get((index, c), 0),
+        lost={(7, 0), (9, 1), (9, 2)},
+    )
+    runs = [list(BagFrameSets(bag, rig)) for _ in range(2)]
+    for one, other in zip(*runs, strict=True):
+        for a, b in zip(one.keypoints, other.keypoints, strict=True):
+            assert (a is None and b is None) or np.array_equal(a, b)
+    by_stamp = {round(frame_set.stamp / 0.04): frame_set for frame_set in runs[0]}
+    # One camera alone is no frame set; late messages belong to theirs.
+    assert set(by_stamp) == set(range(len(walk.keypoints))) - {9}
+    assert [view is None for view in by_stamp[7].keypoints] == [True, False, False]
+    assert all(view is not None for view in by_stamp[4].keypoints)
+    np.testing.assert_allclose(by_stamp[4].keypoints[1], walk.keypoints[4][1], atol=1e-3)
+
+
+def test_a_part_of_a_bag(tmp_path, walk, rig):
+    source = BagFrameSets(write_keypoints(tmp_path / "bag", walk), rig)
+    source.choose(FrameChoice(0.2, 0.41, 2))
+    assert [(s.frame, round(s.stamp, 3)) for s in source] == [(5, 0.2), (7, 0.28), (9, 0.36)]
+    assert source.fps == pytest.approx(12.5)
+
+
+def test_time_offsets_count_as_in_the_node(tmp_path, walk, rig):
+    bag = write_keypoints(tmp_path / "bag", walk)
+    moved = rig.with_time_offsets([0.0, 40.0, 40.0])
+    first = next(iter(BagFrameSets(bag, moved)))
+    # The other cameras' first frame fits the first camera's second.
+    np.testing.assert_allclose(first.keypoints[1], walk.keypoints[0][1], atol=1e-3)
+    assert first.keypoints[0] is None or np.array_equal(first.keypoints[0], np.float32(walk.keypoints[1][0]))
+
+
+def test_images_of_a_bag(tmp_path, rig):
+    random = np.random.default_rng(0)
+    pictures = {}
+    with BagMaker(tmp_path / "bag") as bag:
+        for index in range(3):
+            for camera in rig.cameras:
+                width, height = camera.image_size
+                picture = random.integers(0, 255, (height, width, 3), np.uint8)
+                pictures[index, camera.name] = picture
+                bag.image(f"/{camera.name}/image_raw", picture, START_NS + index * PERIOD_NS)
+                bag.image(f"/{camera.name}/depth/image", picture, START_NS + index * PERIOD_NS)
+    for index, frame_set in enumerate(BagFrameSets(tmp_path / "bag", rig)):
+        for camera, image in zip(rig.cameras, frame_set.images, strict=True):
+            np.testing.assert_array_equal(image, pictures[index, camera.name])
+
+
+def test_compressed_images_of_a_bag_and_a_broken_one(tmp_path, rig):
+    picture = np.full((rig.cameras[0].image_size[1], rig.cameras[0].image_size[0], 3), 90, np.uint8)
+    with BagMaker(tmp_path / "bag") as bag:
+        kind = COMPRESSED
+        for camera in rig.cameras:
+            shape = camera.image_size[::-1]
+            data = cv2.imencode(".jpg", np.full((*shape, 3), 90, np.uint8))[1].ravel()
+            for index in range(2):
+                sent = data[: len(data) // 2] if (index, camera.name) == (1, rig.names[1]) else data
+                message = bag.type(kind)(bag.header(START_NS + index * PERIOD_NS), "jpeg", sent)
+                bag.write(f"/{camera.name}/image_raw/compressed", kind, message, START_NS + index * PERIOD_NS)
+    source = BagFrameSets(tmp_path / "bag", rig)
+    with pytest.warns(UserWarning, match=f"/{rig.names[1]}/image_raw/compressed: JPEG of .* cut off"):
+        first, second = source
+    assert np.abs(first.images[0].astype(int) - picture).max() <= 3
+    assert [image is None for image in second.images] == [False, True, False]
+
+
+def test_the_rig_of_camera_info_and_tf(tmp_path, walk, rig, capsys):
+    """Cameras below a room that is turned and moved in the map."""
+    turn = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    place = np.array([2.0, -1.0, 0.0])
+    with BagMaker(tmp_path / "bag") as bag:
+        bag.transforms([("map", "room", turn, place)])
+        bag.transforms([("room", f"{c.name}_optical", c.R.T, c.C / 1000.0) for c in rig.cameras], "/tf")
+        for c, camera in enumerate(rig.cameras):
+            bag.camera_info(f"/{camera.name}/camera_info", camera, f"{camera.name}_optical")
+            for index, views in enumerate(walk.keypoints):
+                stamp_ns = START_NS + index * PERIOD_NS
+                bag.keypoints(f"/{camera.name}/keypoints", camera, views[c], stamp_ns)
+    with Bag(tmp_path / "bag") as bag:
+        in_map, in_room = rig_from_bag(bag), rig_from_bag(bag, world_frame="room")
+    assert (in_map.frame, in_room.frame, in_map.names) == ("map", "room", rig.names)
+    for mine, there, true in zip(in_room.cameras, in_map.cameras, rig.cameras, strict=True):
+        np.testing.assert_allclose(mine.C, true.C, atol=1e-3)
+        np.testing.assert_allclose(mine.R, true.R, atol=1e-6)
+        np.testing.assert_allclose(mine.K, true.K)
+        np.testing.assert_allclose(there.C, turn @ true.C + 1000.0 * place, atol=1e-3)
+    out = str(tmp_path / "skeletons.json")
+    assert main(["estimate", "--bag", str(tmp_path / "bag"), "--world-frame", "room", "--out", out]) == 0
+    assert "CameraInfo and TF of the bag" in capsys.readouterr().out
+    assert any(frame_set.skeletons for frame_set in read_skeletons(out).frame_sets)
+
+
+TYPES = {
+    "/left/image_raw": IMAGE,
+    "/left/image_rect": IMAGE,
+    "/right/image_raw": IMAGE,
+    "/right/image_raw/compressed": COMPRESSED,
+    "/left/keypoints": KEYPOINTS,
+    "/rosout": "rcl_interfaces/msg/Log",
+}
+
+
+def test_topics_of_cameras():
+    assert input_topics(TYPES, ["left", "right"]) == {"left": "/left/image_raw", "right": "/right/image_raw"}
+    assert input_topics(TYPES, ["left"], "/{camera}/keypoints") == {"left": "/left/keypoints"}
+    infos = {
+        "/a/left/camera_info": "sensor_msgs/msg/CameraInfo",
+        "/b/left/camera_info": "sensor_msgs/msg/CameraInfo",
+    }
+    images = {"/a/left/image_raw": IMAGE, "/b/left/image_raw": IMAGE}
+    assert camera_topics(infos | images) == {"a_left": "/a/left/image_raw", "b_left": "/b/left/image_raw"}
+
+
+@pytest.mark.parametrize(
+    ("types", "cameras", "template", "text"),
+    [
+        (
+            TYPES,
+            ["left", "middle"],
+            None,
+            "camera 'middle': no topic .* expected /middle/image_raw",
+        ),
+        (TYPES, ["left"], "/left/image", "no '{camera}' in it"),
+        (TYPES, ["left"], "/{camera}/nothing", "topic /left/nothing is not in the bag"),
+        ({"/left/x": IMAGE, "/left/y": IMAGE}, ["left"], None, "/left/x, /left/y have its name.*{camera}/x"),
+        ({}, ["left"], None, "the bag has no messages"),
+    ],
+)
+def test_topics_that_are_not_there(types, cameras, template, text):
+    with pytest.raises(InputError, match=text):
+        input_topics(types, cameras, template)
+
+
+def refused(capsys, *arguments):
+    assert main(["estimate", "--out", "unused.json", *map(str, arguments)]) == 2
+    error = capsys.readouterr().err.strip().splitlines()
+    return error[-1]
+
+
+def test_what_is_no_bag(tmp_path, rig, capsys):
+    save_rig(rig, tmp_path / "rig.yaml")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text.mcap").write_text("not a recording")
+    (tmp_path / "old.bag").write_bytes(b"#ROSBAG V2.0\n")
+    for name, text in {
+        "missing": "does not exist",
+        "empty": "cannot be read",
+        "text.mcap": "cannot be read",
+        "old.bag": "is of ROS 1, expected rosbag2",
+    }.items():
+        line = refused(capsys, "--rig", tmp_path / "rig.yaml", "--bag", tmp_path / name)
+        assert text in line and name in line
+
+
+def test_options_that_a_bag_does_not_take(tmp_path, walk, rig, capsys):
+    save_rig(rig, tmp_path / "rig.yaml")
+    bag = write_keypoints(tmp_path / "bag", walk)
+    with_rig = ("--rig", tmp_path / "rig.yaml", "--bag", bag)
+    assert "--fps" in refused(capsys, *with_rig, "--fps", "25")
+    assert "--in-order" in refused(capsys, *with_rig, "--in-order")
+    assert "--world-frame" in refused(capsys, *with_rig, "--world-frame", "map")
+    assert "--rig: missing" in refused(capsys, "--keypoints", write_json(tmp_path / "k.json", walk))
+    assert "0 camera(s) with images and CameraInfo" in refused(capsys, "--bag", bag)
+
+
+def test_cameras_without_common_transforms(tmp_path, walk, rig, capsys):
+    with BagMaker(tmp_path / "bag") as bag:
+        for c, camera in enumerate(rig.cameras):
+            bag.camera_info(f"/{camera.name}/camera_info", camera, f"{camera.name}_optical")
+            bag.keypoints(f"/{camera.name}/keypoints", camera, walk.keypoints[0][c], START_NS)
+    line = refused(capsys, "--bag", tmp_path / "bag")
+    assert "have no common root" in line and "/tf_static" in line
+    line = refused(capsys, "--bag", tmp_path / "bag", "--world-frame", "map")
+    assert "no transform from 'map' to 'camera_0_optical'" in line
+
+
+def test_cameras_whose_stamps_never_meet(tmp_path, walk, rig, capsys):
+    with BagMaker(tmp_path / "bag") as bag:
+        for c, camera in enumerate(rig.cameras):
+            stamp_ns = START_NS + c * 20_000_000
+            bag.keypoints(f"/{camera.name}/keypoints", camera, walk.keypoints[0][c], stamp_ns)
+    save_rig(rig, tmp_path / "rig.yaml")
+    line = refused(capsys, "--rig", tmp_path / "rig.yaml", "--bag", tmp_path / "bag")
+    assert "no two cameras have messages within 15 ms" in line

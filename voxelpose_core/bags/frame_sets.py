@@ -1,0 +1,199 @@
+"""Frame sets of a bag, put together as the node puts them together."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from voxelpose_core.bags.bag import SECOND, Bag, RawMessage
+from voxelpose_core.bags.topics import COMPRESSED, KEYPOINTS, input_topics
+from voxelpose_core.errors import InputError
+from voxelpose_core.frame_choice import FrameChoice
+from voxelpose_core.frame_sets import FrameSet
+from voxelpose_core.geometry.rig import Rig
+from voxelpose_core.ros_messages.images import compressed_to_bgr, image_to_bgr
+from voxelpose_core.ros_messages.keypoints import keypoints_from_message
+from voxelpose_core.skeletons import JointSet, get_joint_set
+from voxelpose_core.sources import fit_rig, restore_codec_crop
+from voxelpose_core.synchronization.synchronizer import SynchronizedSet, Synchronizer
+
+# The recording ends: whatever still waits for a camera goes out.
+_END_NS = 3600 * SECOND
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Which message belongs to which frame set: number of the message on its camera's topic."""
+
+    stamp_ns: int
+    messages: tuple[int | None, ...]
+
+
+class BagFrameSets:
+    """Frame sets of images or 2D detections in a bag; the same on every run.
+
+    The bag's messages go through the node's synchronizer, with its default limits, at the times at which they
+    were recorded. The rig's time offsets count there, as the node's do. Stamps are seconds since the first
+    frame set.
+
+    Args:
+        path: of the bag.
+        rig: the calibration.
+        template: topic of the cameras with `{camera}` in it; None: found by the cameras' names.
+        tell: takes what is said of the images' sizes.
+
+    Raises:
+        InputError: the bag is none, or lacks a camera; its cameras have no frame set in common.
+    """
+
+    option = "--bag"
+    paths: Sequence[Path] | None = None
+
+    def __init__(
+        self,
+        path: Path | str,
+        rig: Rig,
+        template: str | None = None,
+        tell: Callable[[str], None] = warnings.warn,
+    ):
+        self._path = Path(path)
+        with Bag(path) as bag:
+            self.topics = input_topics(bag.types, rig.names, template)
+            self._kind = bag.types[self.topics[rig.names[0]]]
+            first = _first_messages(bag, self.topics)
+            self.joint_set = self._joint_set(first)
+            sizes = [self._size(first.get(name)) for name in rig.names]
+            self.rig, notes = (rig, []) if self.joint_set else fit_rig(rig, sizes)
+            self._places = _frame_set_places(bag, self.topics, self.rig)
+        if not self._places:
+            raise InputError(
+                f"bag '{path}': no two cameras have messages within 15 ms of each other on "
+                f"{', '.join(self.topics.values())}: are the stamps of one clock? (--offsets-ms)"
+            )
+        for note in notes:
+            tell(note)
+        self.start_ns = self._places[0].stamp_ns
+        self._stamps = [(place.stamp_ns - self.start_ns) / SECOND for place in self._places]
+        steps = np.diff(self._stamps)
+        self.fps = float(1.0 / np.median(steps)) if len(steps) else 1.0
+        self._chosen = list(range(len(self._places)))
+
+    def choose(self, choice: FrameChoice) -> None:
+        """Leave out all frame sets but those; InputError where none is left."""
+        self._chosen = choice.of(self._stamps)
+        self.fps /= choice.every
+
+    def __len__(self) -> int:
+        return len(self._chosen)
+
+    def __iter__(self) -> Iterator[FrameSet]:
+        with Bag(self._path) as bag:
+            for index, messages in self._gathered(bag):
+                found = [
+                    self._read(bag, camera, m) for camera, m in zip(self.rig.cameras, messages, strict=True)
+                ]
+                stamp = self._stamps[index]
+                if self.joint_set is not None:
+                    yield FrameSet(index, stamp, None, found)
+                else:
+                    yield FrameSet(index, stamp, restore_codec_crop(found, self.rig), None)
+
+    def _gathered(self, bag: Bag) -> Iterator[tuple[int, list[RawMessage | None]]]:
+        """The chosen frame sets, each as soon as all of its messages have been read."""
+        owners = [
+            {self._places[index].messages[camera]: index for index in self._chosen}
+            for camera in range(len(self.rig))
+        ]
+        cameras = {topic: self.rig.names.index(name) for name, topic in self.topics.items()}
+        waiting: dict[int, list[RawMessage | None]] = {}
+        missing = {
+            index: sum(number is not None for number in self._places[index].messages)
+            for index in self._chosen
+        }
+        counts = [0] * len(self.rig)
+        order = iter(self._chosen)
+        due = next(order, None)
+        for message in bag.messages(cameras):
+            camera = cameras[message.topic]
+            index = owners[camera].get(counts[camera])
+            counts[camera] += 1
+            if index is None:
+                continue
+            waiting.setdefault(index, [None] * len(self.rig))[camera] = message
+            missing[index] -= 1
+            while due is not None and missing[due] == 0:
+                yield due, waiting.pop(due)
+                due = next(order, None)
+
+    def _read(self, bag: Bag, camera: Any, message: RawMessage | None) -> np.ndarray | None:
+        """The image or 2D detections of a message; a bad one costs this camera its frame, and is told."""
+        if message is None:
+            return None
+        try:
+            decoded = bag.decoded(message)
+            if self.joint_set is not None:
+                return keypoints_from_message(decoded, camera, self.joint_set)
+            return self._image(decoded)
+        except InputError as error:
+            warnings.warn(f"topic {message.topic}: {error}")
+            return None
+
+    def _image(self, decoded: Any) -> np.ndarray:
+        return compressed_to_bgr(decoded) if self._kind == COMPRESSED else image_to_bgr(decoded)
+
+    def _joint_set(self, first: Mapping[str, Any]) -> JointSet | None:
+        if self._kind != KEYPOINTS:
+            return None
+        names = sorted({message.joint_set for message in first.values()})
+        if len(names) != 1:
+            raise InputError(
+                f"bag '{self._path}': the cameras' joint sets are {', '.join(names)}, expected one for all"
+            )
+        return get_joint_set(names[0])
+
+    def _size(self, first: Any) -> tuple[int, int] | None:
+        if first is None or self._kind == KEYPOINTS:
+            return None
+        try:
+            height, width = self._image(first).shape[:2]
+        except InputError:
+            return None
+        return width, height
+
+
+def _first_messages(bag: Bag, topics: Mapping[str, str]) -> dict[str, Any]:
+    """The first message of each camera."""
+    names = {topic: name for name, topic in topics.items()}
+    found: dict[str, Any] = {}
+    for message in bag.messages(names):
+        if names[message.topic] not in found:
+            found[names[message.topic]] = bag.decoded(message)
+            if len(found) == len(names):
+                break
+    return found
+
+
+def _frame_set_places(bag: Bag, topics: Mapping[str, str], rig: Rig) -> list[_Place]:
+    """The frame sets that the node's synchronizer makes of the bag, in the order of their stamps."""
+    places: list[_Place] = []
+
+    def keep(frame_set: SynchronizedSet) -> None:
+        places.append(_Place(frame_set.stamp_ns, frame_set.messages))
+
+    offsets = dict(zip(rig.names, (offset / 1e3 for offset in rig.time_offsets_ms), strict=True))
+    synchronizer = Synchronizer(rig.names, offsets_s=offsets)
+    synchronizer.registerCallback(keep)
+    names = {topic: name for name, topic in topics.items()}
+    counts = dict.fromkeys(names, 0)
+    last_ns = 0
+    for message in bag.messages(names):
+        last_ns = message.received_ns
+        synchronizer.add(names[message.topic], message.stamp_ns, counts[message.topic], last_ns)
+        counts[message.topic] += 1
+    synchronizer.poll(last_ns + _END_NS)
+    return sorted(places, key=lambda place: place.stamp_ns)
