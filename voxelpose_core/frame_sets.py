@@ -70,12 +70,14 @@ class FrameSets(Protocol):
         fps: frame sets per second.
         option: the command line's name of the source.
         paths: of the cameras, in their order; None where one file has all.
+        start_ns: ROS time of stamp 0, nanoseconds; 0 where it is not known.
     """
 
     rig: Rig
     fps: float
     option: str
     paths: Sequence[Path] | None
+    start_ns: int
 
     def __len__(self) -> int: ...
 
@@ -119,6 +121,7 @@ class ImageFrameSets:
     """
 
     joint_set: JointSet | None = None
+    start_ns: int = 0
 
     def __init__(
         self,
@@ -177,6 +180,7 @@ class KeypointFrameSets:
     """
 
     option = "--keypoints"
+    start_ns: int = 0
 
     def __init__(
         self,
@@ -247,6 +251,7 @@ class AlignedFrameSets:
         self._source, self._detect = source, detect
         self.rig, self.fps = source.rig, source.fps
         self.option, self.paths = source.option, source.paths
+        self.start_ns = source.start_ns
         self._offsets = [offset / 1e3 for offset in self.rig.time_offsets_ms]
         self._period = source.period_s
         self._check_spans()

@@ -58,7 +58,7 @@ class Bag:
         if self.path.suffix == ".bag":
             raise InputError(f"bag '{path}': is of ROS 1, expected rosbag2: rosbags-convert makes one of it")
         try:
-            self._reader = reader([self.path], default_typestore=_typestore())
+            self._reader = reader([self.path], default_typestore=message_types())
             self._reader.open()
         # rosbags raises what sqlite3, its parsers and the file system raise, too.
         except Exception as error:
@@ -131,8 +131,8 @@ def _any_reader() -> type[Any]:
     return AnyReader
 
 
-def _typestore() -> Any:
-    """Types for bags that hold no definitions: those of Humble and ours."""
+def message_types() -> Any:
+    """A typestore of `rosbags`: the messages of Humble and ours, also for bags that hold no definitions."""
     from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
     store = get_typestore(Stores.ROS2_HUMBLE)

@@ -129,7 +129,7 @@ def estimate(arguments: argparse.Namespace) -> int:
             report.add(body_only(answer, joint_set))
             pictures.add(frame_set, answer)
         # Before the pictures are finished, which may fail.
-        written, failure = write_outputs(arguments, joint_set, frame_sets, source.fps)
+        written, failure = write_outputs(arguments, joint_set, frame_sets, source)
     views.finish()
     print(f"rig           {rig.name}: {len(rig)} cameras, {rig.source}")
     print(f"space         {estimator.space} mm")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from voxelpose_core.command_line.options import argument_type, warn
 from voxelpose_core.errors import InputError
+from voxelpose_core.frame_sets import FrameSets
 from voxelpose_core.skeleton_files import (
     FORMATS,
     FrameSkeletons,
@@ -91,11 +92,17 @@ def check_length(arguments: argparse.Namespace, frames: int, rate_hz: float) -> 
 
 
 def write_outputs(
-    arguments: argparse.Namespace, joint_set: JointSet, frame_sets: Sequence[FrameSkeletons], fps: float
+    arguments: argparse.Namespace,
+    joint_set: JointSet,
+    frame_sets: Sequence[FrameSkeletons],
+    source: FrameSets,
 ) -> tuple[list[Path], InputError | None]:
-    """Write what was estimated (`write_recording`), at the rate of its stamps or `fps` if they agree."""
-    rate_hz = measured_rate([frame_set.stamp for frame_set in frame_sets], fps)
-    return write_recording(arguments, Recording(joint_set, list(frame_sets), rate_hz))
+    """Write what was estimated (`write_recording`), at the rate of its stamps, or of its source if they agree."""
+    rate_hz = measured_rate([frame_set.stamp for frame_set in frame_sets], source.fps)
+    recording = Recording(
+        joint_set, list(frame_sets), rate_hz, frame_id=source.rig.frame, start_ns=source.start_ns
+    )
+    return write_recording(arguments, recording)
 
 
 def write_recording(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from voxelpose_core.errors import InputError
-from voxelpose_core.skeleton_files import bvh, c3d, csv_file, json_file, npz_file, trc
+from voxelpose_core.skeleton_files import bvh, c3d, csv_file, json_file, mcap_file, npz_file, trc
 from voxelpose_core.skeleton_files.filters import fill_gaps, max_cutoff_hz, smooth
 from voxelpose_core.skeleton_files.json_file import read_skeletons
 from voxelpose_core.skeleton_files.recording import FrameSkeletons, Recording, measured_rate
@@ -57,6 +57,7 @@ FORMATS = {
         SkeletonFormat("c3d", ".c3d", c3d.write, c3d.check_available, c3d.MAX_FRAMES),
         SkeletonFormat("bvh", ".bvh", bvh.write),
         SkeletonFormat("npz", ".npz", npz_file.write),
+        SkeletonFormat("mcap", ".mcap", mcap_file.write, mcap_file.check_available),
     )
 }
 

@@ -22,7 +22,8 @@ MM_PER_M = 1000.0
 def write(path: Path, recording: Recording) -> Written:
     """Write skeletons.json.
 
-    {"format": "voxelpose_skeletons/1", "joint_set", "joint_names", "unit": "m", "rate_hz", "processing",
+    {"format": "voxelpose_skeletons/1", "joint_set", "joint_names", "unit": "m", "frame_id", "start_ns",
+    "rate_hz", "processing",
     "frames": [{"frame", "stamp", "skeletons": [{"track_id", "score", "joints": [[x, y, z, score], ...],
     "joint_covariances": [[[xx, xy, xz], [yx, yy, yz], [zx, zy, zz]], ...]}]}]}: metres, seconds, scores
     from 0 to 1; a joint that is not valid has score 0. Covariances of the joints' errors are in square
@@ -36,6 +37,8 @@ def write(path: Path, recording: Recording) -> Written:
         "joint_set": recording.joint_set.name,
         "joint_names": list(recording.joint_set.joint_names),
         "unit": "m",
+        "frame_id": recording.frame_id,
+        "start_ns": recording.start_ns,
         "rate_hz": round(recording.rate_hz, 6),
         "processing": recording.processing,
         "frames": [
@@ -72,6 +75,7 @@ def read_skeletons(path: Path | str) -> Recording:
             raise InputError(f"{path}: unit is '{document['unit']}', expected 'm'")
         frame_sets = [_read_frame(frame, joint_set) for frame in document["frames"]]
         rate_hz = float(document.get("rate_hz") or 0.0)
+        frame_id, start_ns = str(document.get("frame_id", "world")), int(document.get("start_ns", 0))
         processing = {str(k): float(v) for k, v in document.get("processing", {}).items()}
     except KeyError as error:
         raise InputError(f"{path}: key {error} is missing, expected skeletons.json") from None
@@ -79,7 +83,7 @@ def read_skeletons(path: Path | str) -> Recording:
         raise InputError(f"{path}: {error}, expected skeletons.json") from None
     if not 0.0 < rate_hz < np.inf:
         rate_hz = measured_rate([frame_set.stamp for frame_set in frame_sets], DEFAULT_FPS)
-    return Recording(joint_set, frame_sets, rate_hz, processing)
+    return Recording(joint_set, frame_sets, rate_hz, processing, frame_id, start_ns)
 
 
 def _check_format(document: dict[str, Any], path: Path | str) -> None:

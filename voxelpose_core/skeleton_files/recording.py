@@ -32,12 +32,16 @@ class Recording:
         frame_sets: in the order of their stamps.
         rate_hz: frame sets per second.
         processing: what was changed on request, for example {"fill_s": 0.2, "smooth_hz": 6.0}.
+        frame_id: name of the rig's world frame.
+        start_ns: ROS time of stamp 0, nanoseconds; 0 where it is not known.
     """
 
     joint_set: JointSet
     frame_sets: list[FrameSkeletons]
     rate_hz: float
     processing: dict[str, float] = field(default_factory=dict)
+    frame_id: str = "world"
+    start_ns: int = 0
 
 
 def measured_rate(stamps: Sequence[float], nominal_hz: float) -> float:
