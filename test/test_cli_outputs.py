@@ -15,7 +15,7 @@ import voxelpose_core.command_line.estimate
 from voxelpose_core.command_line.options import progress_bar
 from voxelpose_core.skeleton_files import write_skeletons
 
-ENDINGS = ".json, .csv, .trc, .c3d, .bvh, .npz"
+ENDINGS = ".json, .csv, .trc, .c3d, .bvh, .npz, .mcap"
 
 
 @pytest.fixture

@@ -87,7 +87,8 @@ def predictions_of(frames, as_array=np.array):
     content = collections.defaultdict(list)
     for camera in range(3):
         for frame in frames:
-            content[f"{camera}_{frame}"] = [{"pred": as_array(person + camera)}]
+            moved = person + np.array([camera, camera, 0.35 * camera])
+            content[f"{camera}_{frame}"] = [{"pred": as_array(moved)}]
     return content, person
 
 
@@ -173,7 +174,7 @@ def test_predictions_from_pickle_and_json(tmp_path, suffix, caplog):
     keypoints = data[0].keypoints
     assert len(keypoints) == 3 and keypoints[2].shape == (1, 17, 3)
     assert keypoints[2][0, :, :2] == pytest.approx(person[:, :2] + 2)
-    # Scores of more than 1 are clipped.
+    # Scores a little above 1, as those read off heatmaps, are clipped.
     assert keypoints[2].max(axis=1)[0, 2] == 1.0
     assert data[1].keypoints == (None, None, None)
 

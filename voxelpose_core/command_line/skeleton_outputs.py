@@ -97,7 +97,7 @@ def write_outputs(
     frame_sets: Sequence[FrameSkeletons],
     source: FrameSets,
 ) -> tuple[list[Path], InputError | None]:
-    """Write what was estimated (`write_recording`), at the rate of its stamps, or of its source if they agree."""
+    """Write what was estimated, at the rate of its stamps, or that of the source if they agree."""
     rate_hz = measured_rate([frame_set.stamp for frame_set in frame_sets], source.fps)
     recording = Recording(
         joint_set, list(frame_sets), rate_hz, frame_id=source.rig.frame, start_ns=source.start_ns
