@@ -7,7 +7,8 @@ import pytest
 
 from voxelpose_core.datasets.generated_recordings import RecordingSettings, generate_recording
 from voxelpose_core.metrics.rig_error import rig_error
-from voxelpose_core.self_calibration.adjustment import (
+from voxelpose_core.self_calibration.adjustment import adjust
+from voxelpose_core.self_calibration.adjustment_objective import (
     CENTER,
     FOCAL,
     OFFSET,
@@ -15,7 +16,6 @@ from voxelpose_core.self_calibration.adjustment import (
     ROTATION,
     AdjustmentSettings,
     _Problem,
-    adjust,
     independent_weights,
 )
 from voxelpose_core.self_calibration.bones import Bones

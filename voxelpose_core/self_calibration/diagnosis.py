@@ -13,7 +13,8 @@ from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.camera_arrangement import camera_spread, scaled
 from voxelpose_core.geometry.rig import Rig
-from voxelpose_core.self_calibration.adjustment import FOCAL, Adjustment, AdjustmentSettings, adjust
+from voxelpose_core.self_calibration.adjustment import Adjustment, adjust
+from voxelpose_core.self_calibration.adjustment_objective import FOCAL, AdjustmentSettings
 from voxelpose_core.self_calibration.alignment import Floor, find_floor
 from voxelpose_core.self_calibration.arrangement import Arrangement, find_arrangement
 from voxelpose_core.self_calibration.bodies import Bodies, measure_bodies, triangulate_poses

@@ -17,10 +17,7 @@ from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.metrics.rig_error import RigError
-from voxelpose_core.self_calibration.adjustment import (
-    FOCAL,
-    OFFSET,
-)
+from voxelpose_core.self_calibration.adjustment_objective import FOCAL, OFFSET
 from voxelpose_core.self_calibration.alignment import Alignment, align_to_people
 from voxelpose_core.self_calibration.bodies import measure_bodies, triangulate_poses
 from voxelpose_core.self_calibration.gauge import relative_deviations

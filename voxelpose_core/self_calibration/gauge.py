@@ -13,7 +13,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from voxelpose_core.geometry.camera import Camera
-from voxelpose_core.self_calibration.adjustment import CENTER, PARAMETERS, ROTATION
+from voxelpose_core.self_calibration.adjustment_objective import CENTER, PARAMETERS, ROTATION
 
 # Cameras that moved by more than this against the others hardly hold the world.
 _DEGREES, _MM = 0.2, 10.0

@@ -16,7 +16,8 @@ import numpy as np
 from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.rig import Rig
-from voxelpose_core.self_calibration.adjustment import OFFSET, Adjustment, AdjustmentSettings, adjust
+from voxelpose_core.self_calibration.adjustment import Adjustment, adjust
+from voxelpose_core.self_calibration.adjustment_objective import OFFSET, AdjustmentSettings
 from voxelpose_core.self_calibration.correspondence import (
     CLOSE_SHARE,
     ROUGH_SHARE,

@@ -15,7 +15,8 @@ from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.metrics.rig_error import RigError, rig_error
-from voxelpose_core.self_calibration.adjustment import FOCAL, Adjustment, AdjustmentSettings, adjust
+from voxelpose_core.self_calibration.adjustment import Adjustment, adjust
+from voxelpose_core.self_calibration.adjustment_objective import FOCAL, AdjustmentSettings
 from voxelpose_core.self_calibration.observations import Recording, SharedPoses
 from voxelpose_core.self_calibration.unknown_poses import (
     Association,

@@ -17,7 +17,8 @@ from scipy.spatial.transform import Rotation
 
 from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.metrics.rig_error import rig_error
-from voxelpose_core.self_calibration.adjustment import Adjustment, AdjustmentSettings, adjust
+from voxelpose_core.self_calibration.adjustment import Adjustment, adjust
+from voxelpose_core.self_calibration.adjustment_objective import AdjustmentSettings
 from voxelpose_core.self_calibration.correspondence import linked_shares
 from voxelpose_core.self_calibration.epipolar import MIN_JOINTS
 from voxelpose_core.self_calibration.gauge import hold_world, relative_deviations
