@@ -8,6 +8,7 @@ import pytest
 from voxelpose_core.datasets.generated_recordings import RecordingSettings, generate_recording
 from voxelpose_core.metrics.rig_error import rig_error
 from voxelpose_core.self_calibration.adjustment import adjust
+from voxelpose_core.self_calibration.adjustment_equations import jacobians
 from voxelpose_core.self_calibration.adjustment_objective import (
     CENTER,
     FOCAL,
@@ -15,7 +16,7 @@ from voxelpose_core.self_calibration.adjustment_objective import (
     PARAMETERS,
     ROTATION,
     AdjustmentSettings,
-    _Problem,
+    Objective,
     independent_weights,
 )
 from voxelpose_core.self_calibration.bones import Bones
@@ -60,7 +61,7 @@ def _made(**changes):
 
 
 def _problem(made, cameras, settings=FREE):
-    problem = _Problem(cameras, exact_poses(made, count=6), COCO17, settings, made.rig.cameras)
+    problem = Objective(cameras, exact_poses(made, count=6), COCO17, settings, made.rig.cameras)
     problem.noise = 0.02
     return problem
 
@@ -71,7 +72,7 @@ def test_derivatives_are_those_of_the_errors(fisheye):
     problem = _problem(made, made.rig.cameras)
     state = problem.start()
     state.offsets = np.array([0.0, 0.01, -0.02, 0.005])
-    errors, by_point, by_camera = problem._jacobians(state)
+    errors, by_point, by_camera = jacobians(problem, state)
     used = problem.used(state)
     assert used.sum() > 100
     count, zero = problem.rest_size, np.zeros(state.points.size)
@@ -82,11 +83,11 @@ def test_derivatives_are_those_of_the_errors(fisheye):
     ):
         rest = np.zeros(count)
         rest[PARAMETERS + parameter] = step
-        moved = problem._errors(problem.moved(state, rest, zero))[0]
+        moved = problem.errors(problem.moved(state, rest, zero))[0]
         slope = ((moved - errors) / step)[:, 1][used[:, 1]]
         assert np.allclose(slope, by_camera[:, 1, ..., parameter][used[:, 1]], rtol=2e-3, atol=2e-2)
     points = zero.reshape(state.points.shape) + [0.0, 1e-2, 0.0]
-    moved = problem._errors(problem.moved(state, np.zeros(count), points.ravel()))[0]
+    moved = problem.errors(problem.moved(state, np.zeros(count), points.ravel()))[0]
     assert np.allclose(((moved - errors) / 1e-2)[used], by_point[..., 1][used], rtol=2e-3, atol=2e-3)
 
 
@@ -96,12 +97,12 @@ def test_the_derivative_by_the_focal_length(fisheye):
     made = _made(fisheye=fisheye, degrees=2.0, mm=100.0)
     problem = _problem(made, made.rig.cameras)
     state = problem.start()
-    errors, _, by_camera = problem._jacobians(state)
+    errors, _, by_camera = jacobians(problem, state)
     used = problem.used(state)[:, 2]
     rest = np.zeros(problem.rest_size)
     rest[2 * PARAMETERS + FOCAL] = 1e-4
-    ahead = problem._errors(problem.moved(state, rest, np.zeros(state.points.size)))[0]
-    behind = problem._errors(problem.moved(state, -rest, np.zeros(state.points.size)))[0]
+    ahead = problem.errors(problem.moved(state, rest, np.zeros(state.points.size)))[0]
+    behind = problem.errors(problem.moved(state, -rest, np.zeros(state.points.size)))[0]
     slope = ((ahead - behind) / 2e-4)[:, 2][used]
     assert np.abs(errors[:, 2][used]).max() > 5 and np.abs(slope).max() > 50
     assert np.allclose(slope, by_camera[:, 2, ..., FOCAL][used], rtol=1e-3, atol=0.1)

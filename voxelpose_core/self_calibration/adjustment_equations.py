@@ -36,7 +36,7 @@ def linearize(objective: Objective, state: State) -> NormalEquations:
     """The normal equations at a state."""
     poses, views, joints = state.rays.used.shape
     cameras = PARAMETERS * views
-    errors, by_point, by_camera = _jacobians(objective, state)
+    errors, by_point, by_camera = jacobians(objective, state)
     scale = objective.noise * state.rays.sizes[..., None, None]
     errors, by_point, by_camera = (
         errors / scale,
@@ -71,7 +71,7 @@ def linearize(objective: Objective, state: State) -> NormalEquations:
     return linear
 
 
-def _jacobians(objective: Objective, state: State) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def jacobians(objective: Objective, state: State) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Errors (K, V, J, 2) px, and their derivatives by points (..., 3) and cameras (..., 8)."""
     rays = state.rays
     local = (state.points[:, None] - state.centers[:, None]) @ state.rotations.swapaxes(-1, -2)
