@@ -16,7 +16,7 @@ from voxelpose_core.detectors.movenet import (
     letterbox,
     object_keypoint_similarity,
 )
-from voxelpose_core.detectors.onnx_session import CPU, CUDA, providers, verify_sha256
+from voxelpose_core.detectors.onnx_session import CPU, CUDA, TENSORRT, providers, verify_sha256
 from voxelpose_core.errors import InputError
 from voxelpose_core.resources import find_resource
 from voxelpose_core.skeletons import COCO17
@@ -142,6 +142,13 @@ def test_model_card_states_the_checksum():
         ("auto", [CUDA, CPU], [(CUDA, {"device_id": 0}), CPU], None),
         ("cuda", [CUDA, CPU], [(CUDA, {"device_id": 0}), CPU], None),
         ("cuda:1", ["TensorrtExecutionProvider", CUDA, CPU], [(CUDA, {"device_id": 1}), CPU], None),
+        (
+            "tensorrt:1",
+            [CUDA, CPU],
+            [(CUDA, {"device_id": 1}), CPU],
+            "runs on CUDA: this onnxruntime has no Tens",
+        ),
+        ("tensorrt", [CPU], [CPU], "runs on the CPU: this onnxruntime has no TensorrtExecutionProvider"),
         ("auto", [CPU], [CPU], None),
         ("cuda:1", [CPU], [CPU], "runs on the CPU: this onnxruntime has no CUDAExecutionProvider"),
     ],
@@ -150,6 +157,27 @@ def test_nets_run_on_cuda_where_asked_and_available(device, available, expected,
     monkeypatch.setattr("onnxruntime.get_available_providers", lambda: available)
     assert providers(device) == expected
     assert [line in record.getMessage() for record in caplog.records] == [True] * bool(line)
+
+
+def test_tensorrt_comes_before_cuda_and_keeps_its_engines(monkeypatch, tmp_path):
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: [TENSORRT, CUDA, CPU])
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    first, *others = providers("tensorrt:1")
+    folder = tmp_path / "voxelpose" / "tensorrt"
+    engines = {"trt_engine_cache_enable": True, "trt_engine_cache_path": str(folder)}
+    assert first == (TENSORRT, {"device_id": 1, **engines}) and folder.is_dir()
+    assert others == [(CUDA, {"device_id": 1}), CPU]
+
+
+@pytest.mark.parametrize(
+    ("device", "expected"),
+    [("cpu", "tensorrt"), ("auto", "tensorrt"), ("cuda", "tensorrt"), ("cuda:1", "tensorrt:1")],
+)
+def test_tensorrt_is_asked_for_before_the_name(device, expected, monkeypatch):
+    monkeypatch.setattr("voxelpose_core.detectors._DETECTORS", {})
+    register_detector("mine", lambda threads, device: device)
+    assert load_detector("tensorrt:mine", device=device) == expected
+    assert load_detector("mine", device=device) == device
 
 
 def test_cuda_that_cannot_start_leaves_the_cpu_and_one_line(monkeypatch, caplog):

@@ -373,7 +373,7 @@ class PoseEstimator:
 def _name(detector: Detector | None) -> str:
     if isinstance(detector, RefinedDetector):
         return f"{_name(detector.detector)}, refined"
-    return type(detector).__name__
+    return getattr(detector, "name", type(detector).__name__)
 
 
 def _detects_crops(detector: Detector | None) -> bool:

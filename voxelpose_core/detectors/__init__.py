@@ -7,6 +7,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from voxelpose_core.detectors.onnx_session import tensorrt_device
 from voxelpose_core.detectors.regions import Region
 from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.image_turns import turn_image, turn_points, turned_size
@@ -108,7 +109,7 @@ def _turned_back(people: np.ndarray, size: tuple[int, int], turns: int) -> np.nd
     return np.concatenate([pixels, people[..., 2:]], axis=-1)
 
 
-# Called with CPU threads (0: all) and device ("cpu", "auto" or "cuda:N").
+# Called with CPU threads (0: all) and device ("cpu", "auto", "cuda:N" or "tensorrt:N").
 Factory = Callable[[int, str], Detector]
 
 
@@ -120,6 +121,8 @@ def _movenet(threads: int, device: str) -> Detector:
 
 # Factories, not classes: a detector's own dependencies are imported when it is asked for.
 _DETECTORS: dict[str, Factory] = {"movenet": _movenet}
+# Before a detector's name: it runs in TensorRT.
+_TENSORRT = "tensorrt:"
 
 
 def register_detector(name: str, factory: Factory) -> None:
@@ -133,16 +136,27 @@ def detector_names() -> tuple[str, ...]:
 
 
 def load_detector(name: str, threads: int = 0, device: str = "cpu") -> Detector:
-    """The detector of that name, ready to detect.
+    """The detector of that name, or in an ONNX file, ready to detect.
 
     Args:
-        name: one of `detector_names()`.
+        name: one of `detector_names()`, or the path of an ONNX file (docs/detectors.md says of which
+            nets), or two with a comma between them: a net for single persons, and one that finds them.
+            "tensorrt:" before either: on a GPU in TensorRT.
         threads: CPU threads it may use; 0 means all.
         device: "cpu", "cuda:N", or "auto": CUDA where the detector's library has it.
 
     Raises:
-        InputError: for an unknown name (the known ones are named) or a damaged weights file.
+        InputError: for an unknown name (the known ones are named), a damaged file, or an unknown kind of net.
     """
-    if name not in _DETECTORS:
-        raise InputError(f"detector '{name}' is unknown: expected one of {', '.join(detector_names())}")
-    return _DETECTORS[name](threads, device)
+    given = name.removeprefix(_TENSORRT)
+    if given != name:
+        device = tensorrt_device(device)
+    if given in _DETECTORS:
+        return _DETECTORS[given](threads, device)
+    from voxelpose_core.detectors.detector_files import file_paths, load_detector_files
+
+    if paths := file_paths(given):
+        return load_detector_files(paths, threads, device)
+    raise InputError(
+        f"detector '{given}' is unknown: expected one of {', '.join(detector_names())}, or an ONNX file"
+    )

@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from tqdm import tqdm
 
+from voxelpose_core.detector_joint_sets import mapped_keypoints, missing_joints
 from voxelpose_core.detectors import Detector, detect_upright
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.image_turns import upright_turns
 from voxelpose_core.input_checks import check_image, check_keypoints
+from voxelpose_core.joint_set import JointSet
 from voxelpose_core.self_calibration.observations import CameraDetections, Recording
 from voxelpose_core.skeletons import COCO17
 from voxelpose_core.sources import FrameSource, restored_image
@@ -78,7 +80,7 @@ def record_images(
                 group = _Group(source, detector, better)
                 group.record(seconds, progress)
             cameras += group.detections()
-    return Recording(tuple(cameras), detector.joint_set), tuple(turns)
+    return Recording(tuple(cameras), _used_joints(detector.joint_set)), tuple(turns)
 
 
 def record_keypoints(
@@ -109,6 +111,11 @@ def record_keypoints(
         checked = [check_keypoints(people, camera, len(COCO17)) for _, people in own if people is not None]
         recorded.append(CameraDetections(camera.name, stamps, tuple(checked)))
     return Recording(tuple(recorded), COCO17)
+
+
+def _used_joints(joint_set: JointSet) -> JointSet:
+    """The joints that tell a rig: of detections with feet, hands or faces, the body's."""
+    return COCO17 if not missing_joints(joint_set, COCO17) else joint_set
 
 
 def _step(fps: float) -> int:
@@ -174,9 +181,15 @@ class _Group:
 
     def detections(self) -> list[CameraDetections]:
         """Per camera."""
+        given = self.detector.joint_set
+        used = _used_joints(given)
+
+        def body(people: np.ndarray) -> np.ndarray:
+            return people if used == given else mapped_keypoints(people, given, used)
+
         return [
             CameraDetections(
-                camera.name, np.array([stamp for stamp, _ in own]), tuple(people for _, people in own)
+                camera.name, np.array([stamp for stamp, _ in own]), tuple(body(people) for _, people in own)
             )
             for camera, own in zip(self.source.cameras, self.found, strict=True)
         ]
