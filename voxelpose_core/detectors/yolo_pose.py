@@ -26,7 +26,7 @@ NAME = "YOLO-pose"
 MIN_SCORE = 0.25
 MAX_IOU = 0.7
 STRIDE = 32
-# Coordinates are those of pixel edges: measured as 0.53 +- 0.06 with YOLO11n-pose, on 483 keypoints of the
+# Coordinates are those of pixel edges: measured as 0.53 +- 0.07 with YOLO11n-pose, on 483 keypoints of the
 # demo's frames and their mirror images.
 PIXEL_OFFSET = 0.5
 # Rows of an output with suppression inside; Ultralytics' default is 300. Older YOLO versions answer
