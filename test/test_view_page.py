@@ -15,8 +15,9 @@ from test_cli import refused, rig_file, run  # noqa: F401  (a fixture)
 
 from voxelpose_core.drawing.colors import person_color
 from voxelpose_core.geometry.rig import load_rig
-from voxelpose_core.pages import html, write_view_page
+from voxelpose_core.pages import html
 from voxelpose_core.pages.scene import scene_json
+from voxelpose_core.pages.view_page import write_view_page
 from voxelpose_core.pose_types import Skeleton
 from voxelpose_core.skeleton_files import FrameSkeletons, Recording, write_skeletons
 from voxelpose_core.skeletons import COCO17, get_joint_set

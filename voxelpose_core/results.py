@@ -19,6 +19,26 @@ MIN_KEYPOINT_SCORE = 0.2
 _NO_PAIR_PX = 1e9
 
 
+@dataclass(frozen=True)
+class ViewAgreement:
+    """How well the skeletons of a frame set fit what one camera saw; see `ReprojectionError`.
+
+    Attributes:
+        detected: 2D detections.
+        in_view: skeletons in the camera's view.
+        paired: how many of them have a 2D detection.
+        px: mean distance over the common joints of all pairs; NaN without a pair.
+        share: mean over the pairs of their distance as a share of the skeleton's longer side in the image;
+            NaN without a pair.
+    """
+
+    detected: int
+    in_view: int = 0
+    paired: int = 0
+    px: float = math.nan
+    share: float = math.nan
+
+
 @dataclass
 class ReprojectionError:
     """Pixels between 2D detections and the 3D joints projected into their images.
@@ -44,11 +64,16 @@ class ReprojectionError:
         rig: Rig,
         skeletons: Sequence[Skeleton],
         keypoints: Sequence[np.ndarray | None],
-    ) -> None:
-        """Take one frame set: skeletons in mm, and per camera its 2D detections (P, J, 3) or None."""
-        for camera, people in zip(rig.cameras, keypoints, strict=True):
-            if people is not None:
-                self._add_view(camera, skeletons, people)
+    ) -> list[ViewAgreement | None]:
+        """Take one frame set: skeletons in mm, and per camera its 2D detections (P, J, 3) or None.
+
+        Returns:
+            per camera how well they agree; None without 2D detections.
+        """
+        return [
+            None if people is None else self._add_view(camera, skeletons, people)
+            for camera, people in zip(rig.cameras, keypoints, strict=True)
+        ]
 
     @property
     def mean_px(self) -> float:
@@ -60,9 +85,9 @@ class ReprojectionError:
         """The median; NaN where nothing was compared."""
         return float(np.median(self.distances)) if self.distances else math.nan
 
-    def _add_view(self, camera: Camera, skeletons: Sequence[Skeleton], people: np.ndarray) -> None:
+    def _add_view(self, camera: Camera, skeletons: Sequence[Skeleton], people: np.ndarray) -> ViewAgreement:
         if not skeletons:
-            return
+            return ViewAgreement(len(people))
         joints = np.array([skeleton.joints for skeleton in skeletons])
         seen = np.array([s.joint_valid & camera.sees(s.joints) for s in skeletons])
         in_view = seen.sum(axis=1) >= REPROJECTION.min_common_joints
@@ -70,13 +95,22 @@ class ReprojectionError:
         self.in_view += len(joints)
         pixels = camera.project(joints.reshape(-1, 3))[0].reshape(*joints.shape[:2], 2)
         costs = pixel_distances(pixels, seen, people, REPROJECTION, MIN_KEYPOINT_SCORE)
-        limits = REPROJECTION.max_share * image_sizes(pixels, seen)
+        sizes = image_sizes(pixels, seen)
+        distances: list[float] = []
+        shares: list[float] = []
         for row, column in pair_one_to_one(costs, _NO_PAIR_PX):
-            if costs[row, column] <= limits[row]:
-                self.paired += 1
+            if costs[row, column] <= REPROJECTION.max_share * sizes[row]:
                 common = seen[row] & (people[column, :, 2] >= MIN_KEYPOINT_SCORE)
-                distances = pixels[row, common] - people[column, common, :2]
-                self.distances.extend(np.linalg.norm(distances, axis=1).tolist())
+                offsets = pixels[row, common] - people[column, common, :2]
+                distances.extend(np.linalg.norm(offsets, axis=1).tolist())
+                shares.append(float(costs[row, column] / max(sizes[row], 1.0)))
+        self.paired += len(shares)
+        self.distances.extend(distances)
+        if not shares:
+            return ViewAgreement(len(people), len(joints))
+        return ViewAgreement(
+            len(people), len(joints), len(shares), float(np.mean(distances)), float(np.mean(shares))
+        )
 
 
 @dataclass
@@ -108,15 +142,15 @@ class RunReport:
     _images_with_people: Counter[str] = field(default_factory=Counter)
     _in_two_views: int = 0
 
-    def add(self, estimate: Estimate) -> None:
-        """Count one frame set."""
+    def add(self, estimate: Estimate) -> list[ViewAgreement | None]:
+        """Count one frame set; returns how well each camera agrees, None without 2D detections."""
         self.frames += 1
         self.estimated += len(estimate.cameras) >= 2
         self.people[len(estimate.skeletons)] += 1
         self.dropped += estimate.dropped_below_floor
         self.frames_with_dropped += estimate.dropped_below_floor > 0
         self.track_ids |= {s.track_id for s in estimate.skeletons if s.track_id >= 0}
-        self.reprojection.add(self.rig, estimate.skeletons, estimate.keypoints)
+        agreement = self.reprojection.add(self.rig, estimate.skeletons, estimate.keypoints)
         views = {
             camera.name: len(people) > 0
             for camera, people in zip(self.rig.cameras, estimate.keypoints, strict=True)
@@ -127,6 +161,7 @@ class RunReport:
         self._in_two_views += sum(views.values()) >= 2
         for stage, milliseconds in estimate.timings_ms.items():
             self.stages_ms.setdefault(stage, []).append(milliseconds)
+        return agreement
 
     def findings(self) -> list[str]:
         """What looks wrong with the recording, one line each: cameras that see no person, no person in 3D."""

@@ -26,6 +26,7 @@ from voxelpose_core.command_line.options import (
     add_rig_options,
     add_space,
     add_strict,
+    kept_warnings,
     progress_bar,
     warn,
 )
@@ -33,7 +34,8 @@ from voxelpose_core.command_line.skeleton_outputs import (
     add_skeleton_outputs,
     check_length,
     check_skeleton_outputs,
-    write_outputs,
+    recording_from,
+    write_recording,
 )
 from voxelpose_core.drawing.files import VideoWriter, write_image
 from voxelpose_core.drawing.frame import FramePainter
@@ -47,7 +49,7 @@ from voxelpose_core.frame_sets import (
 )
 from voxelpose_core.geometry.image_turns import turns_in_words, upright_turns
 from voxelpose_core.geometry.rig import Rig
-from voxelpose_core.output_files import PICTURES, VIDEOS, check_outputs
+from voxelpose_core.output_files import PAGES, PICTURES, VIDEOS, check_outputs
 from voxelpose_core.pose_types import Estimate, body_only
 from voxelpose_core.skeleton_files import FrameSkeletons
 from voxelpose_core.skeletons import JointSet
@@ -89,10 +91,19 @@ def add_parser(commands: argparse._SubParsersAction, examples: str) -> None:
     add_detector(parser, refined=True)
     parser.add_argument("--video-out", metavar="MP4", help="video of the views and skeletons to write")
     parser.add_argument("--picture", metavar="PNG", help="picture of the middle frame to write")
+    parser.add_argument(
+        "--report", metavar="HTML", help="report to write: one page that shows whether the recording is good"
+    )
 
 
 def estimate(arguments: argparse.Namespace) -> int:
     """`voxelpose estimate`."""
+    with kept_warnings() as warned:
+        return _run(arguments, warned)
+
+
+def _run(arguments: argparse.Namespace, warned: Sequence[str]) -> int:
+    """Estimate; `warned` grows by the warnings that are printed."""
     # torch takes seconds to import; the rig commands and --help do without it.
     from voxelpose_core.floor_watch import FloorWatch
     from voxelpose_core.results import RunReport
@@ -102,8 +113,9 @@ def estimate(arguments: argparse.Namespace) -> int:
         "--out": arguments.out,
         "--video-out": arguments.video_out,
         "--picture": arguments.picture,
+        "--report": arguments.report,
     }
-    endings = {"--video-out": VIDEOS, "--picture": PICTURES}
+    endings = {"--video-out": VIDEOS, "--picture": PICTURES, "--report": PAGES}
     check_outputs(outputs, [*filter(None, [arguments.rig]), *given_sources(arguments)], endings)
     check_skeleton_outputs(arguments)
     cameras = open_source(arguments, given_rig(arguments))
@@ -115,6 +127,7 @@ def estimate(arguments: argparse.Namespace) -> int:
     detection = _Detection(estimator)
     source = _aligned(cameras, detection)
     tracker, report, frame_sets = Tracker(body=joint_set.body), RunReport(rig), []
+    agreement = []
     floor = FloorWatch(rig, joint_set)
     views = ViewWatch(rig, source.option, source.paths, warn, arguments.strict)
     with _Pictures(arguments, estimator, source) as pictures:
@@ -126,29 +139,40 @@ def estimate(arguments: argparse.Namespace) -> int:
             views.add(seen.keypoints, frame_set.stamp)
             answer.skeletons = tracker.update(answer.skeletons, frame_set.stamp)
             frame_sets.append(FrameSkeletons(frame_set.frame, frame_set.stamp, answer.skeletons))
-            report.add(body_only(answer, joint_set))
+            agreement.append(report.add(body_only(answer, joint_set)))
             pictures.add(frame_set, answer)
         # Before the pictures are finished, which may fail.
-        written, failure = write_outputs(arguments, joint_set, frame_sets, source)
+        recording = recording_from(joint_set, frame_sets, source)
+        written, failure = write_recording(arguments, recording)
     views.finish()
-    print(f"rig           {rig.name}: {len(rig)} cameras, {rig.source}")
-    print(f"space         {estimator.space} mm")
-    print(f"weights       {estimator.weights_path.name} on {estimator.device}")
+    facts = [
+        f"rig           {rig.name}: {len(rig)} cameras, {rig.source}",
+        f"space         {estimator.space} mm",
+        f"weights       {estimator.weights_path.name} on {estimator.device}",
+    ]
     if rig.has_time_offsets:
         whose = "the rig" if arguments.offsets_ms is None else "--offsets-ms"
-        print(f"offsets       {offsets_in_words(rig)}, of {whose}")
+        facts.append(f"offsets       {offsets_in_words(rig)}, of {whose}")
     if isinstance(cameras, KeypointFrameSets):
-        print(f"keypoints     {cameras.layout}")
+        facts.append(f"keypoints     {cameras.layout}")
     if isinstance(cameras, BagFrameSets):
-        print(f"topics        {', '.join(cameras.topics.values())}")
+        facts.append(f"topics        {', '.join(cameras.topics.values())}")
     if turned := _turned_images(rig) if cameras.joint_set is None else "":
-        print(f"turned        {turned}, for the detector")
-    print("\n".join(report.lines()))
+        facts.append(f"turned        {turned}, for the detector")
+    facts += report.lines()
+    print("\n".join(facts))
     written += [path for path in (arguments.video_out, arguments.picture) if path]
     print(f"written       {', '.join(map(str, written)) or 'nothing'}")
     for finding in (*report.findings(), floor.finding()):
         if finding:
             warn(finding)
+    if arguments.report:
+        from voxelpose_core.pages.report_page import Run, write_report_page
+
+        picture, space = pictures.middle_picture, estimator.space
+        run = Run(rig, recording, report, agreement, facts, warned, picture, space)
+        write_report_page(arguments.report, run)
+        print(f"report        {arguments.report}")
     if failure:
         raise failure
     return 0
@@ -226,7 +250,11 @@ def _estimate_one(estimator: PoseEstimator, frame_set: FrameSet, previous: np.nd
 
 
 class _Pictures:
-    """The picture and the video that were asked for, painted as the frames come."""
+    """The picture and the video that were asked for, painted as the frames come.
+
+    Attributes:
+        middle_picture: of the middle frame, BGR; None where neither --picture nor --report asks for it.
+    """
 
     def __init__(
         self,
@@ -237,16 +265,17 @@ class _Pictures:
         self._painter: FramePainter | None = None
         self._picture = arguments.picture
         self._video = VideoWriter(arguments.video_out, source.fps) if arguments.video_out else None
+        self._wants_middle = bool(arguments.picture or arguments.report)
         self._middle = len(source) // 2
-        self._middle_picture: np.ndarray | None = None
+        self.middle_picture: np.ndarray | None = None
         self._count = 0
-        if self._picture or self._video:
+        if self._wants_middle or self._video:
             self._painter = FramePainter(estimator.rig, estimator.joint_set, estimator.space)
 
     def add(self, frame_set: FrameSet, answer: Estimate) -> None:
         """Show one frame set."""
         stamp = frame_set.stamp
-        is_middle = self._picture and self._count == self._middle
+        is_middle = self._wants_middle and self._count == self._middle
         self._count += 1
         if self._painter is None or not (self._video or is_middle):
             return
@@ -258,13 +287,13 @@ class _Pictures:
         if self._video:
             self._video.write(picture)
         if is_middle:
-            self._middle_picture = picture
+            self.middle_picture = picture
 
     def __enter__(self) -> _Pictures:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        if kind is None and self._middle_picture is not None:
-            write_image(self._picture, self._middle_picture)
+        if kind is None and self._picture and self.middle_picture is not None:
+            write_image(self._picture, self.middle_picture)
         if self._video:
             self._video.close()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from tqdm import tqdm
@@ -139,6 +140,23 @@ def progress_bar(frames: Iterable[_Item]) -> Iterable[_Item]:
     return tqdm(frames, mininterval=0.5, disable=not sys.stderr.isatty(), bar_format=shown, unit=" frames")
 
 
+# Take the lines that `warn` prints, inside `kept_warnings`.
+_keepers: list[list[str]] = []
+
+
 def warn(line: str) -> None:
     """One line on stderr, above a progress bar."""
     tqdm.write(f"warning: {line}", file=sys.stderr)
+    for keeper in _keepers:
+        keeper.append(line)
+
+
+@contextmanager
+def kept_warnings() -> Iterator[list[str]]:
+    """The lines that `warn` prints from now on, in a list that grows."""
+    lines: list[str] = []
+    _keepers.append(lines)
+    try:
+        yield lines
+    finally:
+        _keepers.pop()

@@ -91,18 +91,12 @@ def check_length(arguments: argparse.Namespace, frames: int, rate_hz: float) -> 
         )
 
 
-def write_outputs(
-    arguments: argparse.Namespace,
-    joint_set: JointSet,
-    frame_sets: Sequence[FrameSkeletons],
-    source: FrameSets,
-) -> tuple[list[Path], InputError | None]:
-    """Write what was estimated, at the rate of its stamps, or that of the source if they agree."""
+def recording_from(joint_set: JointSet, frame_sets: Sequence[FrameSkeletons], source: FrameSets) -> Recording:
+    """What was estimated, at the rate of its stamps, or that of the source if they agree."""
     rate_hz = measured_rate([frame_set.stamp for frame_set in frame_sets], source.fps)
-    recording = Recording(
+    return Recording(
         joint_set, list(frame_sets), rate_hz, frame_id=source.rig.frame, start_ns=source.start_ns
     )
-    return write_recording(arguments, recording)
 
 
 def write_recording(

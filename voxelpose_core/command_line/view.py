@@ -35,7 +35,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def view(arguments: argparse.Namespace) -> int:
     """`voxelpose view`."""
-    from voxelpose_core.pages import write_view_page
+    from voxelpose_core.pages.view_page import write_view_page
 
     inputs = [path for path in (arguments.rig, arguments.result) if path]
     check_outputs({"--out": arguments.out}, inputs, {"--out": PAGES})

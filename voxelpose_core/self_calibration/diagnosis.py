@@ -40,7 +40,7 @@ _OFFSET_MS, _SURE = 10.0, 3.0
 # A camera that sees fewer of the shared poses shares no person with the others.
 _LEAST_SHARED = 5
 # Disagreement, as a share of people's size: of all cameras, or of one against the others' median.
-_MUCH, _OUTLIER, _OUTLIER_RATIO = 0.08, 0.04, 2.0
+MUCH, _OUTLIER, _OUTLIER_RATIO = 0.08, 0.04, 2.0
 # Focal lengths: freedom of the fit, and the error that is a fault, as shares; both halves must say so, and
 # held-out disagreement must fall to this share.
 _FOCAL_FREE, _FOCAL_FAULT, _FOCAL_FALL = 0.3, 0.05, 0.9
@@ -384,17 +384,17 @@ class _Judge:
         outliers = [
             report
             for report in known
-            if report.share > max(_OUTLIER, _OUTLIER_RATIO * middle) or report.share > 2 * _MUCH
+            if report.share > max(_OUTLIER, _OUTLIER_RATIO * middle) or report.share > 2 * MUCH
         ]
         if outliers and len(outliers) < len(known):
             what = ", ".join(f"camera '{r.name}' is {100 * r.share:.1f} %" for r in outliers)
             line = f"{what} of people's size off what the others say, where {100 * middle:.1f} % is usual"
             self.faults.append(Fault(line, "voxelpose rig refine"))
-        elif middle > _MUCH:
+        elif middle > MUCH:
             self.faults.append(
                 Fault(
                     f"the cameras disagree by {100 * middle:.0f} % of people's size, expected up to "
-                    f"{100 * _MUCH:.0f} %: the calibration does not fit the images",
+                    f"{100 * MUCH:.0f} %: the calibration does not fit the images",
                     "voxelpose rig refine, or calibrate anew: voxelpose rig from-people",
                 )
             )
