@@ -1,6 +1,7 @@
 """rosbag2 recordings as input: the same skeletons as from files, and one line for whatever is wrong."""
 
 import json
+import re
 
 import cv2
 import numpy as np
@@ -13,8 +14,13 @@ from bag_files import START_NS, BagMaker
 from voxelpose_core.bags.bag import Bag
 from voxelpose_core.bags.calibration import rig_from_bag
 from voxelpose_core.bags.frame_sets import BagFrameSets
+from voxelpose_core.bags.recording import BagImages
 from voxelpose_core.bags.topics import COMPRESSED, IMAGE, KEYPOINTS, camera_topics, input_topics
 from voxelpose_core.cli import main
+from voxelpose_core.datasets.generated_recordings import (
+    RecordingSettings,
+    generate_recording,
+)
 from voxelpose_core.datasets.generated_walks import generate_walk
 from voxelpose_core.errors import InputError
 from voxelpose_core.frame_choice import FrameChoice
@@ -268,3 +274,41 @@ def test_cameras_whose_stamps_never_meet(tmp_path, walk, rig, capsys):
     save_rig(rig, tmp_path / "rig.yaml")
     line = refused(capsys, "--rig", tmp_path / "rig.yaml", "--bag", tmp_path / "bag")
     assert "no two cameras have messages within 15 ms" in line
+
+
+def write_recording(path, made):
+    """A bag of a generated recording's 2D detections, each camera on its own clock."""
+    with BagMaker(path) as bag:
+        for camera, seen in zip(made.rig.cameras, made.recording.cameras, strict=True):
+            bag.camera_info(f"/{camera.name}/camera_info", camera, "optical")
+            for stamp, people in zip(seen.stamps, seen.people, strict=True):
+                stamp_ns = START_NS + round(stamp * 1e9)
+                bag.keypoints(f"/{camera.name}/keypoints", camera, people, stamp_ns, stamp_ns + 10**6)
+    return path
+
+
+def test_the_rig_commands_take_bags(tmp_path, capsys):
+    offsets = [0.0, 120.0, -60.0]
+    made = generate_recording(
+        1001, RecordingSettings(cameras=3, rates_hz=15.0, duration_s=16.0, offsets_ms=offsets)
+    )
+    bag = write_recording(tmp_path / "bag", made)
+    save_rig(made.rig, tmp_path / "rig.yaml")
+    assert main(["rig", "diagnose", str(tmp_path / "rig.yaml"), "--bag", str(bag)]) == 2
+    told = capsys.readouterr()
+    found = re.search(r"--offsets-ms (\S+)", told.out + told.err)[1]
+    assert [float(value) for value in found.split(",")] == pytest.approx(offsets, abs=15.0)
+
+
+def test_images_of_one_camera_for_self_calibration(tmp_path):
+    pictures = [np.full((40, 60, 3), 50 * index, np.uint8) for index in range(4)]
+    with BagMaker(tmp_path / "bag") as bag:
+        for index, picture in enumerate(pictures):
+            # The third message repeats the second's stamp.
+            bag.image("/left/image_raw", picture, START_NS + (0, 1, 1, 2)[index] * PERIOD_NS)
+    images = BagImages(tmp_path / "bag", "/left/image_raw", START_NS - PERIOD_NS)
+    assert (len(images), images.sizes, images.fps) == (3, [(60, 40)], pytest.approx(25.0))
+    assert [round(stamp, 3) for stamp in images.stamps] == [0.04, 0.08, 0.12]
+    assert [views[0][0, 0, 0] for _, _, views in images] == [0, 50, 150]
+    assert [index for index, _, _ in images.at([1])] == [1]
+    assert images.span(0) == pytest.approx((0.04, 0.12))

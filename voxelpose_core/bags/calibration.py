@@ -59,6 +59,23 @@ def rig_from_bag(bag: Bag, template: str | None = None, world_frame: str | None 
     )
 
 
+def unposed_rig_from_bag(bag: Bag, template: str | None = None) -> Rig:
+    """The cameras of a bag with the intrinsics of their CameraInfo, all at the origin.
+
+    Raises:
+        InputError: naming the topic that is missing or wrong.
+    """
+    topics = camera_topics(bag.types, template)
+    cameras = []
+    for name, info in _first_infos(bag, topics).items():
+        try:
+            intrinsics = intrinsics_from_message(info, is_rectified(topics[name]))
+        except InputError as error:
+            raise InputError(f"bag '{bag.path}': topic {camera_info_topic(topics[name])}: {error}") from None
+        cameras.append(intrinsics.camera(name, np.eye(3), np.zeros(3)))
+    return Rig(tuple(cameras), name=bag.path.stem, source="CameraInfo of the bag", unit="m")
+
+
 def _first_infos(bag: Bag, topics: Mapping[str, str]) -> dict[str, Any]:
     """CameraInfo by camera."""
     names = {camera_info_topic(topic): name for name, topic in topics.items()}

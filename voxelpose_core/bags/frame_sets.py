@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from voxelpose_core.bags.bag import SECOND, Bag, RawMessage
-from voxelpose_core.bags.topics import COMPRESSED, KEYPOINTS, input_topics
+from voxelpose_core.bags.decoding import decoded_image, joint_set_of
+from voxelpose_core.bags.topics import KEYPOINTS, input_topics
 from voxelpose_core.errors import InputError
 from voxelpose_core.frame_choice import FrameChoice
 from voxelpose_core.frame_sets import FrameSet
 from voxelpose_core.geometry.rig import Rig
-from voxelpose_core.ros_messages.images import compressed_to_bgr, image_to_bgr
 from voxelpose_core.ros_messages.keypoints import keypoints_from_message
-from voxelpose_core.skeletons import JointSet, get_joint_set
+from voxelpose_core.skeletons import JointSet
 from voxelpose_core.sources import fit_rig, restore_codec_crop
 from voxelpose_core.synchronization.synchronizer import SynchronizedSet, Synchronizer
 
@@ -64,11 +64,16 @@ class BagFrameSets:
         self._path = Path(path)
         with Bag(path) as bag:
             self.topics = input_topics(bag.types, rig.names, template)
-            self._kind = bag.types[self.topics[rig.names[0]]]
             first = _first_messages(bag, self.topics)
-            self.joint_set = self._joint_set(first)
-            sizes = [self._size(first.get(name)) for name in rig.names]
-            self.rig, notes = (rig, []) if self.joint_set else fit_rig(rig, sizes)
+            self.rig = rig
+            notes: list[str] = []
+            self.joint_set: JointSet | None = None
+            if bag.types[self.topics[rig.names[0]]] == KEYPOINTS:
+                self.joint_set = self._joint_set([bag.decoded(message) for message in first.values()])
+            else:
+                images = [decoded_image(bag, first[name]) for name in rig.names]
+                sizes = [None if image is None else image.shape[1::-1] for image in images]
+                self.rig, notes = fit_rig(rig, sizes)
             self._places = _frame_set_places(bag, self.topics, self.rig)
         if not self._places:
             raise InputError(
@@ -134,45 +139,30 @@ class BagFrameSets:
         """The image or 2D detections of a message; a bad one costs this camera its frame, and is told."""
         if message is None:
             return None
+        if self.joint_set is None:
+            return decoded_image(bag, message)
         try:
-            decoded = bag.decoded(message)
-            if self.joint_set is not None:
-                return keypoints_from_message(decoded, camera, self.joint_set)
-            return self._image(decoded)
+            return keypoints_from_message(bag.decoded(message), camera, self.joint_set)
         except InputError as error:
             warnings.warn(f"topic {message.topic}: {error}")
             return None
 
-    def _image(self, decoded: Any) -> np.ndarray:
-        return compressed_to_bgr(decoded) if self._kind == COMPRESSED else image_to_bgr(decoded)
-
-    def _joint_set(self, first: Mapping[str, Any]) -> JointSet | None:
-        if self._kind != KEYPOINTS:
-            return None
-        names = sorted({message.joint_set for message in first.values()})
+    def _joint_set(self, first: Sequence[Any]) -> JointSet:
+        names = sorted({message.joint_set for message in first})
         if len(names) != 1:
             raise InputError(
                 f"bag '{self._path}': the cameras' joint sets are {', '.join(names)}, expected one for all"
             )
-        return get_joint_set(names[0])
-
-    def _size(self, first: Any) -> tuple[int, int] | None:
-        if first is None or self._kind == KEYPOINTS:
-            return None
-        try:
-            height, width = self._image(first).shape[:2]
-        except InputError:
-            return None
-        return width, height
+        return joint_set_of(first[0])
 
 
-def _first_messages(bag: Bag, topics: Mapping[str, str]) -> dict[str, Any]:
+def _first_messages(bag: Bag, topics: Mapping[str, str]) -> dict[str, RawMessage]:
     """The first message of each camera."""
     names = {topic: name for name, topic in topics.items()}
-    found: dict[str, Any] = {}
+    found: dict[str, RawMessage] = {}
     for message in bag.messages(names):
         if names[message.topic] not in found:
-            found[names[message.topic]] = bag.decoded(message)
+            found[names[message.topic]] = message
             if len(found) == len(names):
                 break
     return found

@@ -75,7 +75,12 @@ def add_parser(commands: argparse._SubParsersAction, examples: str) -> None:
     parser.set_defaults(run=estimate)
     add_rig_options(parser, "--rig", "default: CameraInfo and TF of the --bag")
     add_strict(parser)
-    add_sources(parser, bags=True)
+    add_sources(parser)
+    parser.add_argument(
+        "--world-frame",
+        metavar="FRAME",
+        help="TF frame of the bag, z up, in which a rig without --rig is taken (default: the root)",
+    )
     add_offsets(parser)
     add_frame_choice(parser)
     add_skeleton_outputs(parser)

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from voxelpose_core.bags.bag import Bag
-from voxelpose_core.bags.calibration import rig_from_bag
+from voxelpose_core.bags.calibration import rig_from_bag, unposed_rig_from_bag
 from voxelpose_core.bags.frame_sets import BagFrameSets
+from voxelpose_core.bags.topics import KEYPOINTS, input_topics
 from voxelpose_core.command import whole_number
 from voxelpose_core.command_line.options import argument_type, as_given, load_given_rig, warn
 from voxelpose_core.errors import InputError
@@ -38,13 +39,12 @@ if TYPE_CHECKING:
     from voxelpose_core.self_calibration.observations import Recording
 
 
-def add_sources(parser: argparse.ArgumentParser, required: bool = True, bags: bool = False) -> None:
-    """`--videos`, `--images` or `--keypoints`, and how they are read.
+def add_sources(parser: argparse.ArgumentParser, required: bool = True) -> None:
+    """`--videos`, `--images`, `--keypoints` or `--bag`, and how they are read.
 
     Args:
         parser: of the command.
         required: one of them must be given.
-        bags: `--bag` is taken, too.
     """
     source = parser.add_mutually_exclusive_group(required=required)
     source.add_argument(
@@ -67,21 +67,15 @@ def add_sources(parser: argparse.ArgumentParser, required: bool = True, bags: bo
         "OpenPose, Pose2Sim, AlphaPose, MMPose or COCO results; a folder of these; or one JSON file of all "
         'cameras: {"CAMERA_FRAME": [{"pred": [[x, y, score], ...]}, ...]}',
     )
-    if bags:
-        source.add_argument(
-            "--bag", metavar="BAG", help="rosbag2 recording: its folder, or an .mcap or .db3 file"
-        )
-        parser.add_argument(
-            "--topic",
-            metavar="TOPIC",
-            help="topic of each camera in the bag, such as /{camera}/image_raw: images, compressed images or "
-            "2D detections (default: found by the cameras' names)",
-        )
-        parser.add_argument(
-            "--world-frame",
-            metavar="FRAME",
-            help="TF frame of the bag, z up, in which a rig without --rig is taken (default: the root)",
-        )
+    source.add_argument(
+        "--bag", metavar="BAG", help="rosbag2 recording: its folder, or an .mcap or .db3 file"
+    )
+    parser.add_argument(
+        "--topic",
+        metavar="TOPIC",
+        help="topic of each camera in the bag, such as /{camera}/image_raw: images, compressed images or "
+        "2D detections (default: found by the cameras' names)",
+    )
     parser.add_argument(
         "--in-order",
         action="store_true",
@@ -172,8 +166,9 @@ def _rate(text: str) -> float:
 
 def check_sources(arguments: argparse.Namespace) -> None:
     """InputError where options contradict each other."""
-    bag = getattr(arguments, "bag", None)
-    if bag and (arguments.fps or arguments.in_order):
+    if arguments.topic and not arguments.bag:
+        raise InputError("--topic: only a --bag has topics")
+    if arguments.bag and (arguments.fps or arguments.in_order):
         raise InputError(f"--{'fps' if arguments.fps else 'in-order'}: not with --bag, which has its own")
     if arguments.videos and arguments.fps:
         raise InputError("--fps: videos have their own frame rate, expected it with --images or --keypoints")
@@ -186,14 +181,15 @@ def check_sources(arguments: argparse.Namespace) -> None:
 
 
 def source_option(arguments: argparse.Namespace) -> str:
-    """Which of the options is given, other than --bag."""
-    return "--videos" if arguments.videos else "--images" if arguments.images else "--keypoints"
+    """Which of the options is given."""
+    names = ("videos", "images", "keypoints", "bag")
+    return f"--{next(name for name in names if getattr(arguments, name))}"
 
 
 def given_sources(arguments: argparse.Namespace) -> list[str]:
     """The paths that are given."""
-    bag = getattr(arguments, "bag", None)
-    return arguments.videos or arguments.images or arguments.keypoints or ([bag] if bag else [])
+    bag = [arguments.bag] if arguments.bag else []
+    return arguments.videos or arguments.images or arguments.keypoints or bag
 
 
 def matched_paths(arguments: argparse.Namespace, rig: Rig) -> tuple[Path, ...]:
@@ -218,10 +214,10 @@ def given_rig(arguments: argparse.Namespace) -> Rig:
     Raises:
         InputError: neither is there.
     """
-    bag = getattr(arguments, "bag", None)
+    bag = arguments.bag
+    if arguments.world_frame and (not bag or arguments.rig is not None):
+        raise InputError("--world-frame: for the rig of a --bag, without --rig, which has its own world")
     if arguments.rig is not None:
-        if bag and arguments.world_frame:
-            raise InputError("--world-frame: --rig has its own world")
         return load_given_rig(arguments)
     if not bag:
         raise InputError("--rig: missing, expected a calibration; only a --bag may bring its own")
@@ -236,7 +232,7 @@ def given_rig(arguments: argparse.Namespace) -> Rig:
 def open_source(arguments: argparse.Namespace, rig: Rig) -> ImageFrameSets | KeypointFrameSets | BagFrameSets:
     """The frame sets that the arguments name."""
     check_sources(arguments)
-    if getattr(arguments, "bag", None):
+    if arguments.bag:
         return BagFrameSets(arguments.bag, rig, arguments.topic, warn)
     fps = arguments.fps or DEFAULT_FPS
     if arguments.keypoints:
@@ -271,6 +267,8 @@ def record(arguments: argparse.Namespace, rig: Rig) -> GivenRecording:
     from voxelpose_core.self_calibration.recording import RecordedCameras, record_images, record_keypoints
 
     check_sources(arguments)
+    if arguments.bag:
+        return _record_bag(arguments, rig)
     fps, option = arguments.fps or DEFAULT_FPS, source_option(arguments)
     if arguments.keypoints:
         read = _keypoints(arguments, rig)
@@ -287,6 +285,26 @@ def record(arguments: argparse.Namespace, rig: Rig) -> GivenRecording:
     return GivenRecording(recording, rig, option, paths, turns)
 
 
+def _record_bag(arguments: argparse.Namespace, rig: Rig) -> GivenRecording:
+    from voxelpose_core.bags.recording import BagImages, first_stamp_ns, record_bag_keypoints
+    from voxelpose_core.self_calibration.recording import RecordedCameras, record_images
+
+    with Bag(arguments.bag) as bag:
+        topics = input_topics(bag.types, rig.names, arguments.topic)
+        keypoints = bag.types[topics[rig.names[0]]] == KEYPOINTS
+        start_ns = first_stamp_ns(bag, topics)
+    if keypoints:
+        recording = record_bag_keypoints(arguments.bag, topics, rig, arguments.seconds)
+        return GivenRecording(recording, rig, "--bag", None, (0,) * len(rig))
+    opened = [BagImages(arguments.bag, topics[name], start_ns) for name in rig.names]
+    rig, notes = fit_rig(rig, [images.sizes[0] for images in opened])
+    for note in notes:
+        warn(note)
+    sources = [RecordedCameras(images, [camera]) for images, camera in zip(opened, rig.cameras, strict=True)]
+    recording, turns = record_images(sources, given_detector(arguments), arguments.seconds)
+    return GivenRecording(recording, rig, "--bag", None, turns)
+
+
 def record_without_rig(
     arguments: argparse.Namespace, intrinsics: str | None, fov_deg: float
 ) -> GivenRecording:
@@ -294,7 +312,8 @@ def record_without_rig(
 
     Args:
         arguments: with sources.
-        intrinsics: a calibration whose poses are not used; None: the field of view is guessed.
+        intrinsics: a calibration whose poses are not used; None: the CameraInfo of the bag or, without a
+            bag, the field of view, which is guessed.
         fov_deg: that guess, for the longer side of the images.
     """
     from voxelpose_core.self_calibration.from_people import guessed_cameras
@@ -302,6 +321,10 @@ def record_without_rig(
     if intrinsics is not None:
         known = load_rig(intrinsics)
         return record(arguments, dataclasses.replace(known, cameras=tuple(map(_unposed, known.cameras))))
+    if arguments.bag:
+        with Bag(arguments.bag) as bag:
+            rig = unposed_rig_from_bag(bag, arguments.topic)
+        return record(arguments, rig)
     if arguments.keypoints:
         raise InputError("--keypoints: they do not tell the size of the images, expected --intrinsics")
     check_sources(arguments)

@@ -233,7 +233,9 @@ def _remedy(fault: Fault, found: Diagnosis, given: GivenRecording) -> str:
 def rig_align(arguments: argparse.Namespace) -> int:
     """`voxelpose rig align`."""
     if not given_sources(arguments) and arguments.ground_from is None:
-        raise InputError("expected people (--videos, --images or --keypoints) or points (--ground-from)")
+        raise InputError(
+            "expected people (--videos, --images, --keypoints or --bag) or points (--ground-from)"
+        )
     if arguments.ground_from is not None and arguments.height is not None:
         raise InputError("--height: with --ground-from no person is measured, expected --distance")
     distance = _given_distance(arguments)
@@ -369,7 +371,7 @@ def rig_from_people(arguments: argparse.Namespace) -> int:
     _check_rig_outputs(arguments)
     given = record_without_rig(arguments, arguments.intrinsics, arguments.fov or _DEFAULT_FOV_DEG)
     settings = FromPeopleSettings(
-        height_mm=arguments.height, distance=distance, free_focal=arguments.intrinsics is None
+        height_mm=arguments.height, distance=distance, free_focal=not (arguments.intrinsics or arguments.bag)
     )
     found = rig_from_people(given.recording, given.rig.cameras, settings)
     reports.say(reports.new_rig_lines(found))
