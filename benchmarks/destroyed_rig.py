@@ -11,7 +11,6 @@ find two people in every frame, with at most 1.1 times the reprojection error of
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import dataclasses
 import io
@@ -27,6 +26,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from voxelpose_core import cli
+from voxelpose_core.command import Parser, run_command
 from voxelpose_core.detectors import load_detector
 from voxelpose_core.geometry.rig import load_rig, save_rig
 from voxelpose_core.self_calibration.alignment import Similarity
@@ -93,7 +93,7 @@ def estimate(rig: Path, keypoints: Path, out: Path) -> tuple[Counter, float]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument("--detections", type=Path, metavar="FILE", help="2D detections to read or keep")
     options = parser.parse_args()
     script = ROOT / "scripts/demo_data.py"
@@ -126,4 +126,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

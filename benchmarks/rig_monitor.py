@@ -15,12 +15,14 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from voxelpose_core.command import Parser, run_command
 from voxelpose_core.datasets.generated_recordings import (
     RecordingSettings,
     generate_recording,
@@ -157,11 +159,9 @@ def run_good(case: Case, number: int, tally: Tally) -> None:
     tally.false += alarm
 
 
-def main() -> None:
+def main() -> int:
     """Print the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--numbers", type=int, default=20, help="generated rigs per case")
     parser.add_argument("--first", type=int, default=FIRST_NUMBER, help="number of the first")
     parser.add_argument("--only", nargs="+", choices=list(CASES), default=list(CASES), metavar="CASE")
@@ -171,7 +171,8 @@ def main() -> None:
         for number in range(arguments.first, arguments.first + arguments.numbers):
             (run_faulty if case.fault else run_good)(case, number, tally)
         print(tally.line(name, bool(case.fault)), flush=True)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

@@ -12,14 +12,15 @@ is the median 3D error of what pairs of cameras triangulate, after one rigid ali
 
 from __future__ import annotations
 
-import argparse
 import resource
+import sys
 import time
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from voxelpose_core.command import Parser, run_command
 from voxelpose_core.datasets.generated_recordings import (
     GeneratedRecording,
     RecordingSettings,
@@ -238,8 +239,8 @@ REPORTS = {
 }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def main() -> int:
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument("tables", nargs="*", help=f"of {', '.join(REPORTS)}; all by default")
     parser.add_argument("--cells", nargs="*", default=[], help="only these cells of one table")
     parser.add_argument("--first", type=int, default=FIRST, help="number of the first recording")
@@ -253,7 +254,8 @@ def main() -> None:
         print()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"peak memory {peak:.0f} MB")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

@@ -225,7 +225,7 @@ def test_a_training_script_has_debug_and_one_line_errors(tmp_path):
             ("rig", "check", "r.yaml", "another"),
             "unrecognized arguments: another (see voxelpose rig check --help)",
         ),
-        (("estimate", "--fp", "30"), "required: --rig, --out (see voxelpose estimate --help)"),
+        (("estimate", "--fp", "30"), "required: --out (see voxelpose estimate --help)"),
         (("--versoin",), "option --versoin is unknown, did you mean --version? (see voxelpose --help)"),
     ],
 )
