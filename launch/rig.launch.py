@@ -76,7 +76,11 @@ def generate_launch_description():
         DeclareLaunchArgument(
             "device", default_value="auto", description="Device of the 3D model: auto, cpu or cuda:N."
         ),
-        DeclareLaunchArgument("detector", default_value="movenet", description="2D detector."),
+        DeclareLaunchArgument(
+            "detector",
+            default_value="movenet",
+            description="2D detector: movenet or an ONNX file (docs/detectors.md).",
+        ),
         DeclareLaunchArgument(
             "refine_detections",
             default_value="false",

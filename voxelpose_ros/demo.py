@@ -223,7 +223,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", type=Path, default=Path("demo_output"), help="folder for the results")
     parser.add_argument("--weights", default="universal", help="3D weights: universal, voxelpose or a file")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N")
-    parser.add_argument("--detector", default="movenet", help="2D detector")
+    parser.add_argument(
+        "--detector", default="movenet", help="2D detector: movenet or an ONNX file (docs/detectors.md)"
+    )
     parser.add_argument(
         "--refine-detections",
         action="store_true",

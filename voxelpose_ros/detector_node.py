@@ -48,7 +48,7 @@ class DetectorNode(Node):
         kind = p.text("input", "image", "What the cameras publish.", tuple(_MESSAGE_TYPES))
         image_topic = p.text("image_topic", topics.IMAGE_TOPIC, "Image topic of a camera.")
         keypoints_topic = p.text("keypoints_topic", topics.KEYPOINTS_TOPIC, "Where answers go.")
-        detector = p.text("detector", "movenet", "2D detector.")
+        detector = p.text("detector", "movenet", "2D detector: movenet or an ONNX file (docs/detectors.md).")
         refine = p.flag("refine_detections", False, "Refine each 2D detection with a second net on a crop.")
         device = p.text("device", "auto", "cpu, cuda:N, or auto: CUDA where onnxruntime has it.")
         threads = p.integer("threads", 0, "CPU threads of the detector; 0: all.", 0, 1024)

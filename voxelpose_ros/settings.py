@@ -155,7 +155,11 @@ class NodeSettings:
                 "Precision of the convolutions (voxel nets); auto: bfloat16 where the hardware has it.",
                 PRECISIONS,
             ),
-            detector=p.text("detector", "movenet", "2D detector; not used with input:=keypoints."),
+            detector=p.text(
+                "detector",
+                "movenet",
+                "2D detector: movenet or an ONNX file (docs/detectors.md); not used with input:=keypoints.",
+            ),
             refine_detections=p.flag(
                 "refine_detections",
                 False,

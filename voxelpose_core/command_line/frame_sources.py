@@ -126,7 +126,11 @@ def add_detector(parser: argparse.ArgumentParser, refined: bool = False) -> None
         refined: detections are refined by default, where the detector answers COCO-17.
     """
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N (default: %(default)s)")
-    parser.add_argument("--detector", help=f"2D detector for images (default: {DEFAULT_DETECTOR})")
+    parser.add_argument(
+        "--detector",
+        help=f"2D detector for images: {DEFAULT_DETECTOR} (default), or an ONNX file: RTMO, YOLO-pose, MoveNet, "
+        "or RTMPOSE.onnx,RTMDET.onnx; tensorrt: before it runs it in TensorRT",
+    )
     parser.add_argument(
         "--refine-detections",
         action=argparse.BooleanOptionalAction,
