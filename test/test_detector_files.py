@@ -20,7 +20,9 @@ from voxelpose_core.errors import InputError
 from voxelpose_core.estimator import PoseEstimator
 from voxelpose_core.geometry.rig import load_rig
 from voxelpose_core.resources import find_resource
-from voxelpose_core.skeletons import COCO17
+from voxelpose_core.self_calibration.recording import RecordedCameras, record_images
+from voxelpose_core.skeletons import COCO17, get_joint_set
+from voxelpose_core.sources import open_image_folders
 
 SIZE = (800, 480)
 # What a spot's centre is off by where an image is made three times smaller by a factor that is no whole
@@ -280,3 +282,23 @@ def test_a_wrong_image_is_named(tmp_path):
     detector = load_detector(written(tmp_path, "x.onnx", graphs.rtmo()), threads=1)
     with pytest.raises(InputError, match=r"shape \(480, 640\).*BGR"):
         detector.detect([np.zeros((480, 640), np.uint8)])
+
+
+def test_recordings_for_rigs_have_the_joints_of_the_body(tmp_path):
+    """A rig from people goes by COCO-17, whatever else a detector answers."""
+
+    class Feet:
+        joint_set = get_joint_set("halpe26")
+
+        def detect(self, images):
+            return [np.tile(np.arange(26, dtype=np.float32)[:, None], (1, 1, 3)) / 26 for _ in images]
+
+    rig = load_rig(find_resource("config/rigs/shelf.yaml"))
+    camera = rig.cameras[0]
+    (tmp_path / "a").mkdir()
+    cv2.imwrite(str(tmp_path / "a" / "0.png"), graphs.paint(TWO[:0], camera.image_size))
+    source = RecordedCameras(open_image_folders([tmp_path / "a"], 25.0), [camera])
+    recording, _ = record_images([source], Feet())
+    assert recording.joint_set is COCO17
+    (people,) = recording.cameras[0].people
+    np.testing.assert_allclose(people[0, :, 0], np.arange(17) / 26)

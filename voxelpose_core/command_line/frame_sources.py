@@ -128,8 +128,8 @@ def add_detector(parser: argparse.ArgumentParser, refined: bool = False) -> None
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N (default: %(default)s)")
     parser.add_argument(
         "--detector",
-        help=f"2D detector for images: {DEFAULT_DETECTOR} (default), or an ONNX file: RTMO, YOLO-pose, MoveNet, "
-        "or RTMPOSE.onnx,RTMDET.onnx; tensorrt: before it runs it in TensorRT",
+        help=f"2D detector for images: {DEFAULT_DETECTOR} (default), or an ONNX file: RTMO, YOLO-pose, "
+        "MoveNet, or RTMPOSE.onnx,RTMDET.onnx; tensorrt: before it runs it in TensorRT",
     )
     parser.add_argument(
         "--refine-detections",
