@@ -36,8 +36,9 @@ examples:
         --fill 0.2 --smooth 6
     voxelpose convert skeletons.json --out walk.trc --smooth 6
 
-  Skeletons in 3D, as a page to send by mail:
+  Skeletons in 3D: as a page to send by mail; with the videos, in the Rerun viewer:
     voxelpose view Calib.qca.txt skeletons.json --out skeletons.html
+    voxelpose view Calib.qca.txt skeletons.json --videos cam*.mp4
 
   Check a calibration, print and draw its capture space, write it as rig YAML:
     voxelpose rig check Calib.qca.txt

@@ -11,6 +11,7 @@ from voxelpose_core.errors import InputError
 PICTURES = (".png", ".jpg", ".jpeg")
 VIDEOS = (".mp4",)
 PAGES = (".html", ".htm")
+RERUN_FILES = (".rrd",)
 
 
 def check_outputs(
