@@ -25,7 +25,17 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-SOURCE = ("voxelpose_core", "requirements", "weights", "config", "test", "training", "benchmarks", "scripts")
+SOURCE = (
+    "voxelpose_core",
+    "requirements",
+    "weights",
+    "config",
+    "msg",
+    "test",
+    "training",
+    "benchmarks",
+    "scripts",
+)
 SOURCE_FILES = ("setup.py", "pyproject.toml", "MANIFEST.in", "package.xml", "README.md", "LICENSE")
 FRAMES, PEOPLE = 10, 2
 OFFLINE = 77

@@ -17,6 +17,7 @@ SHOW = (
     "print(resources.__file__)\n"
     "print(resources.find_weights('universal'))\n"
     "print(resources.find_resource('config/rigs/campus.yaml'))\n"
+    "print(resources.find_resource('msg/SkeletonArray.msg'))\n"
     "print(resources.version())\n"
 )
 
@@ -87,7 +88,8 @@ def contents(wheel: Path) -> set[str]:
 
 def expected_files() -> set[str]:
     files = set()
-    places = {"voxelpose_core": ".", "weights": "voxelpose_core/share", "config": "voxelpose_core/share"}
+    shared = {folder: "voxelpose_core/share" for folder in ("weights", "config", "msg")}
+    places = {"voxelpose_core": ".", **shared}
     for folder, target in places.items():
         for file in (ROOT / folder).rglob("[!.]*"):
             if file.is_file() and file.suffix not in (".pyc", ".so"):

@@ -27,7 +27,7 @@ ROSDEP_KEYS = {
     "yaml": "python3-yaml",
 }
 # rosdep has no key for these: a comment in package.xml names them.
-WITHOUT_ROSDEP_KEY = {"ezc3d", "onnx", "safetensors", "tensorboard"}
+WITHOUT_ROSDEP_KEY = {"ezc3d", "onnx", "rerun", "rosbags", "safetensors", "tensorboard"}
 # Come with what builds the package.
 BUILD_TOOLS = {"setuptools"}
 PIP_NAMES = {"cv2": "opencv-python-headless", "yaml": "pyyaml"}
@@ -111,7 +111,7 @@ def test_manifest_names_every_message_package():
 
 def test_setup_requires_every_import_of_the_core():
     imports = {PIP_NAMES.get(name, name) for name in imported_packages("voxelpose_core")}
-    assert imports - required_by_pip("core", "train", "files") == set()
+    assert imports - required_by_pip("core", "train", "files", "view") == set()
 
 
 def test_training_scripts_need_no_more_than_the_training_extra():
