@@ -88,7 +88,7 @@ def contents(wheel: Path) -> set[str]:
 
 def expected_files() -> set[str]:
     files = set()
-    shared = {folder: "voxelpose_core/share" for folder in ("weights", "config", "msg")}
+    shared = dict.fromkeys(("weights", "config", "msg"), "voxelpose_core/share")
     places = {"voxelpose_core": ".", **shared}
     for folder, target in places.items():
         for file in (ROOT / folder).rglob("[!.]*"):
