@@ -175,6 +175,12 @@ def test_camera_names_of_a_distance_are_checked():
         aligned(*walk(0), World(0), distance=("cam0", "cam9", 100.0))
 
 
+def test_a_distance_in_another_unit_is_refused_by_how_tall_people_come_out():
+    apart_cm = float(np.linalg.norm(RIG.cameras[0].C - RIG.cameras[1].C)) / 10
+    with pytest.raises(InputError, match=r"people come out 1\d\d(\.\d)? mm tall .*expected --distance"):
+        aligned(*walk(0), World(0), distance=("cam0", "cam1", apart_cm))
+
+
 @pytest.mark.parametrize("up", [[0, 0, 1], [0, 0, -1], [0, 1, 0], [0.6, 0, 0.8]])
 def test_rotation_to_z(up):
     rotation = rotation_to_z(up)

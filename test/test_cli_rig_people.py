@@ -9,6 +9,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from voxelpose_core import cli
+from voxelpose_core.command_line import rig_people
 from voxelpose_core.generated_motion import random_walks
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.image_turns import turn_points
@@ -272,6 +273,12 @@ def test_exchanged_views_are_refused_before_anything_is_measured(here, capsys):
     [
         (["--height", "1.75"], "expected the height of people in mm, 500 to 2500"),
         (["--distance", "cam0", "cam1", "far"], "--distance: 'far', expected millimetres"),
+        (
+            ["--distance", "cam0", "cam1", "3.2"],
+            "--distance: '3.2', expected the distance of two cameras in mm",
+        ),
+        (["--distance", "cam0", "cam9", "3200"], "--distance: camera 'cam9' is not in rig"),
+        (["--distance", "cam0", "cam0", "3200"], "--distance: camera 'cam0' appears twice"),
         (["--seconds", "0"], "expected seconds, above 0"),
     ],
 )
@@ -282,6 +289,19 @@ def test_bad_options_are_named(here, capsys, options, message):
     except SystemExit as ended:
         code = ended.code
     assert code == 2 and message in capsys.readouterr().err
+
+
+def test_from_people_checks_the_names_of_a_distance_before_it_detects_people(here, capsys, monkeypatch):
+    keypoints = write_keypoints(
+        here.path / "keypoints.json", [frames[:3] for frames in record(RIG, seconds=1.0)]
+    )
+    save_rig(RIG, here.path / "lenses.yaml")
+    monkeypatch.setattr(rig_people, "record", None)
+    words = ["rig", "from-people", "--keypoints", str(keypoints), "--out", str(here.path / "new.yaml")]
+    words += ["--intrinsics", str(here.path / "lenses.yaml"), "--distance", "cam0", "left", "3200"]
+    assert cli.main(words) == 2
+    err = capsys.readouterr().err
+    assert "--distance: camera 'left' is not in rig" in err and "expected one of cam0, cam1, cam2" in err
 
 
 def test_from_people_gives_a_rig_or_says_why_not(here, capsys):

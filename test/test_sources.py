@@ -300,3 +300,10 @@ def test_each_camera_follows_its_own_images():
     ]
     np.testing.assert_allclose(fitted.cameras[0].K, [[250, 0, 149.75], [0, 250, 99.75], [0, 0, 1]])
     assert fitted.cameras[1:] == rig.cameras[1:]
+
+
+def test_a_text_file_is_no_video_whatever_ffmpeg_makes_of_it(tmp_path):
+    calibration = tmp_path / "Calib.qca.txt"
+    calibration.write_text("<calibration>\n" + "<camera name='cam01'/>\n" * 200)
+    with pytest.raises(InputError, match="Calib.qca.txt' cannot be read, expected a video"):
+        open_videos([calibration])

@@ -32,7 +32,7 @@ examples:
     voxelpose estimate --rig Calib.qca.txt --keypoints pose --fps 60 --out walk.trc
 
   Files for OpenSim, motion capture software and Blender, smoothed:
-    voxelpose estimate --rig rig.yaml --videos a.mp4 b.mp4 c.mp4 --out walk.trc walk.c3d walk.bvh \
+    voxelpose estimate --rig rig.yaml --videos a.mp4 b.mp4 c.mp4 --out walk.trc walk.c3d walk.bvh \\
         --fill 0.2 --smooth 6
     voxelpose convert skeletons.json --out walk.trc --smooth 6
 

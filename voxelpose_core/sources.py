@@ -21,6 +21,8 @@ from voxelpose_core.video_times import TimedVideos, frame_times, read_images
 
 IMAGE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 DEFAULT_FPS = 25.0
+# FFmpeg decodes any text file whose name ends in .txt as pictures of its letters.
+_TEXT_CODEC = "ansi"
 # Video codecs work in blocks of so many pixels.
 _CODEC_BLOCK = 16
 
@@ -267,7 +269,9 @@ def _read_header(path: Path) -> tuple[int, float, tuple[int, int]]:
     try:
         count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
         fps = float(capture.get(cv2.CAP_PROP_FPS))
-        readable, image = capture.read() if count > 0 else (False, None)
+        codec = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little", signed=True)
+        is_video = count > 0 and codec != _TEXT_CODEC.encode()
+        readable, image = capture.read() if is_video else (False, None)
         if not readable or image is None:
             raise InputError(f"video '{path}' cannot be read, expected a video with frames")
     finally:

@@ -309,10 +309,8 @@ def _record_bag(arguments: argparse.Namespace, rig: Rig) -> GivenRecording:
     return GivenRecording(recording, rig, "--bag", None, turns)
 
 
-def record_without_rig(
-    arguments: argparse.Namespace, intrinsics: str | None, fov_deg: float
-) -> GivenRecording:
-    """Detect people in what the arguments name; the rig has intrinsics, and poses that mean nothing.
+def rig_without_poses(arguments: argparse.Namespace, intrinsics: str | None, fov_deg: float) -> Rig:
+    """The rig of the sources that the arguments name: it has intrinsics, and poses that mean nothing.
 
     Args:
         arguments: with sources.
@@ -324,11 +322,10 @@ def record_without_rig(
 
     if intrinsics is not None:
         known = load_rig(intrinsics)
-        return record(arguments, dataclasses.replace(known, cameras=tuple(map(_unposed, known.cameras))))
+        return dataclasses.replace(known, cameras=tuple(map(_unposed, known.cameras)))
     if arguments.bag:
         with Bag(arguments.bag) as bag:
-            rig = unposed_rig_from_bag(bag, arguments.topic)
-        return record(arguments, rig)
+            return unposed_rig_from_bag(bag, arguments.topic)
     if arguments.keypoints:
         raise InputError("--keypoints: they do not tell the size of the images, expected --intrinsics")
     check_sources(arguments)
@@ -346,7 +343,7 @@ def record_without_rig(
             raise InputError(f"{path}: its first image cannot be read")
     sized = [size for size in sizes if size is not None]
     cameras = guessed_cameras(distinct_labels(paths), sized, fov_deg)
-    return record(arguments, Rig(cameras, name="from_people", source="a guess of the field of view"))
+    return Rig(cameras, name="from_people", source="a guess of the field of view")
 
 
 def _unposed(camera: Camera) -> Camera:

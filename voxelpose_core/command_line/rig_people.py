@@ -17,7 +17,7 @@ from voxelpose_core.command_line.frame_sources import (
     given_sources,
     open_source,
     record,
-    record_without_rig,
+    rig_without_poses,
 )
 from voxelpose_core.command_line.options import (
     EXIT_FAULT,
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 _DEFAULT_SECONDS, _DEFAULT_FOV_DEG = 60.0, 65.0
 _HEIGHT_MM = (500.0, 2500.0)
+# Smaller numbers are metres.
+_LEAST_DISTANCE_MM = 30.0
 _RIG_ENDINGS = (".yaml", ".yml")
 
 
@@ -165,7 +167,24 @@ def _given_distance(arguments: argparse.Namespace) -> tuple[str, str, float] | N
         return None
     first, second, text = arguments.distance
     try:
-        return first, second, _positive(text, "millimetres")
+        apart_mm = _positive(text, "millimetres")
+    except InputError as error:
+        raise InputError(f"--distance: {error}") from None
+    if apart_mm < _LEAST_DISTANCE_MM:
+        raise InputError(
+            f"--distance: '{text}', expected the distance of two cameras in mm, at least "
+            f"{_LEAST_DISTANCE_MM:g}, for example 3200"
+        )
+    return first, second, apart_mm
+
+
+def _check_distance(distance: tuple[str, str, float] | None, rig: Rig) -> None:
+    """InputError where `--distance` names no two cameras of the rig, before people are detected."""
+    if distance is None:
+        return
+    first, second, _ = distance
+    try:
+        rig.select([first, second])
     except InputError as error:
         raise InputError(f"--distance: {error}") from None
 
@@ -241,6 +260,7 @@ def rig_align(arguments: argparse.Namespace) -> int:
     distance = _given_distance(arguments)
     _check_rig_outputs(arguments)
     rig = load_given_rig(arguments)
+    _check_distance(distance, rig)
     if arguments.ground_from is None:
         return _align_to_people(arguments, rig, distance)
     return _align_to_points(arguments, rig, distance)
@@ -369,7 +389,9 @@ def rig_from_people(arguments: argparse.Namespace) -> int:
 
     distance = _given_distance(arguments)
     _check_rig_outputs(arguments)
-    given = record_without_rig(arguments, arguments.intrinsics, arguments.fov or _DEFAULT_FOV_DEG)
+    rig = rig_without_poses(arguments, arguments.intrinsics, arguments.fov or _DEFAULT_FOV_DEG)
+    _check_distance(distance, rig)
+    given = record(arguments, rig)
     settings = FromPeopleSettings(
         height_mm=arguments.height, distance=distance, free_focal=not (arguments.intrinsics or arguments.bag)
     )

@@ -38,6 +38,8 @@ _LEVEL_SHARE, _LEVEL_FEET = 0.06, 0.15
 _AGREE = 3.0
 # Statures of people, mm, for a world whose unit is not given.
 _STATURE_MM = (1200.0, 2150.0)
+# Where the unit is given, children count, too.
+_POSSIBLE_STATURE_MM = (500.0, 2500.0)
 # Up that is less certain is no answer, degrees.
 _LEAST_SURE_DEG = 4.0
 # Points of the floor: the shorter extent of their triangle, and how far they may be off a plane, as shares of
@@ -357,19 +359,29 @@ def _unit(
     """Millimetres per unit of the world, and what is to be said of it."""
     stature = bodies.typical_stature
     if distance is not None:
-        return _unit_by_distance(rig, distance), []
+        scale = _unit_by_distance(rig, distance)
+        if np.isfinite(stature) and not _within(scale * stature, _POSSIBLE_STATURE_MM):
+            raise InputError(
+                f"people come out {scale * stature:.4g} mm tall if cameras '{distance[0]}' and "
+                f"'{distance[1]}' are {distance[2]:g} mm apart: expected --distance with their distance in mm"
+            )
+        return scale, []
     if not np.isfinite(stature):
         raise InputError(
             "no person is seen from ankles to ears often enough, expected people in full view of two cameras"
         )
     if height_mm is not None:
         return height_mm / stature, []
-    if not _STATURE_MM[0] <= stature <= _STATURE_MM[1]:
+    if not _within(stature, _STATURE_MM):
         raise InputError(
             f"people come out {stature:.4g} mm tall, the unit of this world is not mm: give --height with "
             "their height, or --distance with that of two cameras, mm"
         )
     return 1.0, [f"the unit is kept: people come out {stature:.0f} mm tall (--height sets it)"]
+
+
+def _within(value: float, limits: tuple[float, float]) -> bool:
+    return limits[0] <= value <= limits[1]
 
 
 def _unit_by_distance(rig: Rig, distance: tuple[str, str, float]) -> float:
