@@ -130,7 +130,11 @@ def diagnosis_picture(found: Diagnosis) -> np.ndarray:
     walks = _walks(found.bodies)
     curves = [ResidualCurves(found.poses.times, found.disagreement.pose_shares)]
     title = f"{found.rig.name}: {_count(len(found.faults), 'fault', 'faults')}"
-    plans = [RigPlan("As given", found.rig, walks)]
+    if found.unknown:
+        title += f", {len(found.unknown)} not known"
+    # Where views are exchanged or turned, the rest is judged as if that were undone.
+    undone = found.arrangement.contradiction is not None
+    plans = [RigPlan("Views in the order that fits" if undone else "As given", found.rig, walks)]
     return draw_self_calibration(title, plans, curves, walks, found.rig.ground)
 
 

@@ -21,6 +21,8 @@ from voxelpose_core.self_calibration.floor_points import FloorPoints
 
 # Fewer standing poses do not tell where up is.
 _LEAST_POSES = 12
+# People who stand in fewer places repeat one posture: it was 5 degrees off up, and all of its poses agreed.
+_LEAST_PLACES = 3
 # What bodies and feet cannot tell better, however many there are, degrees: people lean, floors slope.
 _BODY_LIMIT_DEG, _FEET_LIMIT_DEG = 0.6, 0.2
 # Poses this long apart have independent errors, s.
@@ -200,7 +202,7 @@ def find_floor(bodies: Bodies, times: np.ndarray) -> Floor:
         times: (K,) seconds.
 
     Raises:
-        InputError: too few poses stand upright, or they do not agree on up.
+        InputError: too few poses stand upright, people hardly move, or they do not agree on up.
     """
     standing = bodies.standing
     if standing.sum() < _LEAST_POSES:
@@ -210,7 +212,13 @@ def find_floor(bodies: Bodies, times: np.ndarray) -> Floor:
         )
     stature = bodies.typical_stature
     hips = bodies.hips[standing]
-    places = len(np.unique(np.floor(hips / (_PLACE_SHARE * stature)), axis=0))
+    apart = _PLACE_SHARE * stature
+    if (count := _place_count(hips, apart)) < _LEAST_PLACES:
+        raise InputError(
+            f"people hardly move: they stand in {count} place{'s' * (count > 1)}, expected at least "
+            f"{_LEAST_PLACES}: let a person walk to and fro"
+        )
+    places = len(np.unique(np.floor(hips / apart), axis=0))
     windows = min(places, len(np.unique(np.floor(times[standing] / _INDEPENDENT_S))))
     up, covariance = _up_by_bodies(bodies, windows)
     covariance = covariance + np.eye(2) * np.radians(_POSTURE_DEG) ** 2 / windows
@@ -224,6 +232,15 @@ def find_floor(bodies: Bodies, times: np.ndarray) -> Floor:
         )
     height, spread, more = _level(bodies, up, stature)
     return Floor(up, sigma, height, spread, int(standing.sum()), (*notes, *more))
+
+
+def _place_count(points: np.ndarray, apart: float) -> int:
+    """How many of the points (K, 3), taken in turn, are at least so far from all that were counted before."""
+    places = points[:1]
+    for point in points[1:]:
+        if (np.linalg.norm(places - point, axis=1) > apart).all():
+            places = np.concatenate([places, point[None]])
+    return len(places)
 
 
 def _up_by_bodies(bodies: Bodies, windows: int) -> tuple[np.ndarray, np.ndarray]:

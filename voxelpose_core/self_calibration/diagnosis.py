@@ -389,7 +389,8 @@ class _Judge:
         if outliers and len(outliers) < len(known):
             what = ", ".join(f"camera '{r.name}' is {100 * r.share:.1f} %" for r in outliers)
             line = f"{what} of people's size off what the others say, where {100 * middle:.1f} % is usual"
-            self.faults.append(Fault(line, "voxelpose rig refine"))
+            remedy = "voxelpose rig refine, which moves cameras; if it refuses, check the intrinsics"
+            self.faults.append(Fault(line, remedy))
         elif middle > MUCH:
             self.faults.append(
                 Fault(

@@ -67,7 +67,9 @@ def read_skeletons(path: Path | str) -> Recording:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not valid JSON ({error})") from None
+        raise InputError(
+            f"{path}: not valid JSON ({error}), expected skeletons.json as estimate writes it"
+        ) from None
     try:
         _check_format(document, path)
         joint_set = written_joint_set(document["joint_set"], document.get("joint_names", ()))
