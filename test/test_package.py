@@ -30,7 +30,7 @@ ROSDEP_KEYS = {
 WITHOUT_ROSDEP_KEY = {"ezc3d", "onnx", "rerun", "rosbags", "safetensors", "tensorboard"}
 # Come with what builds the package.
 BUILD_TOOLS = {"setuptools"}
-PIP_NAMES = {"cv2": "opencv-python-headless", "yaml": "pyyaml"}
+PIP_NAMES = {"cv2": "opencv-python-headless", "rerun": "rerun-sdk", "yaml": "pyyaml"}
 
 
 def imported_packages(*folders: str) -> set[str]:

@@ -23,7 +23,7 @@ EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 128 + signal.SIGINT, 128 + signal.SIGPIPE
 DEBUG_VARIABLE = "VOXELPOSE_DEBUG"
 
 # Imported name -> name for pip, where they differ.
-_PIP_NAMES = {"cv2": "opencv-python-headless", "yaml": "pyyaml"}
+_PIP_NAMES = {"cv2": "opencv-python-headless", "rerun": "rerun-sdk", "yaml": "pyyaml"}
 _HOW_TO_SEE_MORE = f"run again with --debug or {DEBUG_VARIABLE}=1 for the whole traceback"
 
 # Where a subparser leaves itself for the parser above.
