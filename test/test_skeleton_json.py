@@ -28,7 +28,17 @@ def test_json_has_the_promised_layout(tmp_path):
         FrameSkeletons(8, 0.32, []),
         processing={"fill_s": 0.2},
     )
-    keys = ["format", "joint_set", "joint_names", "unit", "rate_hz", "processing", "frames"]
+    keys = [
+        "format",
+        "joint_set",
+        "joint_names",
+        "unit",
+        "frame_id",
+        "start_ns",
+        "rate_hz",
+        "processing",
+        "frames",
+    ]
     assert list(document) == keys
     assert document["format"] == "voxelpose_skeletons/1"
     assert document["joint_set"] == "coco17" and document["unit"] == "m"

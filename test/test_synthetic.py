@@ -222,7 +222,7 @@ def test_people_of_panoptic_sequences(tmp_path):
         knee, wrist = joint_set.index("left_knee"), joint_set.index("right_wrist")
         length = np.linalg.norm(sample.poses[:, knee] - sample.poses[:, wrist], axis=1)
         assert length == pytest.approx(10 * np.linalg.norm(joints[7] - joints[11]))
-    with pytest.raises(InputError, match="nobody"):
+    with pytest.raises(InputError, match="no person in any"):
         open_dataset("campus_synthetic", "nowhere", people=tmp_path / "seq")
 
 

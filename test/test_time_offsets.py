@@ -133,7 +133,7 @@ def test_no_common_time_names_the_camera():
 class Images:
     """Frame sets of images that hold their camera and frame."""
 
-    option, paths, fps, period_s = "--videos", (), FPS, 1.0 / FPS
+    option, paths, fps, period_s, start_ns = "--videos", (), FPS, 1.0 / FPS, 0
 
     def __init__(self, rig, frames=8):
         self.rig, self.frames = rig, frames
