@@ -25,14 +25,13 @@ import numpy as np
 import torch
 
 from voxelpose_core.command import Parser, run_command
-from voxelpose_core.datasets.pose2sim import LIMB_JOINTS, open_recording, read_reference
+from voxelpose_core.datasets.pose2sim import open_recording, read_reference, reference_distances
 from voxelpose_core.detectors import load_detector
 from voxelpose_core.detectors.refinement import RefinedDetector
 from voxelpose_core.errors import InputError
 from voxelpose_core.estimator import PoseEstimator
 from voxelpose_core.estimator_settings import EstimatorSettings
 from voxelpose_core.geometry.rig import Rig
-from voxelpose_core.pose_types import Skeleton
 from voxelpose_core.results import ReprojectionError
 from voxelpose_core.skeletons import COCO17
 from voxelpose_core.tracking import Tracker
@@ -133,7 +132,7 @@ def measure(folder: Path, args: argparse.Namespace) -> dict[str, Run]:
             first = answer.keypoints if first is None else first
             run.first.add(rig, answer.skeletons, first)
             if reference is not None and answer.skeletons:
-                run.errors_mm += distances(answer.skeletons, reference, frame)
+                run.errors_mm += reference_distances(answer.skeletons, reference, frame)
     return runs
 
 
@@ -156,17 +155,6 @@ def make_runs(rig: Rig, args: argparse.Namespace) -> dict[str, Run]:
         )
         runs[name] = Run(timed, estimator)
     return runs
-
-
-def distances(skeletons: list[Skeleton], reference: dict[str, np.ndarray], frame: int) -> list[float]:
-    """mm between the best supported skeleton and the reference, over the twelve limb joints."""
-    if frame >= len(next(iter(reference.values()))):
-        return []
-    best = max(skeletons, key=lambda skeleton: skeleton.joint_scores.mean())
-    return [
-        float(np.linalg.norm(best.joints[COCO17.index(name)] - reference[name][frame]))
-        for name in LIMB_JOINTS
-    ]
 
 
 if __name__ == "__main__":

@@ -30,13 +30,12 @@ import numpy as np
 import torch
 
 from voxelpose_core.command import Parser, run_command
-from voxelpose_core.datasets.pose2sim import LIMB_JOINTS, open_recording, read_reference
+from voxelpose_core.datasets.pose2sim import open_recording, read_reference, reference_distances
 from voxelpose_core.detectors import Detector, load_detector
 from voxelpose_core.detectors.refinement import RefinedDetector
 from voxelpose_core.errors import InputError
 from voxelpose_core.estimator import PoseEstimator
 from voxelpose_core.geometry.rig import Rig, load_rig
-from voxelpose_core.pose_types import Skeleton
 from voxelpose_core.results import ReprojectionError
 from voxelpose_core.skeletons import COCO17
 
@@ -143,7 +142,7 @@ def measure(
             if frame < len(openpose):
                 row.openpose.add(rig, skeletons, openpose[frame])
             if reference is not None and skeletons:
-                row.millimetres += distances(skeletons, reference, frame)
+                row.millimetres += reference_distances(skeletons, reference, frame)
     return rows
 
 
@@ -170,17 +169,6 @@ def read_openpose(path: Path, rig: Rig) -> list[list[np.ndarray]]:
     return [
         [np.reshape(people, (-1, len(given["joints"]), 3))[:, : len(COCO17)] for people in frame]
         for frame in zip(*frames, strict=True)
-    ]
-
-
-def distances(skeletons: list[Skeleton], reference: dict[str, np.ndarray], frame: int) -> list[float]:
-    """mm between the best supported skeleton and the reference, over the twelve limb joints."""
-    if frame >= len(next(iter(reference.values()))):
-        return []
-    best = max(skeletons, key=lambda skeleton: skeleton.joint_scores.mean())
-    return [
-        float(np.linalg.norm(best.joints[COCO17.index(name)] - reference[name][frame]))
-        for name in LIMB_JOINTS
     ]
 
 

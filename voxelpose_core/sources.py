@@ -17,7 +17,7 @@ from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.image_scale import is_scaled_copy, scale_note, scaled_camera
 from voxelpose_core.geometry.rig import Rig
-from voxelpose_core.video_times import TimedVideos, frame_times, read_images
+from voxelpose_core.video_times import TimedVideos, frame_times, read_images, read_together
 
 IMAGE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 DEFAULT_FPS = 25.0
@@ -91,13 +91,7 @@ class Videos:
 
     def at(self, indices: Sequence[int]) -> Iterator[FrameSet]:
         """See `FrameSource.at`."""
-        videos = [read_images(path, indices) for path in self._paths]
-        try:
-            for index in indices:
-                yield index, self.stamps[index], [next(video) for video in videos]
-        finally:
-            for video in videos:
-                video.close()
+        return read_together([read_images(path, indices) for path in self._paths], indices, self.stamps)
 
     def span(self, camera: int) -> tuple[float, float]:
         """See `FrameSource.span`."""

@@ -63,6 +63,20 @@ def read_images(path: Path, indices: Sequence[int]) -> Generator[np.ndarray | No
             warnings.warn(f"video '{path}': {missing} frames could not be read")
 
 
+def read_together(
+    videos: Sequence[Generator[np.ndarray | None, None, None]],
+    indices: Sequence[int],
+    stamps: Sequence[float],
+) -> Iterator[tuple[int, float, list[np.ndarray | None]]]:
+    """Index, stamp and the next image of each video, as `read_images` gives them, for each of the indices."""
+    try:
+        for index in indices:
+            yield index, stamps[index], [next(video) for video in videos]
+    finally:
+        for video in videos:
+            video.close()
+
+
 class TimedVideos:
     """One video per camera, all started at the same time, some with a variable frame rate.
 
@@ -94,12 +108,7 @@ class TimedVideos:
     def at(self, indices: Sequence[int]) -> Iterator[tuple[int, float, list[np.ndarray | None]]]:
         """See `FrameSource.at`."""
         videos = [self._images(camera, indices) for camera in range(len(self._paths))]
-        try:
-            for index in indices:
-                yield index, self.stamps[index], [next(video) for video in videos]
-        finally:
-            for video in videos:
-                video.close()
+        return read_together(videos, indices, self.stamps)
 
     def span(self, camera: int) -> tuple[float, float]:
         """See `FrameSource.span`."""

@@ -104,6 +104,16 @@ class Bag:
                 ) from None
             yield RawMessage(connection.topic, received_ns, bytes(data))
 
+    def first_messages(self, topics: Collection[str]) -> dict[str, RawMessage]:
+        """The first message on each of these topics; those that have none are missing."""
+        there = set(topics) & set(self.types)
+        found: dict[str, RawMessage] = {}
+        for message in self.messages(there):
+            found.setdefault(message.topic, message)
+            if len(found) == len(there):
+                break
+        return found
+
     def decoded(self, message: RawMessage) -> Any:
         """An object with the message's fields; sequences of numbers are arrays.
 

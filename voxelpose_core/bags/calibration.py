@@ -79,16 +79,11 @@ def unposed_rig_from_bag(bag: Bag, template: str | None = None) -> Rig:
 def _first_infos(bag: Bag, topics: Mapping[str, str]) -> dict[str, Any]:
     """CameraInfo by camera."""
     names = {camera_info_topic(topic): name for name, topic in topics.items()}
-    wanted = {topic for topic in names if bag.types.get(topic) == CAMERA_INFO}
-    found: dict[str, Any] = {}
-    for message in bag.messages(wanted):
-        found.setdefault(names[message.topic], bag.decoded(message))
-        if len(found) == len(names):
-            break
-    for topic, name in names.items():
-        if name not in found:
+    first = bag.first_messages([topic for topic in names if bag.types.get(topic) == CAMERA_INFO])
+    for topic in names:
+        if topic not in first:
             raise InputError(f"bag '{bag.path}': topic {topic} has no CameraInfo, expected one, or --rig")
-    return {name: found[name] for name in topics}
+    return {name: bag.decoded(first[topic]) for topic, name in names.items()}
 
 
 def _frame_of(info: Any, topic: str) -> str:

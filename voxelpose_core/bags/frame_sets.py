@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +23,6 @@ from voxelpose_core.synchronization.synchronizer import SynchronizedSet, Synchro
 
 # The recording ends: whatever still waits for a camera goes out.
 _END_NS = 3600 * SECOND
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Which message belongs to which frame set: number of the message on its camera's topic."""
-
-    stamp_ns: int
-    messages: tuple[int | None, ...]
 
 
 class BagFrameSets:
@@ -64,29 +55,30 @@ class BagFrameSets:
         self._path = Path(path)
         with Bag(path) as bag:
             self.topics = input_topics(bag.types, rig.names, template)
-            first = _first_messages(bag, self.topics)
+            by_topic = bag.first_messages(self.topics.values())
+            first = [by_topic[self.topics[name]] for name in rig.names]
             self.rig = rig
             notes: list[str] = []
             self.joint_set: JointSet | None = None
             if bag.types[self.topics[rig.names[0]]] == KEYPOINTS:
-                self.joint_set = self._joint_set([bag.decoded(message) for message in first.values()])
+                self.joint_set = self._joint_set([bag.decoded(message) for message in first])
             else:
-                images = [decoded_image(bag, first[name]) for name in rig.names]
+                images = [decoded_image(bag, message) for message in first]
                 sizes = [None if image is None else image.shape[1::-1] for image in images]
                 self.rig, notes = fit_rig(rig, sizes)
-            self._places = _frame_set_places(bag, self.topics, self.rig)
-        if not self._places:
+            self._sets = _synchronized(bag, self.topics, self.rig)
+        if not self._sets:
             raise InputError(
                 f"bag '{path}': no two cameras have messages within 15 ms of each other on "
                 f"{', '.join(self.topics.values())}: are the stamps of one clock? (--offsets-ms)"
             )
         for note in notes:
             tell(note)
-        self.start_ns = self._places[0].stamp_ns
-        self._stamps = [(place.stamp_ns - self.start_ns) / SECOND for place in self._places]
+        self.start_ns = self._sets[0].stamp_ns
+        self._stamps = [(found.stamp_ns - self.start_ns) / SECOND for found in self._sets]
         steps = np.diff(self._stamps)
         self.fps = float(1.0 / np.median(steps)) if len(steps) else 1.0
-        self._chosen = list(range(len(self._places)))
+        self._chosen = list(range(len(self._sets)))
 
     def choose(self, choice: FrameChoice) -> None:
         """Leave out all frame sets but those; InputError where none is left."""
@@ -111,14 +103,13 @@ class BagFrameSets:
     def _gathered(self, bag: Bag) -> Iterator[tuple[int, list[RawMessage | None]]]:
         """The chosen frame sets, each as soon as all of its messages have been read."""
         owners = [
-            {self._places[index].messages[camera]: index for index in self._chosen}
+            {self._sets[index].messages[camera]: index for index in self._chosen}
             for camera in range(len(self.rig))
         ]
         cameras = {topic: self.rig.names.index(name) for name, topic in self.topics.items()}
         waiting: dict[int, list[RawMessage | None]] = {}
         missing = {
-            index: sum(number is not None for number in self._places[index].messages)
-            for index in self._chosen
+            index: sum(number is not None for number in self._sets[index].messages) for index in self._chosen
         }
         counts = [0] * len(self.rig)
         order = iter(self._chosen)
@@ -156,28 +147,15 @@ class BagFrameSets:
         return joint_set_of(first[0])
 
 
-def _first_messages(bag: Bag, topics: Mapping[str, str]) -> dict[str, RawMessage]:
-    """The first message of each camera."""
-    names = {topic: name for name, topic in topics.items()}
-    found: dict[str, RawMessage] = {}
-    for message in bag.messages(names):
-        if names[message.topic] not in found:
-            found[names[message.topic]] = message
-            if len(found) == len(names):
-                break
-    return found
+def _synchronized(bag: Bag, topics: Mapping[str, str], rig: Rig) -> list[SynchronizedSet]:
+    """The frame sets that the node's synchronizer makes of the bag, in the order of their stamps.
 
-
-def _frame_set_places(bag: Bag, topics: Mapping[str, str], rig: Rig) -> list[_Place]:
-    """The frame sets that the node's synchronizer makes of the bag, in the order of their stamps."""
-    places: list[_Place] = []
-
-    def keep(frame_set: SynchronizedSet) -> None:
-        places.append(_Place(frame_set.stamp_ns, frame_set.messages))
-
+    In place of messages they have the number of each on its camera's topic.
+    """
+    found: list[SynchronizedSet] = []
     offsets = dict(zip(rig.names, (offset / 1e3 for offset in rig.time_offsets_ms), strict=True))
     synchronizer = Synchronizer(rig.names, offsets_s=offsets)
-    synchronizer.registerCallback(keep)
+    synchronizer.registerCallback(found.append)
     names = {topic: name for name, topic in topics.items()}
     counts = dict.fromkeys(names, 0)
     last_ns = 0
@@ -186,4 +164,4 @@ def _frame_set_places(bag: Bag, topics: Mapping[str, str], rig: Rig) -> list[_Pl
         synchronizer.add(names[message.topic], message.stamp_ns, counts[message.topic], last_ns)
         counts[message.topic] += 1
     synchronizer.poll(last_ns + _END_NS)
-    return sorted(places, key=lambda place: place.stamp_ns)
+    return sorted(found, key=lambda frame_set: frame_set.stamp_ns)

@@ -35,9 +35,10 @@ class BagImages:
     def __init__(self, path: Path | str, topic: str, start_ns: int):
         self._path, self._topic = path, topic
         with Bag(path) as bag:
-            self._numbers, stamps = _rising(bag.messages([topic]))
-            self.stamps: Sequence[float] = [(stamp_ns - start_ns) / SECOND for stamp_ns in stamps]
+            rising = [(number, message.stamp_ns) for number, message in _rising(bag.messages([topic]))]
             image = next((decoded_image(bag, message) for message in bag.messages([topic])), None)
+        self._numbers = [number for number, _ in rising]
+        self.stamps: Sequence[float] = [(stamp_ns - start_ns) / SECOND for _, stamp_ns in rising]
         self.sizes: list[tuple[int, int] | None] = [None if image is None else image.shape[1::-1]]
         self.counts = [len(self._numbers)]
         steps = np.diff(self.stamps)
@@ -68,12 +69,7 @@ class BagImages:
 
 def first_stamp_ns(bag: Bag, topics: Mapping[str, str]) -> int:
     """The earliest first stamp of the cameras' topics, by which their stamps can be small numbers."""
-    seen: dict[str, int] = {}
-    for message in bag.messages(set(topics.values())):
-        seen.setdefault(message.topic, message.stamp_ns)
-        if len(seen) == len(topics):
-            break
-    return min(seen.values())
+    return min(message.stamp_ns for message in bag.first_messages(topics.values()).values())
 
 
 def record_bag_keypoints(path: Path | str, topics: Mapping[str, str], rig: Rig, seconds: float) -> Recording:
@@ -93,16 +89,11 @@ def record_bag_keypoints(path: Path | str, topics: Mapping[str, str], rig: Rig, 
         start_ns = first_stamp_ns(bag, topics)
         for camera in rig.cameras:
             topic = topics[camera.name]
-            numbers, stamps = _rising(bag.messages([topic]))
-            wanted = {
-                number: stamp_ns - start_ns
-                for number, stamp_ns in zip(numbers, stamps, strict=True)
-                if stamp_ns - start_ns < seconds * SECOND
-            }
             people, times = [], []
-            for number, message in enumerate(bag.messages([topic])):
-                if number not in wanted:
-                    continue
+            for _, message in _rising(bag.messages([topic])):
+                stamp = (message.stamp_ns - start_ns) / SECOND
+                if stamp >= seconds:
+                    break
                 decoded = bag.decoded(message)
                 if joint_set_of(decoded) != COCO17:
                     raise InputError(
@@ -112,17 +103,15 @@ def record_bag_keypoints(path: Path | str, topics: Mapping[str, str], rig: Rig, 
                     people.append(keypoints_from_message(decoded, camera, COCO17))
                 except InputError as error:
                     raise InputError(f"topic {topic}: {error}") from None
-                times.append(wanted[number] / SECOND)
+                times.append(stamp)
             cameras.append(CameraDetections(camera.name, np.array(times), tuple(people)))
     return Recording(tuple(cameras), COCO17)
 
 
-def _rising(messages: Iterator[RawMessage]) -> tuple[list[int], list[int]]:
-    """Numbers and stamps, ns, of the messages whose stamps are later than all before."""
-    numbers, stamps, last = [], [], -math.inf
+def _rising(messages: Iterator[RawMessage]) -> Iterator[tuple[int, RawMessage]]:
+    """The messages whose stamps are later than all before, with their numbers."""
+    last = -math.inf
     for number, message in enumerate(messages):
         if (stamp_ns := message.stamp_ns) > last:
-            numbers.append(number)
-            stamps.append(stamp_ns)
+            yield number, message
             last = stamp_ns
-    return numbers, stamps

@@ -16,7 +16,7 @@ from voxelpose_core.bags.calibration import rig_from_bag, unposed_rig_from_bag
 from voxelpose_core.bags.frame_sets import BagFrameSets
 from voxelpose_core.bags.topics import KEYPOINTS, input_topics
 from voxelpose_core.command import whole_number
-from voxelpose_core.command_line.options import argument_type, as_given, load_given_rig, warn
+from voxelpose_core.command_line.options import argument_type, as_given, finite_number, load_given_rig, warn
 from voxelpose_core.errors import InputError
 from voxelpose_core.frame_choice import FrameChoice
 from voxelpose_core.frame_sets import ImageFrameSets, KeypointFrameSets
@@ -149,23 +149,11 @@ def add_detector(parser: argparse.ArgumentParser, refined: bool = False) -> None
 
 
 def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not 0 <= seconds < math.inf:
-        raise InputError(f"'{text}', expected seconds, from 0 on")
-    return seconds
+    return finite_number(text, "seconds, from 0 on", or_0=True)
 
 
 def _rate(text: str) -> float:
-    try:
-        rate = float(text)
-    except ValueError:
-        rate = math.nan
-    if not 0 < rate < math.inf:
-        raise InputError(f"'{text}', expected frames per second, above 0")
-    return rate
+    return finite_number(text, "frames per second, above 0")
 
 
 def check_sources(arguments: argparse.Namespace) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -125,6 +126,26 @@ def argument_type(parse: Callable[[str], Any]) -> Callable[[str], Any]:
             raise argparse.ArgumentTypeError(str(error)) from None
 
     return convert
+
+
+def finite_number(text: str, expected: str, or_0: bool = False) -> float:
+    """The number above 0 in an option's value.
+
+    Args:
+        text: the value.
+        expected: what is expected, in words.
+        or_0: 0 is allowed.
+
+    Raises:
+        InputError: it is none.
+    """
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not (0 < number < math.inf or or_0 and number == 0):
+        raise InputError(f"'{text}', expected {expected}")
+    return number
 
 
 def _image_size(text: str) -> tuple[int, int]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +23,7 @@ from voxelpose_core.command_line.options import (
     add_offsets,
     add_rig_options,
     argument_type,
+    finite_number,
     load_given_rig,
     warn,
 )
@@ -153,13 +153,7 @@ def _height(text: str) -> float:
 
 
 def _positive(text: str, what: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise InputError(f"'{text}', expected {what}, above 0")
-    return value
+    return finite_number(text, f"{what}, above 0")
 
 
 def _given_distance(arguments: argparse.Namespace) -> tuple[str, str, float] | None:

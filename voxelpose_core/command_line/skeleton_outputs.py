@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from voxelpose_core.command_line.options import argument_type, warn
+from voxelpose_core.command_line.options import argument_type, finite_number, warn
 from voxelpose_core.errors import InputError
 from voxelpose_core.frame_sets import FrameSets
 from voxelpose_core.skeleton_files import (
@@ -118,10 +117,4 @@ def write_recording(
 
 
 def _above_0(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not 0 < number < math.inf:
-        raise InputError(f"'{text}', expected a number above 0")
-    return number
+    return finite_number(text, "a number above 0")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.rig import Rig, load_rig
+from voxelpose_core.pose_types import Skeleton
+from voxelpose_core.skeletons import COCO17
 from voxelpose_core.sources import open_videos, restore_codec_crop
 
 # The joints that COCO-17 and a .trc file share, and their names there.
@@ -62,3 +64,16 @@ def _only(folder: Path, pattern: str) -> Path:
     if len(found) != 1:
         raise InputError(f"{folder}: {len(found)} files fit {pattern}, expected one")
     return found[0]
+
+
+def reference_distances(
+    skeletons: Sequence[Skeleton], reference: dict[str, np.ndarray], frame: int
+) -> list[float]:
+    """mm between the best supported skeleton and the reference, per limb joint; none after its end."""
+    if frame >= len(next(iter(reference.values()))):
+        return []
+    best = max(skeletons, key=lambda skeleton: skeleton.joint_scores.mean())
+    return [
+        float(np.linalg.norm(best.joints[COCO17.index(name)] - reference[name][frame]))
+        for name in LIMB_JOINTS
+    ]

@@ -50,7 +50,7 @@ def view_over_time(
 ) -> ViewOverTime:
     """The people of a camera at `times` (T,) of its own clock."""
     there = [np.flatnonzero((times >= t.times[0] - 1e-6) & (times <= t.times[-1] + 1e-6)) for t in tracks]
-    most, filled = 1, np.zeros(len(times), int)
+    filled = np.zeros(len(times), int)
     slots = []
     for index in there:
         # The first free place at each time; people come and go, and places are used again.
