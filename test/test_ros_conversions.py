@@ -23,6 +23,7 @@ from voxelpose_core.image_headers import declared_size
 from voxelpose_core.pose_types import Skeleton
 from voxelpose_core.ros_messages.camera_info import camera_from_messages, check_camera_info, check_image_size
 from voxelpose_core.ros_messages.keypoints import keypoints_from_message
+from voxelpose_core.ros_messages.skeletons import skeletons_from_message
 from voxelpose_core.skeletons import COCO17, PANOPTIC15, get_joint_set
 from voxelpose_ros import camera_info_messages, conversions, image_messages, topics
 from voxelpose_ros.calibration import TopicCalibration
@@ -555,7 +556,7 @@ def test_skeletons_cross_in_metres(joint_set):
     np.testing.assert_allclose([first.x, first.y, first.z], person.joints[0] / 1000)
     root = joint_set.root_of(person.joints) / 1000
     np.testing.assert_allclose([found.root.x, found.root.y, found.root.z], root)
-    (back,) = conversions.skeletons_from_message(message)
+    (back,) = skeletons_from_message(message)
     np.testing.assert_allclose(back.joints, person.joints)
     np.testing.assert_allclose(back.joint_scores, person.joint_scores, atol=1e-6)
     np.testing.assert_array_equal(back.joint_valid, person.joint_valid)
@@ -569,7 +570,7 @@ def test_without_a_tracker_there_are_no_velocities():
     person = dataclasses.replace(skeleton(), joint_velocities=None)
     message = conversions.skeletons_to_message([person], COCO17, [], HEADER)
     assert message.skeletons[0].joint_velocities == []
-    (back,) = conversions.skeletons_from_message(message)
+    (back,) = skeletons_from_message(message)
     assert back.joint_velocities is None
 
 
@@ -583,19 +584,19 @@ def test_covariances_cross_in_square_metres():
     assert len(known.joint_covariances) == 9 * 17 and len(unknown.joint_covariances) == 0
     # Row-major: the second value of joint 1 is its xy.
     assert known.joint_covariances[10] == pytest.approx(covariances[1, 0, 1] / 1e6)
-    back, without = conversions.skeletons_from_message(message)
+    back, without = skeletons_from_message(message)
     np.testing.assert_allclose(back.joint_covariances, covariances)
     assert without.joint_covariances is None
     known.joint_covariances.pop()
     with pytest.raises(InputError, match="has 152 values in joint_covariances, expected 9 for each of 17"):
-        conversions.skeletons_from_message(message)
+        skeletons_from_message(message)
 
 
 def test_a_skeleton_of_another_joint_count_is_refused():
     message = conversions.skeletons_to_message([skeleton()], COCO17, [], HEADER)
     message.skeletons[0].joints.pop()
     with pytest.raises(InputError, match="expected 17 of coco17"):
-        conversions.skeletons_from_message(message)
+        skeletons_from_message(message)
 
 
 @pytest.mark.parametrize("size", [(60_000, 60_000), (20_000, 20_000)])

@@ -10,6 +10,7 @@ from std_msgs.msg import Header
 
 from voxelpose_core.detector_joint_sets import HALPE26, WHOLEBODY133
 from voxelpose_core.pose_types import Skeleton
+from voxelpose_core.ros_messages.skeletons import skeletons_from_message
 from voxelpose_core.skeletons import COCO17
 from voxelpose_ros import conversions
 from voxelpose_ros.markers import DETAILS, NAMESPACES, SkeletonMarkers
@@ -41,7 +42,7 @@ def test_the_node_follows_the_joint_set_of_most_cameras(ros, tmp_path):
 
     answer = cameras.show(halpe)
     assert answer.joint_set == "halpe26" and list(answer.joint_names) == list(HALPE26.joint_names)
-    (person,) = conversions.skeletons_from_message(answer)
+    (person,) = skeletons_from_message(answer)
     toe = HALPE26.index("left_big_toe")
     assert person.joint_valid[toe] and np.linalg.norm(person.joints[toe] - full[toe]) < 5
     # One camera's detector has another joint set: it costs that camera.
@@ -76,5 +77,5 @@ def test_skeletons_of_joints_that_have_only_names_cross():
     joint_set = WHOLEBODY133
     message = message_of(joint_set)
     message.joint_set = "my_own"
-    (person,) = conversions.skeletons_from_message(message)
+    (person,) = skeletons_from_message(message)
     assert person.joints.shape == (133, 3)

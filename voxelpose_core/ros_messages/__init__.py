@@ -1,1 +1,1 @@
-"""What ROS messages hold, told from their fields alone: messages of rclpy or of a bag, no ROS needed."""
+"""ROS messages read and filled by their fields alone: messages of rclpy or of a bag, no ROS needed."""

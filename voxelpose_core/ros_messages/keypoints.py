@@ -1,4 +1,4 @@
-"""2D detections from voxelpose_ros/Keypoints2DArray.
+"""2D detections to and from voxelpose_ros/Keypoints2DArray.
 
 Errors name what is wrong in the message; the caller, who knows it, puts the topic in front.
 """
@@ -15,9 +15,47 @@ from voxelpose_core.geometry.image_scale import is_scaled_copy, scaled_points
 from voxelpose_core.input_checks import clipped_scores, refuse_normalized
 from voxelpose_core.ros_messages.camera_info import check_image_size
 from voxelpose_core.ros_messages.images import shown
+from voxelpose_core.ros_messages.message_classes import MessageClasses
 from voxelpose_core.skeletons import JointSet
 
 _MAX_PEOPLE = 100
+
+
+def keypoints_to_message(
+    classes: MessageClasses,
+    keypoints: np.ndarray,
+    camera: str,
+    image_size: tuple[int, int],
+    joint_set: JointSet,
+    header: Any,
+) -> Any:
+    """A voxelpose_ros/Keypoints2DArray.
+
+    Args:
+        classes: the family of the message.
+        keypoints: (P, J, 3) x px, y px, score.
+        camera: name of the camera.
+        image_size: (width, height) px of its image.
+        joint_set: of the keypoints.
+        header: std_msgs/Header of the same family.
+    """
+    people = [
+        classes.own("Keypoints2D")(
+            score=float(person[:, 2].max()),
+            x=classes.numbers(person[:, 0].copy()),
+            y=classes.numbers(person[:, 1].copy()),
+            keypoint_scores=classes.numbers(person[:, 2].copy()),
+        )
+        for person in np.asarray(keypoints, dtype=np.float32)
+    ]
+    return classes.own("Keypoints2DArray")(
+        header=header,
+        camera=camera,
+        image_width=image_size[0],
+        image_height=image_size[1],
+        joint_set=joint_set.name,
+        people=people,
+    )
 
 
 def keypoints_from_message(message: Any, camera: Camera, joint_set: JointSet) -> np.ndarray:
