@@ -166,7 +166,7 @@ def test_broken_image_costs_that_camera_that_frame(tmp_path):
     names = ["1.png", "2.png", "3.png"]
     folders = [write_images(tmp_path / c, names) for c in "ab"]
     (folders[1] / "2.png").write_bytes(b"broken")
-    with pytest.warns(UserWarning, match="2.png' cannot be read"):
+    with pytest.warns(UserWarning, match=r"b': 1 frame could not be read \(number 1; the first is 2.png\)"):
         frame_sets = list(open_image_folders(folders))
     present = [[image is not None for image in images] for _, _, images in frame_sets]
     assert present == [[True, True], [True, False], [True, True]]

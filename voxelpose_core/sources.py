@@ -17,6 +17,7 @@ from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.image_scale import is_scaled_copy, scale_note, scaled_camera
 from voxelpose_core.geometry.rig import Rig
+from voxelpose_core.unreadable import Unreadable
 from voxelpose_core.video_times import TimedVideos, frame_times, read_images, read_together
 
 IMAGE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
@@ -107,7 +108,8 @@ class ImageFolders:
     """One folder of images per camera: see `open_image_folders`."""
 
     def __init__(self, folders: Sequence[Path | str], fps: float = DEFAULT_FPS):
-        self._frame_sets = list(zip(*_match_images([Path(folder) for folder in folders])))
+        self._folders = [Path(folder) for folder in folders]
+        self._frame_sets = list(zip(*_match_images(self._folders)))
         self.fps = fps
         self.sizes = [_first_size(files) for files in zip(*self._frame_sets)]
         self.counts = [len(self._frame_sets)] * len(folders)
@@ -121,9 +123,14 @@ class ImageFolders:
 
     def at(self, indices: Sequence[int]) -> Iterator[FrameSet]:
         """See `FrameSource.at`."""
-        for index in indices:
-            files = self._frame_sets[index]
-            yield index, self.stamps[index], [file and _read_image(file) for file in files]
+        unreadable = [Unreadable(f"image folder '{folder}'") for folder in self._folders]
+        try:
+            for index in indices:
+                files = zip(self._frame_sets[index], unreadable)
+                yield index, self.stamps[index], [_read_image(file, index, own) for file, own in files]
+        finally:
+            for own in unreadable:
+                own.tell()
 
     def span(self, camera: int) -> tuple[float, float]:
         """See `FrameSource.span`."""
@@ -131,9 +138,12 @@ class ImageFolders:
 
     def frames_of(self, camera: int) -> Iterator[tuple[float, np.ndarray | None]]:
         """See `FrameSource.frames_of`."""
-        for index, files in enumerate(self._frame_sets):
-            file = files[camera]
-            yield index / self.fps, None if file is None else _read_image(file)
+        unreadable = Unreadable(f"image folder '{self._folders[camera]}'")
+        try:
+            for index, files in enumerate(self._frame_sets):
+                yield index / self.fps, _read_image(files[camera], index, unreadable)
+        finally:
+            unreadable.tell()
 
 
 def open_videos(paths: Sequence[Path | str]) -> FrameSource:
@@ -332,8 +342,11 @@ def _list_images(folder: Path) -> list[Path]:
     return sorted(files, key=lambda file: natural_order(file.name))
 
 
-def _read_image(file: Path) -> np.ndarray | None:
+def _read_image(file: Path | None, index: int, unreadable: Unreadable) -> np.ndarray | None:
+    """The image of frame set `index`; None where there is none, or it cannot be read."""
+    if file is None:
+        return None
     image = cv2.imread(str(file), cv2.IMREAD_COLOR)
     if image is None:
-        warnings.warn(f"image '{file}' cannot be read: that camera has no frame")
+        unreadable.add(index, f"the first is {file.name}")
     return image

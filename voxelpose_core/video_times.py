@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
+
+from voxelpose_core.unreadable import Unreadable
 
 # So many frames tell whether a video has a constant rate: its header has the mean over all frames, so that
 # frames that are missing anywhere make the first ones come faster than that.
@@ -48,19 +49,22 @@ def nearest_frames(times: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 
 def read_images(path: Path, indices: Sequence[int]) -> Generator[np.ndarray | None, None, None]:
     """These frames of a video, by rising numbers; None for one that cannot be read, with a warning."""
-    capture, missing, ahead = cv2.VideoCapture(str(path)), 0, 0
+    capture, ahead, unreadable = cv2.VideoCapture(str(path)), 0, Unreadable(f"video '{path}'")
+    count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
     try:
         for index in indices:
             # Seeking is faster than grabbing, but many files land on another frame.
-            missing += sum(not capture.grab() for _ in range(ahead, index))
+            for skipped in range(ahead, index):
+                if not capture.grab():
+                    unreadable.add(skipped)
             ahead = index + 1
             readable, image = capture.read()
-            missing += not readable
+            if not readable:
+                unreadable.add(index)
             yield image if readable else None
     finally:
         capture.release()
-        if missing:
-            warnings.warn(f"video '{path}': {missing} frames could not be read")
+        unreadable.tell(count)
 
 
 def read_together(

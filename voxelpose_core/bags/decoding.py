@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -15,14 +14,19 @@ from voxelpose_core.ros_messages.images import compressed_to_bgr, image_to_bgr
 from voxelpose_core.skeletons import get_joint_set
 
 
-def decoded_image(bag: Bag, message: RawMessage) -> np.ndarray | None:
-    """The picture (H, W, 3), uint8, BGR, of an image message; None, and a warning, for a bad one."""
+def decoded_image(bag: Bag, message: RawMessage) -> np.ndarray:
+    """The picture (H, W, 3), uint8, BGR, of an image message; InputError for a bad one."""
+    decoded = bag.decoded(message)
+    return compressed_to_bgr(decoded) if bag.types[message.topic] == COMPRESSED else image_to_bgr(decoded)
+
+
+def image_size(bag: Bag, message: RawMessage) -> tuple[int, int] | None:
+    """(width, height) of an image message; None for a bad one."""
     try:
-        decoded = bag.decoded(message)
-        return compressed_to_bgr(decoded) if bag.types[message.topic] == COMPRESSED else image_to_bgr(decoded)
-    except InputError as error:
-        warnings.warn(f"topic {message.topic}: {error}")
+        height, width = decoded_image(bag, message).shape[:2]
+    except InputError:
         return None
+    return width, height
 
 
 def joint_set_of(keypoints: Any) -> JointSet:

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from voxelpose_core.bags.bag import SECOND, Bag, RawMessage
-from voxelpose_core.bags.decoding import decoded_image, joint_set_of
+from voxelpose_core.bags.decoding import decoded_image, image_size, joint_set_of
 from voxelpose_core.bags.topics import KEYPOINTS, input_topics
 from voxelpose_core.errors import InputError
 from voxelpose_core.frame_choice import FrameChoice
 from voxelpose_core.frame_sets import FrameSet
+from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.ros_messages.keypoints import keypoints_from_message
 from voxelpose_core.skeletons import JointSet
 from voxelpose_core.sources import fit_rig, restore_codec_crop
 from voxelpose_core.synchronization.synchronizer import SynchronizedSet, Synchronizer
+from voxelpose_core.unreadable import Unreadable
 
 # The recording ends: whatever still waits for a camera goes out.
 _END_NS = 3600 * SECOND
@@ -63,9 +65,7 @@ class BagFrameSets:
             if bag.types[self.topics[rig.names[0]]] == KEYPOINTS:
                 self.joint_set = self._joint_set([bag.decoded(message) for message in first])
             else:
-                images = [decoded_image(bag, message) for message in first]
-                sizes = [None if image is None else image.shape[1::-1] for image in images]
-                self.rig, notes = fit_rig(rig, sizes)
+                self.rig, notes = fit_rig(rig, [image_size(bag, message) for message in first])
             self._sets = _synchronized(bag, self.topics, self.rig)
         if not self._sets:
             raise InputError(
@@ -88,17 +88,22 @@ class BagFrameSets:
     def __len__(self) -> int:
         return len(self._chosen)
 
-    def __iter__(self) -> Iterator[FrameSet]:
-        with Bag(self._path) as bag:
-            for index, messages in self._gathered(bag):
-                found = [
-                    self._read(bag, camera, m) for camera, m in zip(self.rig.cameras, messages, strict=True)
-                ]
-                stamp = self._stamps[index]
-                if self.joint_set is not None:
-                    yield FrameSet(index, stamp, None, found)
-                else:
-                    yield FrameSet(index, stamp, restore_codec_crop(found, self.rig), None)
+    def __iter__(self) -> Generator[FrameSet, None, None]:
+        unreadable = [Unreadable(f"topic {self.topics[name]}") for name in self.rig.names]
+        try:
+            with Bag(self._path) as bag:
+                for index, messages in self._gathered(bag):
+                    views = zip(self.rig.cameras, messages, unreadable, strict=True)
+                    yield self._frame_set(index, [self._read(bag, index, *view) for view in views])
+        finally:
+            for own in unreadable:
+                own.tell()
+
+    def _frame_set(self, index: int, found: list[np.ndarray | None]) -> FrameSet:
+        stamp = self._stamps[index]
+        if self.joint_set is not None:
+            return FrameSet(index, stamp, None, found)
+        return FrameSet(index, stamp, restore_codec_crop(found, self.rig), None)
 
     def _gathered(self, bag: Bag) -> Iterator[tuple[int, list[RawMessage | None]]]:
         """The chosen frame sets, each as soon as all of its messages have been read."""
@@ -126,16 +131,18 @@ class BagFrameSets:
                 yield due, waiting.pop(due)
                 due = next(order, None)
 
-    def _read(self, bag: Bag, camera: Any, message: RawMessage | None) -> np.ndarray | None:
-        """The image or 2D detections of a message; a bad one costs this camera its frame, and is told."""
+    def _read(
+        self, bag: Bag, index: int, camera: Camera, message: RawMessage | None, unreadable: Unreadable
+    ) -> np.ndarray | None:
+        """The image or 2D detections of a message; None for a bad one, which only this camera lacks."""
         if message is None:
             return None
-        if self.joint_set is None:
-            return decoded_image(bag, message)
         try:
+            if self.joint_set is None:
+                return decoded_image(bag, message)
             return keypoints_from_message(bag.decoded(message), camera, self.joint_set)
         except InputError as error:
-            warnings.warn(f"topic {message.topic}: {error}")
+            unreadable.add(index, str(error))
             return None
 
     def _joint_set(self, first: Sequence[Any]) -> JointSet:

@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from voxelpose_core.bags.bag import SECOND, Bag, RawMessage
-from voxelpose_core.bags.decoding import decoded_image, joint_set_of
+from voxelpose_core.bags.decoding import decoded_image, image_size, joint_set_of
 from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.ros_messages.keypoints import keypoints_from_message
 from voxelpose_core.self_calibration.observations import CameraDetections, Recording
 from voxelpose_core.skeletons import COCO17
 from voxelpose_core.sources import FrameSet
+from voxelpose_core.unreadable import Unreadable
 
 
 class BagImages:
@@ -36,10 +37,10 @@ class BagImages:
         self._path, self._topic = path, topic
         with Bag(path) as bag:
             rising = [(number, message.stamp_ns) for number, message in _rising(bag.messages([topic]))]
-            image = next((decoded_image(bag, message) for message in bag.messages([topic])), None)
+            size = next((image_size(bag, message) for message in bag.messages([topic])), None)
         self._numbers = [number for number, _ in rising]
         self.stamps: Sequence[float] = [(stamp_ns - start_ns) / SECOND for _, stamp_ns in rising]
-        self.sizes: list[tuple[int, int] | None] = [None if image is None else image.shape[1::-1]]
+        self.sizes: list[tuple[int, int] | None] = [size]
         self.counts = [len(self._numbers)]
         steps = np.diff(self.stamps)
         self.fps = float(1.0 / np.median(steps)) if len(steps) else 1.0
@@ -53,10 +54,14 @@ class BagImages:
     def at(self, indices: Sequence[int]) -> Iterator[FrameSet]:
         """See `FrameSource.at`."""
         wanted = {self._numbers[index]: index for index in indices}
-        with Bag(self._path) as bag:
-            for number, message in enumerate(bag.messages([self._topic])):
-                if (index := wanted.get(number)) is not None:
-                    yield index, self.stamps[index], [decoded_image(bag, message)]
+        unreadable = Unreadable(f"topic {self._topic}")
+        try:
+            with Bag(self._path) as bag:
+                for number, message in enumerate(bag.messages([self._topic])):
+                    if (index := wanted.get(number)) is not None:
+                        yield index, self.stamps[index], [_image(bag, message, index, unreadable)]
+        finally:
+            unreadable.tell()
 
     def span(self, camera: int) -> tuple[float, float]:
         """See `FrameSource.span`."""
@@ -65,6 +70,14 @@ class BagImages:
     def frames_of(self, camera: int) -> Iterator[tuple[float, np.ndarray | None]]:
         """See `FrameSource.frames_of`."""
         return ((stamp, images[0]) for _, stamp, images in self)
+
+
+def _image(bag: Bag, message: RawMessage, index: int, unreadable: Unreadable) -> np.ndarray | None:
+    try:
+        return decoded_image(bag, message)
+    except InputError as error:
+        unreadable.add(index, str(error))
+        return None
 
 
 def first_stamp_ns(bag: Bag, topics: Mapping[str, str]) -> int:
