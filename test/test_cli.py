@@ -427,15 +427,6 @@ def test_report_counts_whom_the_floor_rule_drops(rig_file):
     assert "floor         3 skeletons below it dropped, in 2 frames" in report.lines()
 
 
-def test_interrupt_is_quiet(monkeypatch, rig_file, capsys):
-    def interrupt(rig):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(RIG_CHECK, interrupt)
-    assert run("rig", "check", rig_file) == 130
-    assert capsys.readouterr().err == ""
-
-
 def test_other_warnings_stay_silent(monkeypatch, rig_file, capsys):
     def warn(rig):
         warnings.warn("of a library", RuntimeWarning)

@@ -63,7 +63,6 @@ ENDS = {
         70,
         "out.json: Permission denied",
     ),
-    "Ctrl-C": (KeyboardInterrupt(), 130, None),
     "pipe": (BrokenPipeError(errno.EPIPE, "Broken pipe"), 141, None),
 }
 

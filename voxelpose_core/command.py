@@ -11,6 +11,7 @@ import os
 import re
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
@@ -144,6 +145,8 @@ def run_command(command: Callable[[], int | None], debug: bool = False) -> int:
         _discard_output()
         raise
     except KeyboardInterrupt:
+        _leave_interrupts_to_the_system()
+        print("interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         _discard_output()
@@ -151,6 +154,12 @@ def run_command(command: Callable[[], int | None], debug: bool = False) -> int:
     except Exception as error:
         _report(error)
         return EXIT_BAD_INPUT if isinstance(error, InputError) else EXIT_FAILED
+
+
+def _leave_interrupts_to_the_system() -> None:
+    """Another Ctrl-C ends the process without a traceback of whatever Python is cleaning up."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _report(error: Exception) -> None:

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -81,7 +81,7 @@ class FrameSets(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __iter__(self) -> Iterator[FrameSet]: ...
+    def __iter__(self) -> Generator[FrameSet, None, None]: ...
 
 
 class CameraSource(FrameSets, Protocol):
@@ -148,7 +148,7 @@ class ImageFrameSets:
     def __len__(self) -> int:
         return len(self._chosen)
 
-    def __iter__(self) -> Iterator[FrameSet]:
+    def __iter__(self) -> Generator[FrameSet, None, None]:
         for index, stamp, images in self._frames.at(self._chosen):
             yield FrameSet(index, stamp, restore_codec_crop(images, self.rig), None)
 
@@ -210,7 +210,7 @@ class KeypointFrameSets:
     def __len__(self) -> int:
         return len(self._chosen)
 
-    def __iter__(self) -> Iterator[FrameSet]:
+    def __iter__(self) -> Generator[FrameSet, None, None]:
         for frame in self._chosen:
             yield FrameSet(frame, frame / self._rate, None, self._frames[frame])
 
@@ -259,7 +259,7 @@ class AlignedFrameSets:
     def __len__(self) -> int:
         return len(self._source)
 
-    def __iter__(self) -> Iterator[FrameSet]:
+    def __iter__(self) -> Generator[FrameSet, None, None]:
         cameras = [
             _Neighbours(self._source.frames_of(index), offset, self._period)
             for index, offset in enumerate(self._offsets)

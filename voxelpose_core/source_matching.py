@@ -71,6 +71,10 @@ def match_sources(
     return _naturally_sorted(paths, labels, rig, option)
 
 
+class ContradictionError(InputError):
+    """Views contradict the calibration, and were asked to be refused then."""
+
+
 class ViewWatch:
     """Tells, while frame sets come and again at the end, that views contradict the calibration.
 
@@ -79,7 +83,7 @@ class ViewWatch:
         option: "--videos", "--images" or "--keypoints", for what the user should type.
         given: the paths in the order of the rig; None for keypoints.
         tell: takes the line.
-        strict: raise InputError with the line instead.
+        strict: raise ContradictionError with the line instead.
     """
 
     # Evidence comes at 5 frame sets a second at most: tell after two seconds.
@@ -116,7 +120,7 @@ class ViewWatch:
         hint = correction(found, self._option, self._given)
         line = f"{found}; {hint}" if hint else str(found)
         if self._strict:
-            raise InputError(line)
+            raise ContradictionError(line)
         self._tell(line)
 
 

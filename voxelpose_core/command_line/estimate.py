@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import math
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from voxelpose_core.bags.frame_sets import BagFrameSets
+from voxelpose_core.command import EXIT_INTERRUPTED
+from voxelpose_core.command_line.estimation_pictures import RunPictures
 from voxelpose_core.command_line.frame_sources import (
+    OpenedSource,
     add_detector,
     add_frame_choice,
     add_sources,
@@ -21,46 +20,35 @@ from voxelpose_core.command_line.frame_sources import (
     given_sources,
     open_source,
 )
+from voxelpose_core.command_line.interruption import Interruption
 from voxelpose_core.command_line.options import (
     add_offsets,
     add_rig_options,
     add_space,
     add_strict,
     kept_warnings,
-    progress_bar,
     warn,
 )
 from voxelpose_core.command_line.skeleton_outputs import (
     add_skeleton_outputs,
     check_length,
     check_skeleton_outputs,
-    recording_from,
     write_recording,
 )
-from voxelpose_core.drawing.files import VideoWriter, write_image
 from voxelpose_core.drawing.frame import FramePainter
 from voxelpose_core.errors import InputError
-from voxelpose_core.frame_sets import (
-    AlignedFrameSets,
-    FrameSet,
-    FrameSets,
-    ImageFrameSets,
-    KeypointFrameSets,
-)
+from voxelpose_core.frame_sets import KeypointFrameSets
 from voxelpose_core.geometry.image_turns import turns_in_words, upright_turns
 from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.output_files import PAGES, PICTURES, VIDEOS, check_outputs
-from voxelpose_core.pose_types import Estimate, body_only
-from voxelpose_core.skeleton_files import FrameSkeletons
+from voxelpose_core.skeleton_files import Recording
 from voxelpose_core.skeletons import JointSet
-from voxelpose_core.source_matching import ViewWatch
 from voxelpose_core.time_offsets import offsets_in_words
+from voxelpose_core.unreadable import kept_unreadable
 
 if TYPE_CHECKING:
+    from voxelpose_core.command_line.estimation_run import EstimationRun, Stop
     from voxelpose_core.estimator import PoseEstimator
-
-# The 3D view of a video swings to and fro, which shows depth.
-SWING_DEG, SWING_PERIOD_S = 12.0, 8.0
 
 
 def add_parser(commands: argparse._SubParsersAction, examples: str) -> None:
@@ -102,18 +90,19 @@ def add_parser(commands: argparse._SubParsersAction, examples: str) -> None:
 
 
 def estimate(arguments: argparse.Namespace) -> int:
-    """`voxelpose estimate`."""
-    with kept_warnings() as warned:
-        return _run(arguments, warned)
+    """`voxelpose estimate`: 130 where Ctrl-C ended it; what was estimated before is written all the same."""
+    with kept_warnings() as warned, kept_unreadable() as unreadable:
+        _check_outputs(arguments)
+        cameras = open_source(arguments, given_rig(arguments))
+        cameras.choose(given_choice(arguments))
+        check_length(arguments, len(cameras), cameras.fps)
+        run = _make_run(arguments, cameras)
+        with Interruption() as interruption:
+            stop = run.take_all(interruption)
+            return _finish(arguments, run, stop, warned, unreadable)
 
 
-def _run(arguments: argparse.Namespace, warned: Sequence[str]) -> int:
-    """Estimate; `warned` grows by the warnings that are printed."""
-    # torch takes seconds to import; the rig commands and --help do without it.
-    from voxelpose_core.floor_watch import FloorWatch
-    from voxelpose_core.results import RunReport
-    from voxelpose_core.tracking import Tracker
-
+def _check_outputs(arguments: argparse.Namespace) -> None:
     outputs = {
         "--out": arguments.out,
         "--video-out": arguments.video_out,
@@ -123,33 +112,86 @@ def _run(arguments: argparse.Namespace, warned: Sequence[str]) -> int:
     endings = {"--video-out": VIDEOS, "--picture": PICTURES, "--report": PAGES}
     check_outputs(outputs, [*filter(None, [arguments.rig]), *given_sources(arguments)], endings)
     check_skeleton_outputs(arguments)
-    cameras = open_source(arguments, given_rig(arguments))
-    cameras.choose(given_choice(arguments))
-    check_length(arguments, len(cameras), cameras.fps)
+
+
+def _make_run(arguments: argparse.Namespace, cameras: OpenedSource) -> EstimationRun:
+    # torch takes seconds to import; the rig commands and --help do without it.
+    from voxelpose_core.command_line.estimation_run import EstimationRun
+
+    estimator = _make_estimator(arguments, cameras.rig, cameras.joint_set)
+    run = EstimationRun(estimator, cameras, arguments.strict)
+    if arguments.video_out or arguments.picture or arguments.report:
+        painter = FramePainter(estimator.rig, estimator.joint_set, estimator.space)
+        run.pictures = RunPictures(
+            painter,
+            len(run.source),
+            run.source.fps,
+            arguments.video_out,
+            arguments.picture,
+            bool(arguments.report),
+        )
+    return run
+
+
+def _finish(
+    arguments: argparse.Namespace,
+    run: EstimationRun,
+    stop: Stop | None,
+    warned: Sequence[str],
+    unreadable: Sequence[str],
+) -> int:
+    """Write and print what there is; the exit code.
+
+    Args:
+        arguments: of the command.
+        run: has taken all that it will take.
+        stop: why that is not all there is.
+        warned: grows by the warnings that are printed.
+        unreadable: a line per file of which not all could be read.
+
+    Raises:
+        InputError, or what stopped the run: once everything else is written.
+    """
+    if stop is not None and stop.error is None:
+        warn(stop.line)
+    if stop is not None and not run.frame_sets:
+        return _ended(stop, [])
+    recording = run.recording()
+    written, failure = write_recording(arguments, recording)
+    errors = [*unreadable, *([str(failure)] if failure else [])]
+    if run.pictures is not None:
+        run.pictures.finish()
+        written += run.pictures.written
+        errors += run.pictures.errors
+    run.finish()
+    facts = _facts(arguments, run)
+    print("\n".join(facts))
+    print(f"written       {', '.join(map(str, written)) or 'nothing'}")
+    for finding in run.findings():
+        warn(finding)
+    if arguments.report:
+        stopped = [stop.line] if stop is not None and stop.error is not None else []
+        errors += _write_report(arguments.report, run, recording, facts, [*stopped, *unreadable, *warned])
+    return _ended(stop, errors)
+
+
+def _ended(stop: Stop | None, errors: Sequence[str]) -> int:
+    """The exit code, or the error to raise: one line for all that went wrong."""
+    if stop is not None and stop.error is not None:
+        errors = [stop.line, *errors] if stop.taken or isinstance(stop.error, InputError) else errors
+        if not isinstance(stop.error, InputError):
+            for line in errors:
+                warn(line)
+            raise stop.error
+    if errors:
+        raise InputError("; ".join(errors))
+    return EXIT_INTERRUPTED if stop is not None else 0
+
+
+def _facts(arguments: argparse.Namespace, run: EstimationRun) -> list[str]:
+    """What was estimated with what, and what was counted: lines with a word before each."""
+    cameras, estimator = run.cameras, run.estimator
     rig = cameras.rig
-    estimator = _make_estimator(arguments, rig, cameras.joint_set)
-    joint_set = estimator.joint_set
-    detection = _Detection(estimator)
-    source = _aligned(cameras, detection)
-    tracker, report, frame_sets = Tracker(body=joint_set.body), RunReport(rig), []
-    agreement = []
-    floor = FloorWatch(rig, joint_set)
-    views = ViewWatch(rig, source.option, source.paths, warn, arguments.strict)
-    with _Pictures(arguments, estimator, source) as pictures:
-        for frame_set in progress_bar(source):
-            answer = _estimate_one(estimator, frame_set, tracker.predict(frame_set.stamp))
-            answer.timings_ms = {**detection.timings_ms(), **answer.timings_ms}
-            seen = body_only(answer, joint_set)
-            floor.add(seen)
-            views.add(seen.keypoints, frame_set.stamp)
-            answer.skeletons = tracker.update(answer.skeletons, frame_set.stamp)
-            frame_sets.append(FrameSkeletons(frame_set.frame, frame_set.stamp, answer.skeletons))
-            agreement.append(report.add(body_only(answer, joint_set)))
-            pictures.add(frame_set, answer)
-        # Before the pictures are finished, which may fail.
-        recording = recording_from(joint_set, frame_sets, source)
-        written, failure = write_recording(arguments, recording)
-    views.finish()
     facts = [
         f"rig           {rig.name}: {len(rig)} cameras, {rig.source}",
         f"space         {estimator.space} mm",
@@ -164,23 +206,29 @@ def _run(arguments: argparse.Namespace, warned: Sequence[str]) -> int:
         facts.append(f"topics        {', '.join(cameras.topics.values())}")
     if turned := _turned_images(rig) if cameras.joint_set is None else "":
         facts.append(f"turned        {turned}, for the detector")
-    facts += report.lines()
-    print("\n".join(facts))
-    written += [path for path in (arguments.video_out, arguments.picture) if path]
-    print(f"written       {', '.join(map(str, written)) or 'nothing'}")
-    for finding in (*report.findings(), floor.finding()):
-        if finding:
-            warn(finding)
-    if arguments.report:
-        from voxelpose_core.pages.report_page import Run, write_report_page
+    return facts + run.report.lines()
 
-        picture, space = pictures.middle_picture, estimator.space
-        run = Run(rig, recording, report, agreement, facts, warned, picture, space)
-        write_report_page(arguments.report, run)
-        print(f"report        {arguments.report}")
-    if failure:
-        raise failure
-    return 0
+
+def _write_report(
+    path: str,
+    run: EstimationRun,
+    recording: Recording,
+    facts: Sequence[str],
+    warned: Sequence[str],
+) -> list[str]:
+    """Write `--report`; the error where that fails."""
+    from voxelpose_core.pages.report_page import Run, write_report_page
+
+    picture = None if run.pictures is None else run.pictures.middle_picture
+    shown = Run(
+        run.cameras.rig, recording, run.report, run.agreement, facts, warned, picture, run.estimator.space
+    )
+    try:
+        write_report_page(path, shown)
+    except InputError as error:
+        return [str(error)]
+    print(f"report        {path}")
+    return []
 
 
 def _turned_images(rig: Rig) -> str:
@@ -206,99 +254,3 @@ def _make_estimator(arguments: argparse.Namespace, rig: Rig, joint_set: JointSet
     if joint_set is None or joint_set == estimator.joint_set:
         return estimator
     return estimator.for_detections(joint_set)
-
-
-class _Detection:
-    """2D detection for frame sets that are put together afterwards, and its time."""
-
-    def __init__(self, estimator: PoseEstimator):
-        self._estimator = estimator
-        self._seconds = 0.0
-
-    def __call__(self, images: Sequence[np.ndarray | None]) -> list[np.ndarray | None]:
-        start = time.perf_counter()
-        found = self._estimator.detect(images)
-        self._seconds += time.perf_counter() - start
-        return found
-
-    @property
-    def possible(self) -> bool:
-        """Whether there is a 2D detector."""
-        return self._estimator.detector is not None
-
-    def timings_ms(self) -> dict[str, float]:
-        """What it took since the last call; empty where it has not run."""
-        seconds, self._seconds = self._seconds, 0.0
-        return {"detector": 1e3 * seconds} if seconds else {}
-
-
-def _aligned(cameras: ImageFrameSets | KeypointFrameSets | BagFrameSets, detection: _Detection) -> FrameSets:
-    """The frame sets with the rig's time offsets between the cameras."""
-    if not cameras.rig.has_time_offsets or isinstance(cameras, BagFrameSets):
-        return cameras
-    if isinstance(cameras, KeypointFrameSets):
-        return AlignedFrameSets(cameras)
-    if detection.possible:
-        return AlignedFrameSets(cameras, detection)
-    warn("weights with a backbone have no 2D detections to interpolate: time offsets count in whole frames")
-    return AlignedFrameSets(cameras)
-
-
-def _estimate_one(estimator: PoseEstimator, frame_set: FrameSet, previous: np.ndarray) -> Estimate:
-    try:
-        if frame_set.keypoints is not None:
-            return estimator.estimate_keypoints(frame_set.keypoints, previous)
-        assert frame_set.images is not None  # a frame set has either
-        return estimator.estimate_images(frame_set.images, previous)
-    except InputError as error:
-        raise InputError(f"frame {frame_set.frame}: {error}") from None
-
-
-class _Pictures:
-    """The picture and the video that were asked for, painted as the frames come.
-
-    Attributes:
-        middle_picture: of the middle frame, BGR; None where neither --picture nor --report asks for it.
-    """
-
-    def __init__(
-        self,
-        arguments: argparse.Namespace,
-        estimator: PoseEstimator,
-        source: FrameSets,
-    ):
-        self._painter: FramePainter | None = None
-        self._picture = arguments.picture
-        self._video = VideoWriter(arguments.video_out, source.fps) if arguments.video_out else None
-        self._wants_middle = bool(arguments.picture or arguments.report)
-        self._middle = len(source) // 2
-        self.middle_picture: np.ndarray | None = None
-        self._count = 0
-        if self._wants_middle or self._video:
-            self._painter = FramePainter(estimator.rig, estimator.joint_set, estimator.space)
-
-    def add(self, frame_set: FrameSet, answer: Estimate) -> None:
-        """Show one frame set."""
-        stamp = frame_set.stamp
-        is_middle = self._wants_middle and self._count == self._middle
-        self._count += 1
-        if self._painter is None or not (self._video or is_middle):
-            return
-        count = len(answer.skeletons)
-        people = "1 person" if count == 1 else f"{count} people"
-        caption = f"{people}   frame {frame_set.frame}   {stamp:.2f} s"
-        turn = SWING_DEG * math.sin(2 * math.pi * stamp / SWING_PERIOD_S) if self._video else 0.0
-        picture = self._painter.paint(frame_set.images, answer.skeletons, answer.keypoints, caption, turn)
-        if self._video:
-            self._video.write(picture)
-        if is_middle:
-            self.middle_picture = picture
-
-    def __enter__(self) -> _Pictures:
-        return self
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        if kind is None and self._picture and self.middle_picture is not None:
-            write_image(self._picture, self.middle_picture)
-        if self._video:
-            self._video.close()

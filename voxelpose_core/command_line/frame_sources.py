@@ -33,6 +33,7 @@ from voxelpose_core.sources import (
 )
 
 DEFAULT_DETECTOR = "movenet"
+OpenedSource = ImageFrameSets | KeypointFrameSets | BagFrameSets
 
 if TYPE_CHECKING:
     from voxelpose_core.detectors import Detector
@@ -221,7 +222,7 @@ def given_rig(arguments: argparse.Namespace) -> Rig:
     return as_given(rig.select(arguments.cameras) if arguments.cameras else rig, arguments)
 
 
-def open_source(arguments: argparse.Namespace, rig: Rig) -> ImageFrameSets | KeypointFrameSets | BagFrameSets:
+def open_source(arguments: argparse.Namespace, rig: Rig) -> OpenedSource:
     """The frame sets that the arguments name."""
     check_sources(arguments)
     if arguments.bag:

@@ -155,10 +155,23 @@ def _image_size(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def progress_bar(frames: Iterable[_Item]) -> Iterable[_Item]:
-    """The same frame sets, with a bar on stderr: how many, per second, time left; none without a terminal."""
+def progress_bar(frames: Iterable[_Item], total: int | None = None) -> tqdm[_Item]:
+    """The same frame sets, with a bar on stderr: how many, per second, time left; none without a terminal.
+
+    Args:
+        frames: the frame sets.
+        total: their number; None: that of `frames`.
+    """
     shown = "{percentage:3.0f} % |{bar}| {n_fmt} of {total_fmt} frames, {rate_noinv_fmt}, {remaining} left"
-    return tqdm(frames, mininterval=0.5, disable=not sys.stderr.isatty(), bar_format=shown, unit=" frames")
+    return tqdm(
+        frames,
+        total=total,
+        mininterval=0.5,
+        disable=not sys.stderr.isatty(),
+        bar_format=shown,
+        unit=" frames",
+        dynamic_ncols=True,
+    )
 
 
 # Take the lines that `warn` prints, inside `kept_warnings`.
