@@ -1,5 +1,6 @@
 """rosbag2 recordings as input: the same skeletons as from files, and one line for whatever is wrong."""
 
+import dataclasses
 import json
 import re
 
@@ -22,10 +23,13 @@ from voxelpose_core.datasets.generated_recordings import (
     generate_recording,
 )
 from voxelpose_core.datasets.generated_walks import generate_walk
+from voxelpose_core.detector_joint_sets import mapped_keypoints
 from voxelpose_core.errors import InputError
 from voxelpose_core.frame_choice import FrameChoice
 from voxelpose_core.geometry.rig import save_rig
+from voxelpose_core.ros_messages.keypoints import joint_set_of_most
 from voxelpose_core.skeleton_files import read_skeletons
+from voxelpose_core.skeletons import COCO17, get_joint_set
 
 PERIOD_NS = 40_000_000
 
@@ -275,6 +279,139 @@ def test_cameras_whose_stamps_never_meet(tmp_path, walk, rig, capsys):
     save_rig(rig, tmp_path / "rig.yaml")
     line = refused(capsys, "--rig", tmp_path / "rig.yaml", "--bag", tmp_path / "bag")
     assert "no two cameras have messages within 15 ms" in line
+
+
+def write_views(path, walk, joint_sets=None, stamp_ns=lambda index: START_NS + index * PERIOD_NS, lost=()):
+    """A bag of 2D detections whose joint sets are those that `joint_sets(camera, frame)` gives."""
+    with BagMaker(path) as bag:
+        for index, views in enumerate(walk.keypoints):
+            for c, camera in enumerate(walk.rig.cameras):
+                if (c, index) not in lost:
+                    joint_set = get_joint_set(joint_sets(c, index) if joint_sets else "coco17")
+                    people = mapped_keypoints(views[c], COCO17, joint_set)
+                    received_ns = START_NS + index * PERIOD_NS + c
+                    topic = f"/{camera.name}/keypoints"
+                    bag.keypoints(topic, camera, people, stamp_ns(index), received_ns, joint_set.name)
+    return path
+
+
+def test_a_bag_follows_the_joint_set_of_most_cameras(tmp_path, walk, rig):
+    """As the node does; the camera that states another has no frames, and that is told once."""
+    bag = write_views(tmp_path / "bag", walk, lambda c, index: ("body25", "coco17", "body25")[c])
+    source = BagFrameSets(bag, rig)
+    assert source.joint_set == get_joint_set("body25")
+    with pytest.warns(UserWarning) as told:
+        frame_sets = list(source)
+    for frame_set in frame_sets:
+        assert [view is None for view in frame_set.keypoints] == [False, True, False]
+    (line,) = (str(warning.message) for warning in told)
+    assert f"topic /camera_1/keypoints: {len(frame_sets)} frames could not be read" in line
+    assert "joint set is 'coco17', expected 'body25'" in line
+
+
+def test_another_joint_set_in_the_middle_of_a_bag_is_told_and_can_be_chosen(tmp_path, walk, rig):
+    told = []
+    bag = write_views(tmp_path / "bag", walk, lambda c, index: "halpe26" if index >= 6 else "coco17")
+    source = BagFrameSets(bag, rig, tell=told.append)
+    assert source.joint_set == COCO17
+    with pytest.warns(UserWarning, match="joint set is 'halpe26', expected 'coco17'"):
+        assert len(list(source)) == 6
+    assert any("from 0.240 s on most cameras' joint set is 'halpe26'" in line for line in told)
+    assert any(f"{len(walk.keypoints) - 6} frame sets dropped, from 0.240 s on" in line for line in told)
+    source.choose(FrameChoice(0.24, 100.0, 1))
+    assert source.joint_set == get_joint_set("halpe26") and len(list(source)) == len(walk.keypoints) - 6
+
+
+@pytest.mark.parametrize(
+    ("names", "current", "refused", "expected"),
+    [
+        ("coco17 coco17 halpe26", "coco17", "", "coco17"),
+        ("halpe26 coco17 halpe26", "coco17", "", "halpe26"),
+        # The current one stays where half of the cameras state it.
+        ("halpe26 coco17", "coco17", "", "coco17"),
+        ("halpe26 coco17", "halpe26", "", "halpe26"),
+        ("body25 halpe26 halpe26", "coco17", "halpe26", "body25"),
+        ("mine mine BODY_25", "coco17", "", "body25"),
+        ("mine mine", "coco17", "", "coco17"),
+        ("", "halpe26", "", "halpe26"),
+    ],
+)
+def test_which_joint_set_most_cameras_state(names, current, refused, expected):
+    def check(joint_set):
+        if joint_set.name == refused:
+            raise InputError("not this one")
+
+    assert joint_set_of_most(names.split(), get_joint_set(current), check).name == expected
+
+
+def test_stamps_of_0_are_told(tmp_path, walk, rig):
+    told = []
+    bag = write_views(tmp_path / "bag", walk, stamp_ns=lambda index: index and START_NS + index * PERIOD_NS)
+    source = BagFrameSets(bag, rig, tell=told.append)
+    assert len(source) == len(walk.keypoints) - 1 and len(told) == 3
+    assert "topic /camera_0/keypoints: the stamp in the header is 0 in 1 of" in told[0]
+    with pytest.raises(InputError, match="no two cameras have messages within 15 ms"):
+        BagFrameSets(write_views(tmp_path / "zero", walk, stamp_ns=lambda index: 0), rig, tell=told.append)
+
+
+def test_of_a_recording_that_was_played_again_the_longest_run_is_used(tmp_path, walk, rig):
+    told = []
+    again = lambda index: START_NS + (index if index < 4 else index - 4) * PERIOD_NS  # noqa: E731
+    bag = write_views(tmp_path / "bag", walk, stamp_ns=lambda index: again(index) + (index >= 4) * -(10**10))
+    source = BagFrameSets(bag, rig, tell=told.append)
+    stamps = [frame_set.stamp for frame_set in source]
+    assert len(stamps) == len(walk.keypoints) - 4 and stamps == sorted(stamps)
+    (line,) = told
+    assert "stamps jump back once" in line and f"{len(stamps)} of {len(walk.keypoints)} frame sets" in line
+
+
+def test_late_messages_are_late_as_in_the_node(tmp_path, walk, rig):
+    """Nothing else arrives while a frame set waits: it goes out without the message that comes too late."""
+    bag = write_keypoints(
+        tmp_path / "bag",
+        walk,
+        late_ns=lambda index, c: 150_000_000 if (index, c) == (len(walk.keypoints) - 1, 2) else 0,
+    )
+    *_, last = BagFrameSets(bag, rig)
+    assert [view is None for view in last.keypoints] == [False, False, True]
+
+
+def test_images_of_another_size_are_resized_as_the_node_does(tmp_path, rig):
+    told, halves = [], {}
+    with BagMaker(tmp_path / "bag") as bag:
+        for camera in rig.cameras:
+            width, height = camera.image_size
+            halves[camera.name] = np.random.default_rng(1).integers(
+                0, 255, (height // 2, width // 2, 3), np.uint8
+            )
+            bag.image(f"/{camera.name}/image_raw", halves[camera.name], START_NS)
+    source = BagFrameSets(tmp_path / "bag", rig, tell=told.append)
+    (frame_set,) = source
+    assert source.rig is rig and len(told) == 3 and "0.5 times the calibrated" in told[0]
+    for camera, image in zip(rig.cameras, frame_set.images, strict=True):
+        np.testing.assert_array_equal(image, cv2.resize(halves[camera.name], camera.image_size))
+
+
+def test_a_bag_of_another_rig_is_refused(tmp_path, walk, rig, capsys):
+    save_rig(rig, tmp_path / "rig.yaml")
+    first = rig.cameras[0]
+    other = dataclasses.replace(first, K=first.K * [[1.3], [1.3], [1.0]])
+    with BagMaker(tmp_path / "bag") as bag:
+        bag.camera_info(f"/{first.name}/camera_info", other, "optical")
+        for c, camera in enumerate(rig.cameras):
+            bag.keypoints(f"/{camera.name}/keypoints", camera, walk.keypoints[0][c], START_NS)
+    with_rig = ("--rig", tmp_path / "rig.yaml", "--bag", tmp_path / "bag")
+    line = refused(capsys, *with_rig)
+    assert "topic /camera_0/camera_info: CameraInfo says fx" in line and "--no-check-camera-info" in line
+    out = str(tmp_path / "skeletons.json")
+    assert main(["estimate", *map(str, with_rig), "--out", out, "--no-check-camera-info"]) == 0
+    left = ["--cameras", *rig.names[1:]]
+    assert main(["estimate", *map(str, with_rig), "--out", out, *left]) == 0
+    with BagMaker(tmp_path / "small") as bag:
+        for camera in rig.cameras:
+            bag.image(f"/{camera.name}/image_raw", np.zeros((100, 130, 3), np.uint8), START_NS)
+    line = refused(capsys, "--rig", tmp_path / "rig.yaml", "--bag", tmp_path / "small")
+    assert "topic /camera_0/image_raw: image is 130x100, camera 'camera_0' is calibrated for" in line
 
 
 def write_recording(path, made):

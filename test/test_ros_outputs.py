@@ -3,19 +3,16 @@ in this process, with a tf2_ros of its own where none is installed."""
 
 import dataclasses
 import sys
-import threading
-import types
 
 import numpy as np
 import pytest
 
 pytest.importorskip("voxelpose_ros.msg", reason="the package's messages are not built")
 
-import rclpy
 from diagnostic_msgs.msg import DiagnosticStatus
-from rclpy.executors import SingleThreadedExecutor
+from node_in_process import nodes_in_process, stand_in_for_tf2
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from ros_processes import Cameras, Ros, parameter_name, positions, room_rig
+from ros_processes import Cameras, positions, room_rig
 from sensor_msgs.msg import Image
 from visualization_msgs.msg import MarkerArray
 
@@ -25,87 +22,19 @@ from voxelpose_core.geometry.rig_check import rig_findings
 from voxelpose_ros import camera_info_messages, conversions, image_messages, topics
 from voxelpose_ros.calibration import RigFile
 from voxelpose_ros.msg import Keypoints2DArray, SkeletonArray
-from voxelpose_ros.node import VoxelPoseNode
 
 TOPIC = "/{camera}/keypoints"
 
 
-class Transforms:
-    """What tf2_ros has of the world: transforms by child frame, and what was broadcast."""
-
-    def __init__(self):
-        self.known, self.sent = {}, []
-
-    def package(self):
-        """A module like tf2_ros, as far as the node uses it."""
-        transforms = self
-
-        class TransformException(Exception):
-            pass
-
-        class Buffer:
-            def lookup_transform(self, target, source, time):
-                if source not in transforms.known:
-                    raise TransformException(f"frame {source} does not exist")
-                assert target == transforms.known[source].header.frame_id
-                return transforms.known[source]
-
-        class TransformListener:
-            def __init__(self, buffer, node):
-                pass
-
-            def unregister(self):
-                pass
-
-        class TransformBroadcaster:
-            def __init__(self, node):
-                pass
-
-            def sendTransform(self, given):
-                transforms.sent += given
-
-        package = types.ModuleType("tf2_ros")
-        for part in (TransformException, Buffer, TransformListener, TransformBroadcaster):
-            setattr(package, part.__name__, part)
-        return package
-
-
 @pytest.fixture
 def transforms(monkeypatch):
-    transforms = Transforms()
-    monkeypatch.setitem(sys.modules, "tf2_ros", transforms.package())
-    return transforms
+    return stand_in_for_tf2(monkeypatch)
 
 
 @pytest.fixture
 def start(tmp_path, monkeypatch):
-    """Starts the node in this process; returns the domain's other end."""
-    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    undo = []
-
-    def start(**parameters):
-        ros = Ros(tmp_path)
-        undo.append(ros.close)
-        arguments = ["--ros-args"]
-        for name, value in parameters.items():
-            arguments += ["-p", f"{parameter_name(name)}:={value}"]
-        rclpy.init(args=arguments, domain_id=ros.domain)
-        undo.append(rclpy.try_shutdown)
-        node = VoxelPoseNode()
-        undo.append(node.destroy_node)
-        undo.append(node.close)
-        node.start()
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
-        thread = threading.Thread(target=executor.spin, daemon=True)
-        thread.start()
-        undo.append(thread.join)
-        undo.append(executor.shutdown)
-        return ros
-
-    yield start
-    for step in reversed(undo):
-        step()
+    with nodes_in_process(tmp_path, monkeypatch) as start:
+        yield start
 
 
 def publish_until(cameras, condition, what):

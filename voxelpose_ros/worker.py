@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 import traceback
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,14 +14,13 @@ from voxelpose_core.errors import InputError
 from voxelpose_core.estimator import PoseEstimator
 from voxelpose_core.findings import Finding
 from voxelpose_core.geometry.camera import Camera
-from voxelpose_core.geometry.image_scale import calibrated_size_image, is_scaled_copy, scale_note
+from voxelpose_core.geometry.image_scale import is_scaled_copy, scale_note
 from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.pose_types import Estimate
-from voxelpose_core.ros_messages.camera_info import check_image_size
-from voxelpose_core.ros_messages.keypoints import keypoints_from_message
+from voxelpose_core.ros_messages.images import calibrated_image
+from voxelpose_core.ros_messages.keypoints import joint_set_of_most, keypoints_from_message
 from voxelpose_core.self_calibration.monitor import RigFault, RigMonitor
-from voxelpose_core.skeletons import JointSet, get_joint_set
-from voxelpose_core.sources import codec_crop_note, is_codec_crop, pad_codec_crop
+from voxelpose_core.skeletons import JointSet
 from voxelpose_core.synchronization.synchronizer import SynchronizedSet
 from voxelpose_core.tracking import Tracker
 from voxelpose_ros import image_messages
@@ -83,6 +81,7 @@ class EstimationWorker:
         self._advice = advice
         self._tracker = Tracker(settings.tracker)
         self._joint_set: JointSet | None = None
+        self._first_ns: int | None = None
         self._watch: CalibrationWatch | None = None
         self._slot: LatestSlot | None = None
         self._thread: threading.Thread | None = None
@@ -158,7 +157,10 @@ class EstimationWorker:
                 f"sync.min_cameras is {settings.min_cameras}"
             )
         decoded = time.perf_counter()
-        stamp_s = frame_set.stamp_ns / 1e9
+        # Seconds since 1970 as a float are no finer than a quarter of a microsecond, which a filter shows.
+        if self._first_ns is None:
+            self._first_ns = frame_set.stamp_ns
+        stamp_s = (frame_set.stamp_ns - self._first_ns) / 1e9
         estimate = self._estimate(estimator, inputs, self._tracker.predict(stamp_s))
         tracked = time.perf_counter()
         estimate.skeletons = self._tracker.update(estimate.skeletons, stamp_s)
@@ -168,7 +170,7 @@ class EstimationWorker:
         published = time.perf_counter()
         # After the skeletons are out, since its thread takes turns with this one.
         stamps_s = [None if stamp is None else stamp / 1e9 for stamp in frame_set.stamps_ns]
-        self._watch.put(estimator.rig, estimator.joint_set, estimate, stamp_s, stamps_s)
+        self._watch.put(estimator.rig, estimator.joint_set, estimate, frame_set.stamp_ns / 1e9, stamps_s)
         timings = {
             **waits,
             "decode": 1e3 * (decoded - start),
@@ -206,19 +208,14 @@ class EstimationWorker:
 
     def _for_detections(self, estimator: PoseEstimator, frame_set: SynchronizedSet) -> PoseEstimator:
         """The estimator for the joint set of most cameras' 2D detections; the others are refused as read."""
-        names = Counter(
+        names = [
             received.message.joint_set
             for received in frame_set.messages
             if received is not None and isinstance(received.message, Keypoints2DArray)
-        )
-        if 2 * names[estimator.detection_joints.name] < names.total():
-            for name, _ in names.most_common():
-                try:
-                    self.estimator = estimator.for_detections(get_joint_set(name))
-                    break
-                # Told of each camera when its message is read.
-                except InputError:
-                    continue
+        ]
+        joint_set = joint_set_of_most(names, estimator.detection_joints, estimator.for_detections)
+        if joint_set != estimator.detection_joints:
+            self.estimator = estimator.for_detections(joint_set)
         if self._joint_set != self.estimator.joint_set:
             self._joint_set = self.estimator.joint_set
             self._tracker.reset()
@@ -262,16 +259,11 @@ class EstimationWorker:
             return None
 
     def _whole(self, image: np.ndarray, camera: Camera) -> np.ndarray:
-        """The image in its calibrated size: what a codec cropped is black, a scaled copy is resized."""
-        size = image.shape[1::-1]
-        check_image_size(size, camera)
-        if size == camera.image_size:
-            return image
-        if is_codec_crop(size, camera):
-            self._health.remark(camera.name, codec_crop_note(image, camera))
-            return pad_codec_crop(image, camera)
-        self._health.remark(camera.name, scale_note(size, camera, "they are resized"))
-        return calibrated_size_image(image, camera)
+        """The image in its calibrated size."""
+        whole, note = calibrated_image(image, camera)
+        if note:
+            self._health.remark(camera.name, note)
+        return whole
 
     def _estimate(
         self,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,9 +14,10 @@ from voxelpose_core.bags.topics import CAMERA_INFO, TF, TF_STATIC, camera_topics
 from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.calibration_formats import Notes
 from voxelpose_core.geometry.rig import Rig
-from voxelpose_core.ros_messages.camera_info import camera_from_messages, intrinsics_from_message
+from voxelpose_core.ros_messages.camera_info import check_camera_info, intrinsics_from_message
 from voxelpose_core.topic_names import camera_info_topic, is_rectified
 
+_MM_PER_M = 1000.0
 # Longer chains of frames than any robot has: a loop.
 _LONGEST_CHAIN = 100
 
@@ -43,8 +43,8 @@ def rig_from_bag(bag: Bag, template: str | None = None, world_frame: str | None 
         rectified = is_rectified(topics[name])
         try:
             intrinsics = intrinsics_from_message(info, rectified)
-            transform = tree.pose(optical[name], world, name).as_message()
-            cameras.append(camera_from_messages(name, info, transform, rectified))
+            pose = tree.pose(optical[name], world, name)
+            cameras.append(intrinsics.camera(name, pose.R.T, _MM_PER_M * pose.t))
         except InputError as error:
             raise InputError(f"bag '{bag.path}': topic {camera_info_topic(topics[name])}: {error}") from None
         for assumption in intrinsics.assumptions:
@@ -76,6 +76,25 @@ def unposed_rig_from_bag(bag: Bag, template: str | None = None) -> Rig:
     return Rig(tuple(cameras), name=bag.path.stem, source="CameraInfo of the bag", unit="m")
 
 
+def check_camera_infos(bag: Bag, topics: Mapping[str, str], rig: Rig) -> None:
+    """Compare the first CameraInfo beside each camera's topic with the rig; a bag without any passes.
+
+    Raises:
+        InputError: naming the topic and what contradicts, see `check_camera_info`.
+    """
+    names = {camera_info_topic(topic): name for name, topic in topics.items()}
+    found = bag.first_messages([topic for topic in names if bag.types.get(topic) == CAMERA_INFO])
+    for topic, message in found.items():
+        name = names[topic]
+        try:
+            check_camera_info(bag.decoded(message), rig.camera(name), is_rectified(topics[name]))
+        except InputError as error:
+            raise InputError(
+                f"bag '{bag.path}': topic {topic}: {error}: a bag of another rig? (--cameras leaves a camera "
+                "out, --no-check-camera-info goes by the rig file)"
+            ) from None
+
+
 def _first_infos(bag: Bag, topics: Mapping[str, str]) -> dict[str, Any]:
     """CameraInfo by camera."""
     names = {camera_info_topic(topic): name for name, topic in topics.items()}
@@ -103,14 +122,6 @@ class _Pose:
     def inside(self, outer: _Pose) -> _Pose:
         """The pose in the frame in which the other frame's pose is `outer`."""
         return _Pose(outer.R @ self.R, outer.R @ self.t + outer.t)
-
-    def as_message(self) -> SimpleNamespace:
-        """With the fields of geometry_msgs/TransformStamped that matter."""
-        x, y, z, w = Rotation.from_matrix(self.R).as_quat()
-        position = SimpleNamespace(x=self.t[0], y=self.t[1], z=self.t[2])
-        return SimpleNamespace(
-            transform=SimpleNamespace(translation=position, rotation=SimpleNamespace(x=x, y=y, z=z, w=w))
-        )
 
 
 class _FrameTree:

@@ -3,45 +3,55 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from voxelpose_core.bags.bag import SECOND, Bag, RawMessage
-from voxelpose_core.bags.decoding import decoded_image, image_size, joint_set_of
+from voxelpose_core.bags.calibration import check_camera_infos
+from voxelpose_core.bags.decoding import decoded_image, image_size
 from voxelpose_core.bags.topics import KEYPOINTS, input_topics
 from voxelpose_core.errors import InputError
 from voxelpose_core.frame_choice import FrameChoice
 from voxelpose_core.frame_sets import FrameSet
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.rig import Rig
-from voxelpose_core.ros_messages.keypoints import keypoints_from_message
-from voxelpose_core.skeletons import JointSet
-from voxelpose_core.sources import fit_rig, restore_codec_crop
+from voxelpose_core.ros_messages.camera_info import check_image_size
+from voxelpose_core.ros_messages.images import calibrated_image
+from voxelpose_core.ros_messages.keypoints import joint_set_of_most, keypoints_from_message, known_joint_set
+from voxelpose_core.skeletons import COCO17, JointSet, get_joint_set
 from voxelpose_core.synchronization.synchronizer import SynchronizedSet, Synchronizer
 from voxelpose_core.unreadable import Unreadable
 
 # The recording ends: whatever still waits for a camera goes out.
 _END_NS = 3600 * SECOND
+# The node's default: cameras with usable messages in a frame set.
+_MIN_CAMERAS = 2
+# A camera that is in none of so many frame sets has no say in the joint set.
+_VOTING_SETS = 100
 
 
 class BagFrameSets:
-    """Frame sets of images or 2D detections in a bag; the same on every run.
+    """Frame sets of images or 2D detections in a bag; the same on every run, and those of the node.
 
-    The bag's messages go through the node's synchronizer, with its default limits, at the times at which they
-    were recorded. The rig's time offsets count there, as the node's do. Stamps are seconds since the first
-    frame set.
+    The bag's messages go through the node's synchronizer, with its default limits, at the times at which
+    they were recorded. The rig's time offsets count there, as the node's do. Images are brought to the
+    calibrated size, and 2D detections follow the joint set of most cameras, by the node's rules. Stamps are
+    seconds since the first frame set.
 
     Args:
         path: of the bag.
         rig: the calibration.
         template: topic of the cameras with `{camera}` in it; None: found by the cameras' names.
-        tell: takes what is said of the images' sizes.
+        tell: takes what is said of images and joint sets.
+        check_camera_info: refuse a rig that CameraInfo in the bag contradicts.
 
     Raises:
-        InputError: the bag is none, or lacks a camera; its cameras have no frame set in common.
+        InputError: the bag is none, lacks a camera, or is of another rig; its cameras have no frame set in
+            common.
     """
 
     option = "--bag"
@@ -53,36 +63,37 @@ class BagFrameSets:
         rig: Rig,
         template: str | None = None,
         tell: Callable[[str], None] = warnings.warn,
+        check_camera_info: bool = True,
     ):
         self._path = Path(path)
+        self.rig = rig
+        self._tell, self._told = tell, set[str]()
         with Bag(path) as bag:
             self.topics = input_topics(bag.types, rig.names, template)
+            if check_camera_info:
+                check_camera_infos(bag, self.topics, rig)
             by_topic = bag.first_messages(self.topics.values())
             first = [by_topic[self.topics[name]] for name in rig.names]
-            self.rig = rig
-            notes: list[str] = []
-            self.joint_set: JointSet | None = None
-            if bag.types[self.topics[rig.names[0]]] == KEYPOINTS:
-                self.joint_set = self._joint_set([bag.decoded(message) for message in first])
-            else:
-                self.rig, notes = fit_rig(rig, [image_size(bag, message) for message in first])
-            self._sets = _synchronized(bag, self.topics, self.rig)
+            self._is_keypoints = bag.types[self.topics[rig.names[0]]] == KEYPOINTS
+            if not self._is_keypoints:
+                self._check_sizes(bag, first)
+            self._sets = self._synchronized(bag)
         if not self._sets:
             raise InputError(
                 f"bag '{path}': no two cameras have messages within 15 ms of each other on "
                 f"{', '.join(self.topics.values())}: are the stamps of one clock? (--offsets-ms)"
             )
-        for note in notes:
-            tell(note)
         self.start_ns = self._sets[0].stamp_ns
         self._stamps = [(found.stamp_ns - self.start_ns) / SECOND for found in self._sets]
         steps = np.diff(self._stamps)
         self.fps = float(1.0 / np.median(steps)) if len(steps) else 1.0
         self._chosen = list(range(len(self._sets)))
+        self.joint_set = self._most_cameras_joint_set()
 
     def choose(self, choice: FrameChoice) -> None:
         """Leave out all frame sets but those; InputError where none is left."""
         self._chosen = choice.of(self._stamps)
+        self.joint_set = self._most_cameras_joint_set()
         self.fps /= choice.every
 
     def __len__(self) -> int:
@@ -90,20 +101,27 @@ class BagFrameSets:
 
     def __iter__(self) -> Generator[FrameSet, None, None]:
         unreadable = [Unreadable(f"topic {self.topics[name]}") for name in self.rig.names]
+        dropped: list[float] = []
         try:
             with Bag(self._path) as bag:
                 for index, messages in self._gathered(bag):
-                    views = zip(self.rig.cameras, messages, unreadable, strict=True)
-                    yield self._frame_set(index, [self._read(bag, index, *view) for view in views])
+                    stamp = self._stamps[index]
+                    views, joint_sets = self._views(bag, index, messages, unreadable)
+                    self._follow(joint_sets, stamp)
+                    if sum(view is not None for view in views) < _MIN_CAMERAS:
+                        dropped.append(stamp)
+                    elif self.joint_set is None:
+                        yield FrameSet(index, stamp, views, None)
+                    else:
+                        yield FrameSet(index, stamp, None, views)
         finally:
             for own in unreadable:
                 own.tell()
-
-    def _frame_set(self, index: int, found: list[np.ndarray | None]) -> FrameSet:
-        stamp = self._stamps[index]
-        if self.joint_set is not None:
-            return FrameSet(index, stamp, None, found)
-        return FrameSet(index, stamp, restore_codec_crop(found, self.rig), None)
+            if dropped:
+                self._say(
+                    f"bag '{self._path}': {len(dropped)} frame sets dropped, from {dropped[0]:.3f} s on, "
+                    f"for usable messages of fewer than {_MIN_CAMERAS} cameras"
+                )
 
     def _gathered(self, bag: Bag) -> Iterator[tuple[int, list[RawMessage | None]]]:
         """The chosen frame sets, each as soon as all of its messages have been read."""
@@ -131,44 +149,128 @@ class BagFrameSets:
                 yield due, waiting.pop(due)
                 due = next(order, None)
 
-    def _read(
-        self, bag: Bag, index: int, camera: Camera, message: RawMessage | None, unreadable: Unreadable
-    ) -> np.ndarray | None:
-        """The image or 2D detections of a message; None for a bad one, which only this camera lacks."""
-        if message is None:
-            return None
-        try:
-            if self.joint_set is None:
-                return decoded_image(bag, message)
-            return keypoints_from_message(bag.decoded(message), camera, self.joint_set)
-        except InputError as error:
-            unreadable.add(index, str(error))
-            return None
+    def _views(
+        self, bag: Bag, index: int, messages: Sequence[RawMessage | None], unreadable: Sequence[Unreadable]
+    ) -> tuple[list[np.ndarray | None], list[str]]:
+        """The images, in their calibrated sizes, or the 2D detections of a frame set, and their joint sets.
 
-    def _joint_set(self, first: Sequence[Any]) -> JointSet:
-        names = sorted({message.joint_set for message in first})
-        if len(names) != 1:
-            raise InputError(
-                f"bag '{self._path}': the cameras' joint sets are {', '.join(names)}, expected one for all"
+        Only its own camera lacks what is bad.
+        """
+        found: list[np.ndarray | None] = [None] * len(messages)
+        joint_sets = []
+        for view, (camera, message) in enumerate(zip(self.rig.cameras, messages, strict=True)):
+            if message is None:
+                continue
+            try:
+                if self.joint_set is None:
+                    found[view] = self._calibrated(decoded_image(bag, message), camera)
+                    continue
+                decoded = bag.decoded(message)
+                joint_sets.append(decoded.joint_set)
+                found[view] = keypoints_from_message(decoded, camera, self.joint_set)
+            except InputError as error:
+                unreadable[view].add(index, str(error))
+        return found, joint_sets
+
+    def _follow(self, names: Sequence[str], stamp: float) -> None:
+        """Tell where the node would follow the cameras to another joint set: a result has one."""
+        if self.joint_set is None or (now := joint_set_of_most(names, self.joint_set)) == self.joint_set:
+            return
+        self._say(
+            f"bag '{self._path}': from {stamp:.3f} s on most cameras' joint set is '{now.name}', not "
+            f"'{self.joint_set.name}' as before: their 2D detections are not used (--start {stamp:.3f} "
+            "begins there)",
+            key="joint set",
+        )
+
+    def _calibrated(self, image: np.ndarray, camera: Camera) -> np.ndarray:
+        whole, note = calibrated_image(image, camera)
+        if note:
+            self._say(note)
+        return whole
+
+    def _say(self, line: str, key: str = "") -> None:
+        """Tell it, unless it, or one of the same key, was told before."""
+        if (key or line) not in self._told:
+            self._told.add(key or line)
+            self._tell(line)
+
+    def _check_sizes(self, bag: Bag, first: Sequence[RawMessage]) -> None:
+        """InputError where a camera's first image is not of its calibrated size, or a copy of it."""
+        for camera, message in zip(self.rig.cameras, first, strict=True):
+            size = image_size(bag, message)
+            try:
+                if size is not None:
+                    check_image_size(size, camera)
+            except InputError as error:
+                raise InputError(
+                    f"bag '{self._path}': topic {message.topic}: {error}: a bag of another rig? (--cameras "
+                    "leaves it out)"
+                ) from None
+
+    def _most_cameras_joint_set(self) -> JointSet | None:
+        """Of the cameras' first messages in the frame sets; those of another are refused as they are read."""
+        if not self._is_keypoints:
+            return None
+        first: dict[int, str] = {}
+        with Bag(self._path) as bag:
+            for _, messages in islice(self._gathered(bag), _VOTING_SETS):
+                for camera, message in enumerate(messages):
+                    if message is not None and camera not in first:
+                        # A bad one is told when it is read.
+                        with suppress(InputError):
+                            first[camera] = bag.decoded(message).joint_set
+                if len(first) == len(self.rig):
+                    break
+        names = [first[camera] for camera in sorted(first)]
+        joint_set = joint_set_of_most(names, COCO17)
+        if names and joint_set not in map(known_joint_set, names):
+            # Nobody states one that is known; the error names those that are.
+            get_joint_set(names[0])
+        return joint_set
+
+    def _synchronized(self, bag: Bag) -> list[SynchronizedSet]:
+        """The frame sets that the node's synchronizer makes of the bag, in the order of their stamps.
+
+        In place of messages they have the number of each on its camera's topic.
+        """
+        found: list[SynchronizedSet] = []
+        offsets = dict(zip(self.rig.names, (ms / 1e3 for ms in self.rig.time_offsets_ms), strict=True))
+        synchronizer = Synchronizer(self.rig.names, offsets_s=offsets)
+        synchronizer.registerCallback(found.append)
+        names = {topic: name for name, topic in self.topics.items()}
+        counts, unstamped = dict.fromkeys(names, 0), dict.fromkeys(names, 0)
+        last_ns = 0
+        for message in bag.messages(names):
+            topic, last_ns = message.topic, message.received_ns
+            if message.stamp_ns > 0:
+                # The node looks every few milliseconds.
+                synchronizer.poll(last_ns)
+                synchronizer.add(names[topic], message.stamp_ns, counts[topic], last_ns)
+            else:
+                unstamped[topic] += 1
+            counts[topic] += 1
+        synchronizer.poll(last_ns + _END_NS)
+        for topic, count in unstamped.items():
+            if count:
+                self._say(
+                    f"topic {topic}: the stamp in the header is 0 in {count} of {counts[topic]} messages, "
+                    "expected the time of the exposure: they are not used"
+                )
+        return self._longest_run(found)
+
+    def _longest_run(self, found: Sequence[SynchronizedSet]) -> list[SynchronizedSet]:
+        """Frame sets whose stamps rise; where they jump back (a bag that looped), the longest such run."""
+        runs: list[list[SynchronizedSet]] = []
+        for frame_set in found:
+            if not runs or frame_set.stamp_ns <= runs[-1][-1].stamp_ns:
+                runs.append([])
+            runs[-1].append(frame_set)
+        longest = max(runs, key=len, default=[])
+        if len(runs) > 1:
+            often = "once" if len(runs) == 2 else f"{len(runs) - 1} times"
+            self._say(
+                f"bag '{self._path}': stamps jump back {often}, as if a recording had been "
+                f"played again: only the longest run is used, {len(longest)} of {len(found)} frame sets"
             )
-        return joint_set_of(first[0])
-
-
-def _synchronized(bag: Bag, topics: Mapping[str, str], rig: Rig) -> list[SynchronizedSet]:
-    """The frame sets that the node's synchronizer makes of the bag, in the order of their stamps.
-
-    In place of messages they have the number of each on its camera's topic.
-    """
-    found: list[SynchronizedSet] = []
-    offsets = dict(zip(rig.names, (offset / 1e3 for offset in rig.time_offsets_ms), strict=True))
-    synchronizer = Synchronizer(rig.names, offsets_s=offsets)
-    synchronizer.registerCallback(found.append)
-    names = {topic: name for name, topic in topics.items()}
-    counts = dict.fromkeys(names, 0)
-    last_ns = 0
-    for message in bag.messages(names):
-        last_ns = message.received_ns
-        synchronizer.add(names[message.topic], message.stamp_ns, counts[message.topic], last_ns)
-        counts[message.topic] += 1
-    synchronizer.poll(last_ns + _END_NS)
-    return sorted(found, key=lambda frame_set: frame_set.stamp_ns)
+        return longest

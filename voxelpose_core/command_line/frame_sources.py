@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from voxelpose_core.bags.bag import Bag
-from voxelpose_core.bags.calibration import rig_from_bag, unposed_rig_from_bag
+from voxelpose_core.bags.calibration import check_camera_infos, rig_from_bag, unposed_rig_from_bag
 from voxelpose_core.bags.frame_sets import BagFrameSets
 from voxelpose_core.bags.topics import KEYPOINTS, input_topics
 from voxelpose_core.command import whole_number
@@ -76,6 +76,12 @@ def add_sources(parser: argparse.ArgumentParser, required: bool = True) -> None:
         metavar="TOPIC",
         help="topic of each camera in the bag, such as /{camera}/image_raw: images, compressed images or "
         "2D detections (default: found by the cameras' names)",
+    )
+    parser.add_argument(
+        "--check-camera-info",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="refuse a --rig that CameraInfo in the bag contradicts (default: yes)",
     )
     parser.add_argument(
         "--in-order",
@@ -226,7 +232,8 @@ def open_source(arguments: argparse.Namespace, rig: Rig) -> OpenedSource:
     """The frame sets that the arguments name."""
     check_sources(arguments)
     if arguments.bag:
-        return BagFrameSets(arguments.bag, rig, arguments.topic, warn)
+        check = arguments.rig is not None and arguments.check_camera_info
+        return BagFrameSets(arguments.bag, rig, arguments.topic, warn, check)
     fps = arguments.fps or DEFAULT_FPS
     if arguments.keypoints:
         read = _keypoints(arguments, rig)
@@ -284,6 +291,8 @@ def _record_bag(arguments: argparse.Namespace, rig: Rig) -> GivenRecording:
 
     with Bag(arguments.bag) as bag:
         topics = input_topics(bag.types, rig.names, arguments.topic)
+        if arguments.check_camera_info:
+            check_camera_infos(bag, topics, rig)
         keypoints = bag.types[topics[rig.names[0]]] == KEYPOINTS
         start_ns = first_stamp_ns(bag, topics)
     if keypoints:

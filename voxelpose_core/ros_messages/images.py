@@ -12,7 +12,11 @@ import cv2
 import numpy as np
 
 from voxelpose_core.errors import InputError
+from voxelpose_core.geometry.camera import Camera
+from voxelpose_core.geometry.image_scale import calibrated_size_image, scale_note
 from voxelpose_core.image_headers import declared_size
+from voxelpose_core.ros_messages.camera_info import check_image_size
+from voxelpose_core.sources import codec_crop_note, is_codec_crop, pad_codec_crop
 
 # More than any camera has; and where a header says so, behind a thumbnail perhaps.
 _MAX_PIXELS = 2**26
@@ -104,6 +108,23 @@ def compressed_to_bgr(message: Any) -> np.ndarray:
     if image is None:
         raise InputError(f"compressed image of format {shown(message.format)} cannot be decoded")
     return image
+
+
+def calibrated_image(image: np.ndarray, camera: Camera) -> tuple[np.ndarray, str | None]:
+    """A camera's picture (H, W, 3) in its calibrated size, and what was done for that, if anything.
+
+    What a codec cropped becomes black, a scaled copy is resized.
+
+    Raises:
+        InputError: when it has any other size.
+    """
+    size = image.shape[1::-1]
+    check_image_size(size, camera)
+    if size == camera.image_size:
+        return image, None
+    if is_codec_crop(size, camera):
+        return pad_codec_crop(image, camera), codec_crop_note(image, camera)
+    return calibrated_size_image(image, camera), scale_note(size, camera, "they are resized")
 
 
 def unknown_encoding(encoding: str) -> InputError:

@@ -5,6 +5,8 @@ Errors name what is wrong in the message; the caller, who knows it, puts the top
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,7 @@ from voxelpose_core.input_checks import clipped_scores, refuse_normalized
 from voxelpose_core.ros_messages.camera_info import check_image_size
 from voxelpose_core.ros_messages.images import shown
 from voxelpose_core.ros_messages.message_classes import MessageClasses
-from voxelpose_core.skeletons import JointSet
+from voxelpose_core.skeletons import JointSet, get_joint_set
 
 _MAX_PEOPLE = 100
 
@@ -58,6 +60,38 @@ def keypoints_to_message(
     )
 
 
+def joint_set_of_most(
+    names: Iterable[str], current: JointSet, check: Callable[[JointSet], object] = lambda joint_set: None
+) -> JointSet:
+    """The joint set to expect of the cameras' 2D detections: the one that most messages state.
+
+    Args:
+        names: `joint_set` of the messages of one frame set.
+        current: stays where half of the messages or more state it, and where none of the others can be used.
+        check: raises InputError for a joint set that cannot be used; the next most frequent one is tried.
+    """
+    counts = Counter(map(known_joint_set, names))
+    if 2 * counts[current] >= counts.total():
+        return current
+    for joint_set, _ in counts.most_common():
+        if joint_set is None:
+            continue
+        try:
+            check(joint_set)
+        except InputError:
+            continue
+        return joint_set
+    return current
+
+
+def known_joint_set(name: str) -> JointSet | None:
+    """The joint set that a message names; None where it is not known."""
+    try:
+        return get_joint_set(name)
+    except InputError:
+        return None
+
+
 def keypoints_from_message(message: Any, camera: Camera, joint_set: JointSet) -> np.ndarray:
     """(P, J, 3) float32, x px, y px, score from 0 to 1, of the people in the message.
 
@@ -70,7 +104,7 @@ def keypoints_from_message(message: Any, camera: Camera, joint_set: JointSet) ->
     """
     if message.camera and message.camera != camera.name:
         raise InputError(f"keypoints are of camera {shown(message.camera)}, expected '{camera.name}'")
-    if message.joint_set != joint_set.name:
+    if message.joint_set != joint_set.name and known_joint_set(message.joint_set) != joint_set:
         raise InputError(f"joint set is {shown(message.joint_set)}, expected '{joint_set.name}'")
     size = (message.image_width, message.image_height)
     check_image_size(size, camera)
