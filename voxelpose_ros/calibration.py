@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,6 +19,7 @@ from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.ros_messages.camera_info import camera_from_messages, intrinsics_from_message
 from voxelpose_ros import topics
+from voxelpose_ros.camera_settings import CameraSettings
 
 WORLD_FRAME = "world"
 
@@ -41,6 +43,40 @@ class Calibration(Protocol):
     def close(self) -> None:
         """Stop to listen."""
         ...
+
+
+def follow_calibration(
+    node: Node, settings: CameraSettings, acquired: ExitStack
+) -> tuple[Calibration, Rig | None, dict[str, str]]:
+    """Begin to follow the calibration that the parameters name.
+
+    Args:
+        node: which listens.
+        settings: its parameters.
+        acquired: closes it again.
+
+    Returns:
+        The calibration, the rig where it is known at once, and the full name of each camera's topic.
+
+    Raises:
+        InputError: when the rig file or a parameter is not as expected, or tf2_ros is missing.
+    """
+    if settings.calibration == "rig_file":
+        rig_file = RigFile(settings.rig_file, settings.load_rig)
+        rig = rig_file.poll()
+        return rig_file, rig, _resolved(node, settings.camera_topics(rig.names))
+    if not settings.cameras:
+        raise InputError("parameter 'cameras' is empty, expected the names of the cameras")
+    camera_topics = _resolved(node, settings.camera_topics(settings.cameras))
+    frame = settings.frame_id or WORLD_FRAME
+    from_topics = TopicCalibration(node, camera_topics, frame, settings.is_rectified)
+    acquired.callback(from_topics.close)
+    return from_topics, None, camera_topics
+
+
+def _resolved(node: Node, camera_topics: Mapping[str, str]) -> dict[str, str]:
+    """The topics by their full names, which diagnostics tell."""
+    return {name: node.resolve_topic_name(topic) for name, topic in camera_topics.items()}
 
 
 class RigFile:

@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
+from rclpy.callback_groups import CallbackGroup
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
@@ -15,9 +16,8 @@ from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.ros_messages.camera_info import check_camera_info
 from voxelpose_ros import clocks, conversions, topics
-from voxelpose_ros.health_reports import HealthReports
+from voxelpose_ros.camera_settings import CameraSettings
 from voxelpose_ros.msg import Keypoints2DArray
-from voxelpose_ros.settings import NodeSettings
 
 _MESSAGE_TYPES = {"image": Image, "compressed": CompressedImage, "keypoints": Keypoints2DArray}
 # A stamp this far ahead of the node's clock is no camera's.
@@ -40,6 +40,18 @@ class Received(NamedTuple):
     arrived_monotonic_ns: int
 
 
+class Reports(Protocol):
+    """Hears of what is wrong with the cameras."""
+
+    def problem(self, text: str, camera: str = "") -> None:
+        """Something went wrong once, with a camera or at large."""
+        ...
+
+    def incompatible_publisher(self, camera: str, reliability: str, policy: str) -> None:
+        """A publisher of a camera's topic offers less than is asked for."""
+        ...
+
+
 class CameraInputs:
     """Subscribes to the cameras' topics and hands on what can be used.
 
@@ -48,7 +60,8 @@ class CameraInputs:
         camera_topics: full name of each camera's topic.
         reports: takes what is wrong.
         receive: called with a camera, a stamp in ns and the message.
-        rig: gives the rig whose calibration CameraInfo messages must agree with.
+        rig: gives the rig whose calibration CameraInfo messages must agree with; not asked for it with
+            calibration:=topics.
 
     Attributes:
         calibration_faults: per camera, in what its CameraInfo contradicts the rig file; no entry
@@ -59,7 +72,7 @@ class CameraInputs:
         self,
         node: Node,
         camera_topics: Mapping[str, str],
-        reports: HealthReports,
+        reports: Reports,
         receive: Callable[[str, int, Received], None],
         rig: Callable[[], Rig],
     ):
@@ -70,15 +83,29 @@ class CameraInputs:
         self._receive = receive
         self._rig = rig
 
-    def subscribe(self, settings: NodeSettings, acquired: ExitStack) -> None:
-        """Listen to every camera, until `acquired` is closed."""
-        qos = topics.sensor_qos(settings.reliability, settings.queue_depth)
+    def subscribe(
+        self,
+        settings: CameraSettings,
+        queue_depth: int,
+        acquired: ExitStack,
+        callback_group: Callable[[], CallbackGroup] | None = None,
+    ) -> None:
+        """Listen to every camera, until `acquired` is closed.
+
+        Args:
+            settings: type and quality of the topics, and whether CameraInfo is checked.
+            queue_depth: messages of a camera that wait to be taken; older ones are dropped.
+            acquired: takes the subscriptions.
+            callback_group: makes the group of a camera's subscription; None: the node's.
+        """
+        qos = topics.sensor_qos(settings.reliability, queue_depth)
         for camera, topic in self._topics.items():
             subscription = self._node.create_subscription(
                 _MESSAGE_TYPES[settings.input],
                 topic,
                 partial(self._on_message, camera),
                 qos,
+                callback_group=None if callback_group is None else callback_group(),
                 event_callbacks=topics.subscription_events(
                     partial(self._reports.incompatible_publisher, camera, settings.reliability)
                 ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
@@ -20,7 +20,7 @@ from voxelpose_core.self_calibration.monitor import RigFault
 from voxelpose_core.synchronization.synchronizer import Synchronizer
 from voxelpose_core.time_offsets import offsets_text
 from voxelpose_ros import clocks, process
-from voxelpose_ros.calibration import WORLD_FRAME, Calibration, RigFile, TopicCalibration
+from voxelpose_ros.calibration import follow_calibration
 from voxelpose_ros.camera_inputs import CameraInputs
 from voxelpose_ros.health_reports import HealthReports
 from voxelpose_ros.managed_node import ManagedNode
@@ -65,7 +65,7 @@ class VoxelPoseNode(ManagedNode):
     def configure(self, acquired: ExitStack) -> None:
         """Load calibration and weights, advertise the output."""
         settings = self._settings
-        rig = self._open_calibration(settings, acquired)
+        self._calibration, rig, self._topics = follow_calibration(self, settings, acquired)
         rig_name = rig.name if rig is not None else settings.calibration
         self._reports = HealthReports(self, rig_name, self._topics, acquired)
         self._synchronizer = self._make_synchronizer(settings, rig)
@@ -107,7 +107,7 @@ class VoxelPoseNode(ManagedNode):
         # After the subscriptions are gone.
         acquired.callback(self._worker.stop)
         self._worker.start()
-        self._inputs.subscribe(self._settings, acquired)
+        self._inputs.subscribe(self._settings, self._settings.queue_depth, acquired)
         self.every(_SYNCHRONIZER_PERIOD_S, lambda: self._synchronizer.poll(), acquired)
 
     def _release_worker(self) -> None:
@@ -193,25 +193,6 @@ class VoxelPoseNode(ManagedNode):
         self._synchronizer = synchronizer
 
     # Calibration ----------------------------------------------------------------------------------
-
-    def _open_calibration(self, settings: NodeSettings, acquired: ExitStack) -> Rig | None:
-        """Begin to follow the calibration; the rig, where it is known at once."""
-        if settings.calibration == "rig_file":
-            self._calibration: Calibration = RigFile(settings.rig_file, settings.load_rig)
-            rig = self._calibration.poll()
-            self._topics = self._resolved(settings.camera_topics(rig.names))
-            return rig
-        if not settings.cameras:
-            raise InputError("parameter 'cameras' is empty, expected the names of the cameras")
-        self._topics = self._resolved(settings.camera_topics(settings.cameras))
-        frame = settings.frame_id or WORLD_FRAME
-        self._calibration = TopicCalibration(self, self._topics, frame, settings.is_rectified)
-        acquired.callback(self._calibration.close)
-        return None
-
-    def _resolved(self, camera_topics: Mapping[str, str]) -> dict[str, str]:
-        """The topics by their full names, which diagnostics tell."""
-        return {name: self.resolve_topic_name(topic) for name, topic in camera_topics.items()}
 
     def _recalibrate(self) -> None:
         try:
