@@ -3,121 +3,375 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterable
+import os
+import socket
+import sys
+import sysconfig
+from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import cv2
 import numpy as np
 
-from voxelpose_core.drawing.body import Body
+from voxelpose_core.drawing.body import FINE_MM, FOOT_MM, Body
 from voxelpose_core.drawing.colors import person_color
 from voxelpose_core.errors import InputError
 from voxelpose_core.frame_sets import FrameSet
 from voxelpose_core.geometry.coverage import propose_space
+from voxelpose_core.geometry.image_scale import scaled_camera
 from voxelpose_core.geometry.rig import Rig
-from voxelpose_core.skeleton_files import FrameSkeletons, Recording
+from voxelpose_core.joint_set import JointSet
+from voxelpose_core.pose_types import Skeleton
+from voxelpose_core.ros_messages.camera_info import check_image_size
+from voxelpose_core.skeleton_files import Recording
+from voxelpose_core.sources import is_codec_crop, pad_codec_crop
 
 MM_PER_M = 1000.0
+PORT = 9876
 _LIMB_M, _JOINT_M = 0.018, 0.025
+_FOOT_M, _FINE_M = FOOT_MM / MM_PER_M / 2, FINE_MM / MM_PER_M / 2
+_FINE_JOINT_M = 0.006
+_LABEL_ABOVE_HEAD_MM = 250.0
+_IMAGE_PLANE_M = 0.5
+_SPACE_COLOR = (115, 140, 166)
 _JPEG_QUALITY = 80
+_CONNECT_S = 2.0
+_FLUSH_S = 10.0
 
 
-def check_available() -> None:
-    """InputError where rerun-sdk is not installed."""
+def check_available(instead: str = "") -> None:
+    """InputError where rerun-sdk is not installed; `instead` says what does not need it."""
     if importlib.util.find_spec("rerun") is None:
-        raise InputError(
-            "the Rerun viewer is not installed: pip install rerun-sdk, or give --out page.html, which does "
-            "not need it"
-        )
+        raise InputError(f"the Rerun viewer is not installed: pip install rerun-sdk{instead}")
 
 
 class RerunView:
     """Logs a rig, and over time its images and skeletons, to the Rerun viewer. Lengths are metres.
 
+    A time is chosen by `at_frame` or `at_time`; what is shown after that belongs to it.
+
     Args:
-        rig: the cameras.
-        save: the .rrd file to write; None: a window is opened.
+        save: the .rrd file to write.
+        connect: address of a viewer that runs: HOST, HOST:PORT or a rerun+http:// URL. Without `save` and
+            `connect` a window is opened, or one that is open is used.
+        image_width: images that are wider are shrunk to it, px; None: they are shown as they are.
+        covariances: also show the joints' covariances, as ellipsoids of one standard deviation.
+        memory: how much of the computer's memory a window that is opened may fill; it drops the oldest data
+            then.
 
     Raises:
-        InputError: rerun-sdk is missing, the file cannot be written or the viewer not be opened.
+        InputError: rerun-sdk is missing, the file cannot be written, the viewer not be opened or reached.
     """
 
-    def __init__(self, rig: Rig, save: Path | str | None = None):
+    def __init__(
+        self,
+        save: Path | str | None = None,
+        connect: str | None = None,
+        image_width: int | None = None,
+        covariances: bool = False,
+        memory: str = "75%",
+    ):
         check_available()
         import rerun
 
         self._rr: Any = rerun
-        self._rig = rig
+        self._rig: Rig | None = None
+        self._image_width = image_width
+        self._covariances = covariances
         self._log = rerun.RecordingStream("voxelpose")
-        try:
-            if save is None:
-                self._log.spawn()
-            else:
-                self._log.save(str(save))
-        except (OSError, RuntimeError) as error:
-            what = f"{save}: cannot be written" if save else "the Rerun viewer cannot be opened"
-            raise InputError(f"{what} ({error})") from None
-        self._add_rig()
+        if save is not None:
+            self._where = str(save)
+            self._save(save)
+        elif connect is not None:
+            self._where = _viewer_url(connect)
+            self._connect()
+        else:
+            self._where = "the Rerun viewer"
+            self._open_window(memory)
 
-    def add_skeletons(self, recording: Recording) -> None:
-        """Show all frame sets of a recording."""
-        body = Body.of(recording.joint_set)
-        limbs = [*body.limbs, *body.feet, *body.fine]
-        for frame_set in recording.frame_sets:
-            self._at(frame_set.frame, frame_set.stamp)
-            self._add_people(frame_set, limbs, recording.joint_set.joint_names)
+    # What is shown ---------------------------------------------------------------------------------
 
-    def add_images(self, frame_sets: Iterable[FrameSet]) -> None:
-        """Show the images of frame sets."""
-        for frame_set in frame_sets:
-            self._at(frame_set.frame, frame_set.stamp)
-            for camera, image in zip(self._rig.cameras, frame_set.images or ()):
-                if image is not None:
-                    _, jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-                    encoded = self._rr.EncodedImage(contents=jpeg.tobytes(), media_type="image/jpeg")
-                    self._log.log(["world", "cameras", camera.name], encoded)
-
-    def finish(self) -> None:
-        """Wait until everything is written, and close the file."""
-        self._log.flush()
-        self._log.disconnect()
-
-    def _at(self, frame: int, stamp: float) -> None:
-        self._log.set_time("time", duration=stamp)
-        self._log.set_time("frame", sequence=frame)
-
-    def _add_rig(self) -> None:
-        rr, space = self._rr, self._rig.space or propose_space(self._rig)
+    def show_rig(self, rig: Rig) -> None:
+        """Show cameras and capture space, at all times; those that were shown before are replaced."""
+        rr, space = self._rr, rig.space or propose_space(rig)
+        if self._rig is None or self._rig.names != rig.names:
+            self._arrange(rig)
+        self._rig = rig
         self._log.log("world", rr.ViewCoordinates.RIGHT_HAND_Z_UP, static=True)
-        box = rr.Boxes3D(centers=[space.center / MM_PER_M], sizes=[space.size / MM_PER_M])
+        box = rr.Boxes3D(
+            centers=[space.center / MM_PER_M],
+            sizes=[space.size / MM_PER_M],
+            colors=[_SPACE_COLOR],
+            fill_mode=rr.components.FillMode.MajorWireframe,
+        )
         self._log.log("world/space", box, static=True)
-        for camera in self._rig.cameras:
-            path: list[object] = ["world", "cameras", camera.name]
+        for camera in rig.cameras:
+            path = _camera_path(camera.name)
             pose = rr.Transform3D(translation=camera.C / MM_PER_M, mat3x3=camera.R.T)
+            shown = scaled_camera(camera, self._shown_size(camera.image_size))
             lens = rr.Pinhole(
-                image_from_camera=camera.K, resolution=camera.image_size, image_plane_distance=0.5
+                image_from_camera=shown.K,
+                resolution=shown.image_size,
+                image_plane_distance=_IMAGE_PLANE_M,
             )
             self._log.log(path, pose, static=True)
             self._log.log(path, lens, static=True)
 
-    def _add_people(
-        self, frame_set: FrameSkeletons, limbs: list[tuple[int, int]], names: tuple[str, ...]
-    ) -> None:
-        rr = self._rr
-        strips, colors, points, point_colors, labels = [], [], [], [], []
-        for skeleton in frame_set.skeletons:
-            color = person_color(skeleton.track_id)[::-1]
+    def at_frame(self, frame: int, stamp: float) -> None:
+        """What follows belongs to this frame number, and this time since the recording's start in seconds."""
+        self._log.set_time("time", duration=stamp)
+        self._log.set_time("frame", sequence=frame)
+
+    def at_time(self, stamp_ns: int) -> None:
+        """What follows belongs to this time, nanoseconds since 1970."""
+        self._log.set_time("time", timestamp=np.datetime64(stamp_ns, "ns"))
+
+    def show_image(self, camera_name: str, image: np.ndarray) -> None:
+        """Show a camera's image (H, W, 3), BGR, uint8.
+
+        Raises:
+            InputError: where it is not of the size that the camera is calibrated for.
+        """
+        image = self._as_shown(camera_name, image)
+        _, jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+        encoded = self._rr.EncodedImage(contents=jpeg.tobytes(), media_type="image/jpeg")
+        self._log.log(_camera_path(camera_name), encoded)
+
+    def show_skeletons(self, skeletons: Sequence[Skeleton], joint_set: JointSet) -> None:
+        """Show these people, and nobody else any more."""
+        rr, shape = self._rr, _shape(joint_set)
+        strips, strip_colors, strip_radii = [], [], []
+        points, point_colors, point_radii, names = [], [], [], []
+        tops, top_colors, ids = [], [], []
+        for skeleton in skeletons:
+            valid = skeleton.joint_valid
+            if not valid.any():
+                continue
+            color, person = person_color(skeleton.track_id)[::-1], _person(skeleton)
             joints = skeleton.joints / MM_PER_M
-            for a, b in limbs:
-                if skeleton.joint_valid[a] and skeleton.joint_valid[b]:
+            for (a, b), radius in zip(shape.limbs, shape.limb_radii):
+                if valid[a] and valid[b]:
                     strips.append(joints[[a, b]])
-                    colors.append(color)
-            for joint in np.flatnonzero(skeleton.joint_valid):
+                    strip_colors.append(color)
+                    strip_radii.append(radius)
+            for joint in np.flatnonzero(valid):
                 points.append(joints[joint])
                 point_colors.append(color)
-                labels.append(f"P{skeleton.track_id} {names[joint]}")
+                point_radii.append(shape.joint_radii[joint])
+                names.append(f"{person} {joint_set.joint_names[joint]}")
+            tops.append(_above_head(skeleton) / MM_PER_M)
+            top_colors.append(color)
+            ids.append(person)
         # Also without people: those of the frame set before would stay.
-        self._log.log("world/people/limbs", rr.LineStrips3D(strips, colors=colors, radii=_LIMB_M))
-        dots = rr.Points3D(points, colors=point_colors, radii=_JOINT_M, labels=labels, show_labels=False)
+        limbs = rr.LineStrips3D(strips, colors=strip_colors, radii=strip_radii)
+        self._log.log("world/people/limbs", limbs)
+        dots = rr.Points3D(points, colors=point_colors, radii=point_radii, labels=names, show_labels=False)
         self._log.log("world/people/joints", dots)
+        labels = rr.Points3D(tops, colors=top_colors, radii=0.0, labels=ids, show_labels=True)
+        self._log.log("world/people/ids", labels)
+        if self._covariances:
+            self._show_covariances(skeletons)
+
+    def add_skeletons(self, recording: Recording) -> None:
+        """Show all frame sets of a recording."""
+        for frame_set in recording.frame_sets:
+            self.at_frame(frame_set.frame, frame_set.stamp)
+            self.show_skeletons(frame_set.skeletons, recording.joint_set)
+
+    def add_images(self, frame_sets: Iterable[FrameSet], camera_names: Sequence[str]) -> None:
+        """Show the images of frame sets, which are those of these cameras."""
+        for frame_set in frame_sets:
+            self.at_frame(frame_set.frame, frame_set.stamp)
+            for camera_name, image in zip(camera_names, frame_set.images or ()):
+                if image is not None:
+                    self.show_image(camera_name, image)
+
+    # Where it is shown -----------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """InputError when the viewer, or the file, no longer takes what it is sent."""
+        try:
+            self._log.flush(timeout_sec=_FLUSH_S)
+        except (OSError, RuntimeError) as error:
+            raise InputError(f"{self._where}: takes no more data ({_line(error)})") from None
+
+    def finish(self) -> None:
+        """Wait until everything is written, and close the file.
+
+        Raises:
+            InputError: as `check`.
+        """
+        try:
+            self.check()
+        finally:
+            self._log.disconnect()
+
+    def _save(self, path: Path | str) -> None:
+        try:
+            self._log.save(str(path))
+        except (OSError, RuntimeError) as error:
+            raise InputError(f"{path}: cannot be written ({_line(error)})") from None
+
+    def _connect(self) -> None:
+        parts = urlsplit(self._where)
+        # The SDK waits for a viewer in silence, whoever sends it data.
+        if not _answers(parts.hostname or "", parts.port or PORT):
+            raise InputError(
+                f"{self._where}: no Rerun viewer answers, expected one that runs there (`rerun`), and a "
+                "network that lets it be reached"
+            )
+        self._log.connect_grpc(self._where)
+
+    def _open_window(self, memory: str) -> None:
+        is_open = _answers("127.0.0.1", PORT)
+        if not (is_open or _has_screen()):
+            raise InputError(
+                "the Rerun viewer cannot be opened: there is no screen here (DISPLAY is not set), expected "
+                "one, or a file to save to, which `rerun FILE.rrd` shows elsewhere"
+            )
+        # Where the interpreter is called by its path, that of its environment's scripts is not searched.
+        os.environ["PATH"] = os.pathsep.join(filter(None, (os.environ.get("PATH"), _scripts())))
+        try:
+            self._log.spawn(memory_limit=memory)
+        except (OSError, RuntimeError) as error:
+            raise InputError(f"the Rerun viewer cannot be opened ({_line(error)})") from None
+        # It says nothing itself where its window does not open.
+        if not _answers("127.0.0.1", PORT):
+            raise InputError(
+                f"the Rerun viewer cannot be opened: nothing answers on port {PORT}, see what `rerun` says"
+            )
+
+    def _arrange(self, rig: Rig) -> None:
+        """The 3D view, and beside it every camera's image with the skeletons over it."""
+        import rerun.blueprint as rrb
+
+        views = [
+            rrb.Spatial2DView(
+                origin=self._rr.new_entity_path(_camera_path(name)),
+                contents=["$origin/**", "/world/people/limbs", "/world/people/joints", "/world/people/ids"],
+                name=name,
+            )
+            for name in rig.names
+        ]
+        scene = rrb.Spatial3DView(origin="/world", name="skeletons")
+        self._log.send_blueprint(
+            rrb.Blueprint(rrb.Horizontal(scene, rrb.Grid(*views), column_shares=[3, 2]), collapse_panels=True)
+        )
+
+    def _shown_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """(width, height) at which images of this size are shown, px."""
+        width, height = size
+        if self._image_width is None or width <= self._image_width:
+            return width, height
+        return self._image_width, max(1, round(height * self._image_width / width))
+
+    def _as_shown(self, camera_name: str, image: np.ndarray) -> np.ndarray:
+        """The image in the size of the camera's lens as it is shown, where the calibration is known."""
+        size = image.shape[1], image.shape[0]
+        if self._rig is not None and camera_name in self._rig.names:
+            camera = self._rig.camera(camera_name)
+            check_image_size(size, camera)
+            if is_codec_crop(size, camera):
+                image = pad_codec_crop(image, camera)
+            size = camera.image_size
+        shown = self._shown_size(size)
+        if image.shape[1::-1] == shown:
+            return image
+        return cv2.resize(image, shown, interpolation=cv2.INTER_AREA)
+
+    def _show_covariances(self, skeletons: Sequence[Skeleton]) -> None:
+        from scipy.spatial.transform import Rotation
+
+        given = [s for s in skeletons if s.joint_covariances is not None]
+        centers = [s.joints[s.joint_valid] for s in given]
+        covariances = [s.joint_covariances[s.joint_valid] for s in given if s.joint_covariances is not None]
+        colors = [person_color(s.track_id)[::-1] for s in given for _ in range(s.joint_valid.sum())]
+        variances, axes = np.linalg.eigh(np.concatenate([np.empty((0, 3, 3)), *covariances]))
+        # A reflection is no rotation, and an ellipsoid is the same without it.
+        axes[:, :, 0] *= np.sign(np.linalg.det(axes))[:, None]
+        turns = Rotation.from_matrix(axes).as_quat() if len(axes) else np.empty((0, 4))
+        ellipsoids = self._rr.Ellipsoids3D(
+            centers=np.concatenate([np.empty((0, 3)), *centers]) / MM_PER_M,
+            half_sizes=np.sqrt(np.maximum(variances, 0.0)) / MM_PER_M,
+            quaternions=turns,
+            colors=colors,
+        )
+        self._log.log("world/people/covariances", ellipsoids)
+
+
+class _Shape(NamedTuple):
+    """Limbs of a joint set as pairs of joints, and the radii of limbs and joints, m."""
+
+    limbs: list[tuple[int, int]]
+    limb_radii: list[float]
+    joint_radii: list[float]
+
+
+@cache
+def _shape(joint_set: JointSet) -> _Shape:
+    body = Body.of(joint_set)
+    radii = [_LIMB_M] * len(body.limbs) + [_FOOT_M] * len(body.feet) + [_FINE_M] * len(body.fine)
+    # Joints of hands and faces would be blobs.
+    dots = [_JOINT_M if joint in body.joints else _FINE_JOINT_M for joint in range(len(joint_set))]
+    return _Shape([*body.limbs, *body.feet, *body.fine], radii, dots)
+
+
+def _person(skeleton: Skeleton) -> str:
+    """Name of a person; those without a track have none yet."""
+    return f"P{skeleton.track_id}" if skeleton.track_id >= 0 else "?"
+
+
+def _above_head(skeleton: Skeleton) -> np.ndarray:
+    """Where a person's name is written, (3,) mm."""
+    joints = skeleton.joints[skeleton.joint_valid]
+    middle = np.median(joints, axis=0)
+    return np.array([middle[0], middle[1], joints[:, 2].max() + _LABEL_ABOVE_HEAD_MM])
+
+
+def _camera_path(name: str) -> list[object]:
+    return ["world", "cameras", name]
+
+
+def _viewer_url(address: str) -> str:
+    """The URL of the viewer at HOST, HOST:PORT, or a URL already; InputError for what is none."""
+    url = address if "://" in address else f"rerun+http://{address}"
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+    if not host or parts.scheme not in ("rerun", "rerun+http", "rerun+https"):
+        raise InputError(
+            f"viewer '{address}': expected HOST, HOST:PORT or rerun+http://HOST:PORT/proxy of a Rerun viewer"
+        )
+    if "://" in address and parts.path.strip("/"):
+        return address
+    shown = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{shown}:{port or PORT}/proxy"
+
+
+def _answers(host: str, port: int) -> bool:
+    """Whether something listens there."""
+    try:
+        with socket.create_connection((host, port), _CONNECT_S):
+            return True
+    except OSError:
+        return False
+
+
+def _has_screen() -> bool:
+    if not sys.platform.startswith("linux"):
+        return True
+    return any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
+
+
+def _scripts() -> str:
+    return sysconfig.get_path("scripts") or ""
+
+
+def _line(error: Exception) -> str:
+    """An error of the SDK in one line; it explains itself in many."""
+    return " ".join(str(error).split("\n\n")[0].split())

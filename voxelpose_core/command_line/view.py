@@ -71,7 +71,7 @@ def view(arguments: argparse.Namespace) -> int:
         option = "--videos" if arguments.videos else "--images"
         raise InputError(f"{option}: a page holds no images, expected it without --out, or with --save")
     if in_rerun:
-        check_available()
+        check_available(", or give --out page.html, which does not need it")
     rig = load_given_rig(arguments)
     recording = read_skeletons(arguments.result) if arguments.result else None
     if recording is not None:
@@ -89,11 +89,14 @@ def view(arguments: argparse.Namespace) -> int:
 
 def _show(arguments: argparse.Namespace, rig: Rig, recording: Recording | None) -> None:
     source = open_source(arguments, rig) if arguments.videos or arguments.images else None
-    shown = RerunView(rig if source is None else source.rig, arguments.save)
+    if source is not None:
+        rig = source.rig
+    shown = RerunView(arguments.save)
+    shown.show_rig(rig)
     if recording is not None:
         shown.add_skeletons(recording)
     if source is not None:
-        shown.add_images(progress_bar(source))
+        shown.add_images(progress_bar(source), rig.names)
     shown.finish()
 
 
