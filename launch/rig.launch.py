@@ -30,6 +30,16 @@ def flag(name):
 def generate_launch_description():
     simulate = LaunchConfiguration("simulate")
     kind = ["'keypoints' if '", simulate, "' == 'true' else '", LaunchConfiguration("input"), "'"]
+    cameras = {
+        "rig_file": text("rig"),
+        "cameras": text("cameras"),
+        "input": ParameterValue(PythonExpression(kind), value_type=str),
+        "image_topic": text("image_topic"),
+        "keypoints_topic": text("keypoints_topic"),
+        "qos.reliability": text("qos.reliability"),
+        "space": text("space"),
+        "ground": text("ground"),
+    }
     arguments = [
         DeclareLaunchArgument(
             "rig", description="Calibration of the cameras: rig YAML, or the file of another tool."
@@ -102,7 +112,7 @@ def generate_launch_description():
         DeclareLaunchArgument(
             "params_file",
             default_value=str(SHARE / "config" / "ros" / "voxelpose_node.yaml"),
-            description="Parameter file for all other parameters of the node; default: "
+            description="Parameter file for all other parameters of the nodes; default: "
             "config/ros/voxelpose_node.yaml, which has their defaults.",
         ),
         DeclareLaunchArgument(
@@ -120,6 +130,12 @@ def generate_launch_description():
             choices=FLAG,
             description="Show people, cameras and capture space in RViz.",
         ),
+        DeclareLaunchArgument(
+            "rerun",
+            default_value="false",
+            choices=FLAG,
+            description="Show people, cameras, capture space and images in the Rerun viewer.",
+        ),
     ]
     node = Node(
         package="voxelpose_ros",
@@ -128,14 +144,7 @@ def generate_launch_description():
         parameters=[
             LaunchConfiguration("params_file"),
             {
-                "rig_file": text("rig"),
-                "cameras": text("cameras"),
-                "input": ParameterValue(PythonExpression(kind), value_type=str),
-                "image_topic": text("image_topic"),
-                "keypoints_topic": text("keypoints_topic"),
-                "qos.reliability": text("qos.reliability"),
-                "space": text("space"),
-                "ground": text("ground"),
+                **cameras,
                 "weights": text("weights"),
                 "device": text("device"),
                 "detector": text("detector"),
@@ -163,5 +172,13 @@ def generate_launch_description():
         condition=IfCondition(simulate),
     )
     rviz = OpaqueFunction(function=bringup.show_rig, condition=IfCondition(LaunchConfiguration("rviz")))
+    rerun = Node(
+        package="voxelpose_ros",
+        executable="rerun_view",
+        name="rerun_view",
+        parameters=[LaunchConfiguration("params_file"), cameras],
+        output="screen",
+        condition=IfCondition(LaunchConfiguration("rerun")),
+    )
     checks = OpaqueFunction(function=bringup.check_arguments)
-    return LaunchDescription([*arguments, checks, node, simulator, rviz])
+    return LaunchDescription([*arguments, checks, node, simulator, rviz, rerun])

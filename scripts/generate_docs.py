@@ -103,6 +103,16 @@ def node_parameters() -> list[Declared]:
     return recorder.declared
 
 
+def viewer_parameters() -> list[Declared]:
+    """What rerun_view declares beside voxelpose_node's parameters. Raises ImportError without rclpy."""
+    from voxelpose_ros.rerun_settings import RerunSettings
+
+    recorder = Recorder()
+    RerunSettings.read(recorder)
+    of_node = {parameter.name for parameter in node_parameters()}
+    return [parameter for parameter in recorder.declared if parameter.name not in of_node]
+
+
 def parameters_in_source(module: str) -> list[Declared]:
     """What a node declares by calls `p.KIND(...)` in voxelpose_ros/MODULE.py, which is not imported."""
     tree = parse(f"voxelpose_ros/{module}.py")
@@ -285,6 +295,7 @@ BLOCKS: dict[str, Callable[[], list[str]]] = {
     "detector_node": lambda: parameter_table(parameters_in_source("detector_node"), live=False),
     "camera_player": lambda: parameter_table(parameters_in_source("camera_player"), live=False),
     "rig_simulator": lambda: parameter_table(parameters_in_source("rig_simulator"), live=False),
+    "rerun_view": lambda: parameter_table(viewer_parameters(), live=False),
     **{name: lambda name=name: message_table(name) for name in MESSAGES},
     "commands": command_tables,
     "launch arguments": launch_table,

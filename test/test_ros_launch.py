@@ -262,3 +262,27 @@ def test_the_rviz_file_shows_what_the_node_publishes():
         f"/{bringup.NODE_NAME}/rig_markers": "Transient Local",
     }
     assert {"Grid", "TF"} <= {d["Class"].split("/")[1] for d in displays}
+
+
+def test_the_rerun_viewer_sees_the_cameras_that_the_node_does(launched, rig):
+    started = launched(
+        "rig.launch.py",
+        rig=rig,
+        rviz="false",
+        rerun="true",
+        input="compressed",
+        image_topic="/{camera}/color",
+        qos__reliability="reliable",
+        cameras="camera0,camera1",
+    )
+    viewer, node = started["rerun_view"], started["voxelpose"]
+    assert (viewer.package, viewer.executable) == ("voxelpose_ros", "rerun_view")
+    given = "rig_file cameras input image_topic keypoints_topic qos.reliability space ground"
+    assert set(viewer.parameters) == set(given.split())
+    for name, value in viewer.parameters.items():
+        assert value == node.parameters[name], name
+    assert viewer.parameters["input"] == "compressed"
+    assert "rerun_view" not in launched("rig.launch.py", rig=rig, rviz="false")
+    # Simulated people have no images.
+    simulated = launched("shelf.launch.py", simulate="true", rviz="false", rerun="true")
+    assert simulated["rerun_view"].parameters["input"] == "keypoints"
