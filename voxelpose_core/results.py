@@ -164,14 +164,8 @@ class RunReport:
         return agreement
 
     def findings(self) -> list[str]:
-        """What looks wrong with the recording, one line each: cameras that see no person, no person in 3D."""
+        """Why there are no skeletons, in one line; nothing where there are some, or no people."""
         lines = []
-        empty = [f"'{name}'" for name in self._images if not self._images_with_people[name]]
-        if empty and self._images_with_people:
-            lines.append(
-                f"no person was detected in any frame of camera{'s' * (len(empty) > 1)} {', '.join(empty)}, "
-                "but in others: are its images dark, or of another place?"
-            )
         if self._in_two_views and not sum(self.people[count] * count for count in self.people):
             lines.append(
                 f"no skeletons, though two cameras or more detect people in {self._in_two_views} of "

@@ -110,6 +110,11 @@ class ViewWatch:
             self._told = True
             self._say(found)
 
+    @property
+    def contradicted(self) -> bool:
+        """Whether the views contradict the calibration, as far as is known."""
+        return self._check.contradiction(self._NEW_FRAME_SETS) is not None
+
     def finish(self) -> None:
         """Say it again, or for the first time where little came."""
         self._check.finish()

@@ -219,9 +219,17 @@ def _write_report(
     """Write `--report`; the error where that fails."""
     from voxelpose_core.pages.report_page import Run, write_report_page
 
-    picture = None if run.pictures is None else run.pictures.middle_picture
     shown = Run(
-        run.cameras.rig, recording, run.report, run.agreement, facts, warned, picture, run.estimator.space
+        run.cameras.rig,
+        recording,
+        run.report,
+        run.agreement,
+        facts,
+        warned,
+        run.camera_findings(),
+        run.camera_watch.judged,
+        None if run.pictures is None else run.pictures.middle_picture,
+        run.estimator.space,
     )
     try:
         write_report_page(path, shown)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from voxelpose_core.bags.frame_sets import BagFrameSets
+from voxelpose_core.camera_watch import CameraFinding, CameraWatch
 from voxelpose_core.command_line.estimation_pictures import RunPictures
 from voxelpose_core.command_line.frame_sources import OpenedSource
 from voxelpose_core.command_line.interruption import Interruption
@@ -27,6 +28,7 @@ from voxelpose_core.frame_sets import (
 from voxelpose_core.pose_types import Estimate, body_only
 from voxelpose_core.results import RunReport, ViewAgreement
 from voxelpose_core.skeleton_files import FrameSkeletons, Recording
+from voxelpose_core.skeletons import COCO17
 from voxelpose_core.source_matching import ContradictionError, ViewWatch
 from voxelpose_core.tracking import Tracker
 
@@ -75,7 +77,7 @@ class EstimationRun:
         frame_sets: their skeletons.
         report: what was counted.
         agreement: per frame set and camera, of `RunReport.add`.
-        floor: where people's feet say that the floor is.
+        camera_watch: which cameras do not fit the others.
         pictures: take every frame set, too; None: none are wanted.
     """
 
@@ -94,7 +96,9 @@ class EstimationRun:
         self.frame_sets: list[FrameSkeletons] = []
         self.report = RunReport(rig)
         self.agreement: list[list[ViewAgreement | None]] = []
-        self.floor = FloorWatch(rig, joint_set)
+        self._floor = FloorWatch(rig, joint_set)
+        # Of what `body_only` leaves: weights that go with additional joints have COCO-17's.
+        self.camera_watch = CameraWatch(rig, COCO17 if joint_set.additional else joint_set)
         self.pictures: RunPictures | None = None
 
     def take_all(self, interruption: Interruption) -> Stop | None:
@@ -130,21 +134,29 @@ class EstimationRun:
         answer = self._estimate(frame_set)
         answer.timings_ms = {**self._detection.timings_ms(), **answer.timings_ms}
         seen = body_only(answer, joint_set)
-        self.floor.add(seen)
+        self._floor.add(seen)
         self._views.add(seen.keypoints, frame_set.stamp)
         answer.skeletons = self._tracker.update(answer.skeletons, frame_set.stamp)
         self.frame_sets.append(FrameSkeletons(frame_set.frame, frame_set.stamp, answer.skeletons))
-        self.agreement.append(self.report.add(body_only(answer, joint_set)))
+        tracked = body_only(answer, joint_set)
+        self.agreement.append(self.report.add(tracked))
+        self.camera_watch.add(tracked, self.agreement[-1], frame_set.stamp)
         if self.pictures is not None:
             self.pictures.add(frame_set, answer)
 
     def finish(self) -> None:
         """No frame set will follow: say what is to be said of the views."""
         self._views.finish()
+        self.camera_watch.finish()
+
+    def camera_findings(self) -> list[CameraFinding]:
+        """What is wrong with single cameras, where the views are those of the cameras at all."""
+        return [] if self._views.contradicted else self.camera_watch.findings()
 
     def findings(self) -> list[str]:
         """What looks wrong with the recording, one line each."""
-        found = [*self.report.findings(), self.floor.finding()]
+        cameras = [finding.line for finding in self.camera_findings()]
+        found = [*self.report.findings(), self._floor.finding(), *cameras]
         return [line for line in found if line]
 
     def recording(self) -> Recording:

@@ -13,6 +13,7 @@ import numpy as np
 WIDTH = 600.0
 # No more points than can be told apart.
 _BINS = 200
+_ROUND = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
 
 
 def binned(times: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -83,11 +84,11 @@ def stage_bar(stages_ms: Mapping[str, float]) -> str:
 
 
 def nice_top(largest: float) -> float:
-    """A round number (1, 2, 5, 10 ...) that is not below the largest value; 1 where there is none."""
+    """A round number (1, 1.5, 2, 3 ...) that is not below the largest value; 1 where there is none."""
     if not (math.isfinite(largest) and largest > 0):
         return 1.0
     base = 10.0 ** math.floor(math.log10(largest))
-    return next(step * base for step in (1.0, 2.0, 5.0, 10.0) if step * base >= largest * (1 - 1e-9))
+    return next(step * base for step in _ROUND if step * base >= largest * (1 - 1e-9))
 
 
 def _runs(values: np.ndarray) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from voxelpose_core.camera_watch import CameraFinding
 from voxelpose_core.drawing.colors import person_color
 from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.geometry.space import Space
@@ -19,12 +21,15 @@ from voxelpose_core.pages.html import page, write_page
 from voxelpose_core.pages.measures import Bone, Person, bone_names, bones_of, people_of
 from voxelpose_core.pages.scene import css_color, person_name, scene_json
 from voxelpose_core.results import RunReport, ViewAgreement
-from voxelpose_core.self_calibration.diagnosis import MUCH
 from voxelpose_core.skeleton_files import Recording
 
 # People with a row, and with a column of bones.
 _MOST_ROWS, _MOST_COLUMNS = 12, 6
 _PICTURE_WIDTH, _JPEG_QUALITY = 1280, 82
+# Of the table of cameras.
+_COLUMNS = ("median", "of people's size", "detected where in view", "frames without")
+# What to type, in a warning.
+_CODE = re.compile(r"`([^`]+)`")
 
 
 @dataclass
@@ -38,6 +43,8 @@ class Run:
         agreement: (T lists) per frame set and camera what `RunReport.add` returned.
         facts: lines that `estimate` prints: a word, then what it is.
         warnings: what looked wrong, a line each.
+        cameras: what is wrong with single cameras; their lines are among the warnings.
+        cameras_judged: whether enough people moved to tell cameras that are turned a little, or late.
         picture: of the middle frame, (H, W, 3) BGR; None: there is none.
         space: the capture space.
     """
@@ -48,6 +55,8 @@ class Run:
     agreement: Sequence[Sequence[ViewAgreement | None]]
     facts: Sequence[str] = ()
     warnings: Sequence[str] = ()
+    cameras: Sequence[CameraFinding] = ()
+    cameras_judged: bool = True
     picture: np.ndarray | None = None
     space: Space | None = None
     people: list[Person] = field(init=False)
@@ -73,14 +82,6 @@ def write_report_page(path: Path | str, run: Run) -> None:
 
 
 def _header(run: Run) -> str:
-    flagged = [f"camera '{name}' {why}" for name, why in _suspicious_cameras(run).items()]
-    lines = [*dict.fromkeys(run.warnings), *flagged]
-    if not lines:
-        verdict = '<p class="verdict good">✓ Nothing looked wrong.</p>'
-    else:
-        items = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
-        count = f"{len(lines)} thing{'s' * (len(lines) != 1)} to look at"
-        verdict = f'<div class="verdict warn"><b>⚠ {count}</b><ul>{items}</ul></div>'
     tiles = "".join(
         f'<div class="tile"><b>{value}</b><span>{html.escape(words)}</span></div>'
         for value, words in _tiles(run)
@@ -90,8 +91,40 @@ def _header(run: Run) -> str:
     words = f"{len(run.rig)} cameras · {frames} frame{'s' * (frames != 1)}{span}"
     return (
         f'<header><h1>{html.escape(run.rig.name)}</h1><span class="soft">{words}</span></header>'
-        f'{verdict}<div class="tiles">{tiles}</div>'
+        f'{_verdict(run)}<div class="tiles">{tiles}</div>'
     )
+
+
+def _verdict(run: Run) -> str:
+    """Good, to be looked at, or bad, in a word and a colour; below it what looked wrong."""
+    lines = list(dict.fromkeys(run.warnings))
+    kind, words = _judgement(run, len(lines))
+    details = "".join(f"<li>{_with_code(line)}</li>" for line in lines)
+    details = f"<ul>{details}</ul>" if details else ""
+    if not run.cameras_judged and len(run.rig) > 1:
+        details += (
+            "<p>People moved too little to tell whether a camera is turned by a degree, or 50 ms late: let "
+            "somebody walk through the views for twenty seconds.</p>"
+        )
+    return f'<div class="verdict {kind}"><b>{html.escape(words)}</b>{details}</div>'
+
+
+def _with_code(line: str) -> str:
+    return _CODE.sub(r"<code>\1</code>", html.escape(line))
+
+
+def _judgement(run: Run, warnings: int) -> tuple[str, str]:
+    """Class and headline."""
+    if not any(count and frames for count, frames in run.report.people.items()):
+        return "bad", "✗ Nobody was found in 3D"
+    if run.cameras:
+        wrong = "; ".join(f"{' or '.join(found.cameras)}: {found.short}" for found in run.cameras)
+        return "bad", f"✗ Camera{'s' * (len(run.cameras) > 1)} {wrong}"
+    if warnings:
+        return "warn", f"⚠ {warnings} thing{'s' * (warnings != 1)} to look at"
+    if not run.cameras_judged:
+        return "unsure", "✓ Nothing looked wrong, but not everything could be judged"
+    return "good", "✓ Good: the cameras agree, and nothing else looked wrong"
 
 
 def _tiles(run: Run) -> list[tuple[str, str]]:
@@ -119,17 +152,6 @@ def _tiles(run: Run) -> list[tuple[str, str]]:
     ]
 
 
-def _suspicious_cameras(run: Run) -> dict[str, str]:
-    """Cameras that disagree as much as `voxelpose rig diagnose` calls a fault, and how much in words."""
-    medians = {name: _median(_shares(run, index)) for index, name in enumerate(run.rig.names)}
-    return {
-        name: f"disagrees with the skeletons by {_percent(share, 1)} of people's size, expected less than "
-        f"{_percent(MUCH)}: look at it with `voxelpose rig diagnose`"
-        for name, share in medians.items()
-        if share > MUCH
-    }
-
-
 # Over time ----------------------------------------------------------------------------------------
 
 
@@ -138,7 +160,6 @@ def _cameras(run: Run) -> str:
     pixels = [np.array([np.nan if view is None else view.px for view in seen]) for seen in views]
     drawn = [charts.binned(run.stamps, values)[1] for values in pixels]
     top = charts.nice_top(max((float(np.nanmax(v)) for v in drawn if np.isfinite(v).any()), default=np.nan))
-    suspicious = _suspicious_cameras(run)
     rows = []
     for index, (camera, seen) in enumerate(zip(run.rig.cameras, views)):
         there = [view for view in seen if view is not None]
@@ -149,19 +170,21 @@ def _cameras(run: Run) -> str:
             _percent(paired / in_view if in_view else np.nan),
             str(len(seen) - len(there)),
         ]
-        mark = " class=bad" if camera.name in suspicious else ""
+        wrong = [found.short for found in run.cameras if camera.name in found.cameras]
+        mark = " class=bad" if wrong else ""
+        notes = "".join(f"<small>{html.escape(words)}</small>" for words in wrong)
         rows.append(
-            f"<tr{mark}><th>{html.escape(camera.name)}</th>"
+            f"<tr{mark}><th>{html.escape(camera.name)}{notes}</th>"
             f"<td class=chart>{charts.line_chart(run.stamps, pixels[index], top)}</td>"
-            + "".join(f"<td>{cell}</td>" for cell in cells)
+            + "".join(f'<td data-label="{label}">{cell}</td>' for label, cell in zip(_COLUMNS, cells))
         )
     return (
         "<section><h2>Do the cameras agree?</h2>"
         "<p class=soft>Distance between the skeletons and each camera's 2D detections over time, "
         f"0 to {top:g} px. A camera that was knocked, is out of sync or has a wrong calibration stands "
         "out.</p>"
-        "<table class=wide><tr><th>camera<th class=chart>px over time<th>median<th>of people's size"
-        f"<th>detected where in view<th>frames without</tr>{''.join(rows)}</table></section>"
+        "<table class='wide cameras'><tr><th>camera<th class=chart>px over time"
+        f"{''.join(f'<th>{label}' for label in _COLUMNS)}</tr>{''.join(rows)}</table></section>"
     )
 
 

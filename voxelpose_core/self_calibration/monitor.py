@@ -189,13 +189,17 @@ class RigMonitor:
 
     def look(self) -> tuple[RigFault, ...]:
         """Judge the last seconds; what is found now and was found before."""
-        self._looked_at = self._clock
-        found = judge(self.rig.cameras, self.recording(self.settings.judged_s), self.settings)
+        found = self.judge()
         # Too little to tell: what was found stays.
         if found is not None:
             self._faults = tuple(fault for fault in found if fault.is_again(self._found))
             self._found = found
         return self._faults
+
+    def judge(self) -> tuple[RigFault, ...] | None:
+        """What is found in the last seconds alone; None where too few people moved to tell."""
+        self._looked_at = self._clock
+        return judge(self.rig.cameras, self.recording(self.settings.judged_s), self.settings)
 
 
 @dataclass(frozen=True, eq=False)

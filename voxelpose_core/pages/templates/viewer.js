@@ -361,6 +361,10 @@ function skeletonViewer(root, scene) {
   ui.slider.addEventListener("input", () => { setPlaying(false); show(Number(ui.slider.value)); });
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", readColors);
   new ResizeObserver(resize).observe(ui.canvas);
+  // Paper is light, and nothing is drawn later on it.
+  const ofPage = document.documentElement.classList;
+  window.addEventListener("beforeprint", () => { ofPage.add("print"); readColors(); resize(); draw(); });
+  window.addEventListener("afterprint", () => { ofPage.remove("print"); readColors(); });
   readColors();
   if (stamps.length) show(scene.first);
   setPlaying(false);
