@@ -199,7 +199,8 @@ TYPES = {
 
 def test_topics_of_cameras():
     assert input_topics(TYPES, ["left", "right"]) == {"left": "/left/image_raw", "right": "/right/image_raw"}
-    assert input_topics(TYPES, ["left"], "/{camera}/keypoints") == {"left": "/left/keypoints"}
+    for template in ("/{camera}/keypoints", "{camera}/keypoints"):
+        assert input_topics(TYPES, ["left"], template) == {"left": "/left/keypoints"}
     infos = {
         "/a/left/camera_info": "sensor_msgs/msg/CameraInfo",
         "/b/left/camera_info": "sensor_msgs/msg/CameraInfo",
@@ -234,14 +235,25 @@ def refused(capsys, *arguments):
     return error[-1]
 
 
-def test_what_is_no_bag(tmp_path, rig, capsys):
+def test_what_is_no_bag(tmp_path, walk, rig, capsys):
     save_rig(rig, tmp_path / "rig.yaml")
     (tmp_path / "empty").mkdir()
+    for storage in ("sqlite3", "mcap"):
+        (file,) = (
+            f for f in write_keypoints(tmp_path / storage, walk, storage).iterdir() if "yaml" not in f.suffix
+        )
+        (tmp_path / f"cut{file.suffix}").write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    (tmp_path / "mcap" / "metadata.yaml").unlink()
+    (tmp_path / "sqlite3" / "metadata.yaml").write_text("a: [")
     (tmp_path / "text.mcap").write_text("not a recording")
     (tmp_path / "old.bag").write_bytes(b"#ROSBAG V2.0\n")
     for name, text in {
         "missing": "does not exist",
-        "empty": "cannot be read",
+        "empty": "is a folder without metadata.yaml and .mcap or .db3 files",
+        "mcap": "has no metadata.yaml, which the recorder writes when it ends: `ros2 bag reindex` makes it",
+        "sqlite3": "metadata.yaml: while parsing a flow node",
+        "cut.mcap": "expected a whole recording: `mcap recover`",
+        "cut.db3": "expected a whole recording: `sqlite3 FILE.db3 .recover`",
         "text.mcap": "cannot be read",
         "old.bag": "is of ROS 1, expected rosbag2",
     }.items():
@@ -257,7 +269,28 @@ def test_options_that_a_bag_does_not_take(tmp_path, walk, rig, capsys):
     assert "--in-order" in refused(capsys, *with_rig, "--in-order")
     assert "--world-frame" in refused(capsys, *with_rig, "--world-frame", "map")
     assert "--rig: missing" in refused(capsys, "--keypoints", write_json(tmp_path / "k.json", walk))
-    assert "0 camera(s) with images and CameraInfo" in refused(capsys, "--bag", bag)
+    assert "the bag has no CameraInfo, expected --rig" in refused(capsys, "--bag", bag)
+    assert "--refine-detections: --bag with /camera_0/key" in refused(
+        capsys, *with_rig, "--refine-detections"
+    )
+    assert "brings its own detections" in refused(capsys, *with_rig, "--detector", "movenet")
+    for option in ("--keypoints", "--videos", "--images"):
+        line = refused(capsys, "--rig", tmp_path / "rig.yaml", option, bag)
+        assert f"{bag}: is a recording of ROS messages, expected with --bag" in line
+
+
+def test_of_a_damaged_bag_what_can_be_read_is_used(tmp_path, walk, rig, capsys):
+    save_rig(rig, tmp_path / "rig.yaml")
+    bag = write_keypoints(tmp_path / "bag", walk, "mcap")
+    (file,) = bag.glob("*.mcap")
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 3000] = bytes(3000)
+    file.write_bytes(content)
+    line = refused(capsys, "--rig", tmp_path / "rig.yaml", "--bag", bag, "--out", tmp_path / "out.json")
+    assert f"bag '{bag}': is damaged" in line
+    read = int(re.search(r"(\d+) of 45 messages could be read on /camera_0/keypoints", line)[1])
+    frame_sets = read_skeletons(tmp_path / "out.json").frame_sets
+    assert 0 < 3 * len(frame_sets) <= read < 45 and frame_sets[0].skeletons
 
 
 def test_cameras_without_common_transforms(tmp_path, walk, rig, capsys):

@@ -378,6 +378,8 @@ def test_bad_folders_name_the_file_and_what_was_expected(tmp_path, change, messa
     [
         ("cam0.mp4", "\x00\x00video", "this is a video: give it with --videos"),
         ("cam0.csv", "a,b\n1,2", "this is a table"),
+        ("cam0.txt", "Frame\tTime\tX\n1\t0.0\t3.5", "this is a table"),
+        ("cam0.qca.txt", "<?xml version='1.0'?>\n<calibration><cameras/>", "a calibration of Qualisys"),
         ("cam0.trc", "PathFileType\t4", "this is 3D already"),
         ("cam0.yaml", "cameras:\n", "this is YAML or TOML"),
         ("cam0.json", {"joint_names": [], "frames": []}, "holds skeletons in 3D"),

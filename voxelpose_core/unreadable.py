@@ -74,7 +74,9 @@ def kept_unreadable() -> Iterator[list[str]]:
 
     def keep(message: Warning | str, category: type[Warning], *rest: Any, **options: Any) -> None:
         if issubclass(category, UnreadableFrames):
-            lines.append(str(message))
+            # What is read twice is told once.
+            if str(message) not in lines:
+                lines.append(str(message))
         else:
             show(message, category, *rest, **options)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import warnings
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,10 +13,13 @@ from typing import Any
 
 from voxelpose_core.bags.definitions import message_definitions
 from voxelpose_core.errors import InputError
+from voxelpose_core.unreadable import UnreadableFrames
 
 SECOND = 1_000_000_000
 # Encapsulation, then std_msgs/Header: seconds and nanoseconds of the stamp come first in CDR.
 _STAMP_AT = 4
+_METADATA = "metadata.yaml"
+_STORAGE = (".mcap", ".db3")
 
 
 @dataclass(frozen=True)
@@ -57,14 +61,15 @@ class Bag:
             raise InputError(f"bag '{path}': does not exist")
         if self.path.suffix == ".bag":
             raise InputError(f"bag '{path}': is of ROS 1, expected rosbag2: rosbags-convert makes one of it")
+        if self.path.is_dir() and not (self.path / _METADATA).is_file():
+            raise InputError(f"bag '{path}': {_without_metadata(self.path)}")
         try:
             self._reader = reader([self.path], default_typestore=message_types())
             self._reader.open()
-        # rosbags raises what sqlite3, its parsers and the file system raise, too.
         except Exception as error:
             raise InputError(
-                f"bag '{path}': cannot be read ({_one_line(error)}), expected the folder of a "
-                "rosbag2 recording, an .mcap or a .db3 file"
+                f"bag '{path}': cannot be read ({_one_line(error)}), expected "
+                f"{_how_to_mend(self.path, str(error))}"
             ) from None
 
     def __enter__(self) -> Bag:
@@ -87,22 +92,29 @@ class Bag:
     def messages(self, topics: Collection[str]) -> Iterator[RawMessage]:
         """Messages of these topics in the order in which they were recorded.
 
-        Raises:
-            InputError: where the recording is damaged.
+        Of a damaged recording those that can be read; a warning (`UnreadableFrames`) tells.
         """
         wanted = [c for c in self._reader.connections if c.topic in topics]
         messages = self._reader.messages(wanted) if wanted else iter(())
+        read, reason = 0, ""
         while True:
             try:
                 connection, received_ns, data = next(messages)
             except StopIteration:
-                return
+                break
+            # rosbags raises what sqlite3, its parsers and the file system raise, too.
             except Exception as error:
-                raise InputError(
-                    f"bag '{self.path}': is damaged ({_one_line(error)}); what comes before can be used "
-                    "with --end"
-                ) from None
+                reason = f" ({_one_line(error)})"
+                break
+            read += 1
             yield RawMessage(connection.topic, received_ns, bytes(data))
+        # Some damage ends rosbags' iteration as if that was all.
+        if read < (stated := sum(connection.msgcount for connection in wanted)):
+            warnings.warn(
+                f"bag '{self.path}': is damaged{reason}: {read} of {stated} messages could be read on "
+                f"{', '.join(sorted({connection.topic for connection in wanted}))}",
+                UnreadableFrames,
+            )
 
     def first_messages(self, topics: Collection[str]) -> dict[str, RawMessage]:
         """The first message on each of these topics; those that have none are missing."""
@@ -127,6 +139,37 @@ class Bag:
                 f"topic {message.topic}: message cannot be decoded ({_one_line(error)}), "
                 f"expected {self.types[message.topic]}"
             ) from None
+
+
+def is_bag(path: Path | str) -> bool:
+    """Whether a path looks like a recording of ROS messages: a folder with metadata.yaml, or one file."""
+    return Path(path).suffix in (*_STORAGE, ".bag") or (Path(path) / _METADATA).is_file()
+
+
+def _storage_files(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.iterdir() if file.suffix in _STORAGE)
+
+
+def _without_metadata(folder: Path) -> str:
+    files = _storage_files(folder)
+    if files:
+        return (
+            f"has no {_METADATA}, which the recorder writes when it ends: `ros2 bag reindex` makes it, or "
+            f"give {' or '.join(str(file) for file in files[:2])}"
+        )
+    return f"is a folder without {_METADATA} and .mcap or .db3 files, expected that of a rosbag2 recording"
+
+
+def _how_to_mend(path: Path, reason: str) -> str:
+    """What is expected instead of a path that cannot be read."""
+    if _METADATA in reason:
+        return "that of a recording: `ros2 bag reindex` makes it anew"
+    suffixes = {file.suffix for file in (_storage_files(path) if path.is_dir() else [path])}
+    if ".mcap" in suffixes:
+        return "a whole recording: `mcap recover` saves what a cut off .mcap file holds"
+    if ".db3" in suffixes:
+        return "a whole recording: `sqlite3 FILE.db3 .recover` saves what a damaged file holds"
+    return "the folder of a rosbag2 recording, an .mcap or a .db3 file"
 
 
 def _one_line(error: Exception) -> str:

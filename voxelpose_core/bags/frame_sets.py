@@ -138,6 +138,8 @@ class BagFrameSets:
         order = iter(self._chosen)
         due = next(order, None)
         for message in bag.messages(cameras):
+            if due is None:
+                return
             camera = cameras[message.topic]
             index = owners[camera].get(counts[camera])
             counts[camera] += 1

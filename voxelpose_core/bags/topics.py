@@ -79,10 +79,12 @@ def camera_topics(types: Mapping[str, str], template: str | None = None) -> dict
         elif beside:
             kind = next(kind for kind in _INPUTS if kind in beside.values())
             found[name] = _one(name, [topic for topic, own in beside.items() if own == kind])
+    if not names:
+        raise InputError(f"the bag has no CameraInfo, expected --rig, a calibration; it has {_listed(types)}")
     if len(found) < 2:
         raise InputError(
-            f"the bag has {len(found)} camera(s) with images and CameraInfo, expected at least 2, or --rig; "
-            f"it has {_listed(types)}"
+            f"the bag has {len(found)} camera(s) with images (or 2D detections) beside their CameraInfo, "
+            f"expected at least 2, or --rig, a calibration; it has {_listed(types)}"
         )
     return found
 
@@ -90,8 +92,11 @@ def camera_topics(types: Mapping[str, str], template: str | None = None) -> dict
 def _by_template(types: Mapping[str, str], cameras: Sequence[str], template: str) -> dict[str, str]:
     if "{camera}" not in template:
         raise InputError(
-            f"--topic '{template}' has no '{{camera}}' in it, expected for example /{{camera}}/image_raw"
+            f"--topic '{template}' has no '{{camera}}' in it, which stands for the name of each camera, "
+            "expected for example /{camera}/image_raw"
         )
+    # Names in bags are full names.
+    template = "/" + template.removeprefix("/")
     found = {camera: template.replace("{camera}", ros_name(camera)) for camera in cameras}
     for camera, topic in found.items():
         if types.get(topic) not in _INPUTS:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from voxelpose_core.bags.bag import Bag
+from voxelpose_core.bags.bag import Bag, is_bag
 from voxelpose_core.bags.calibration import check_camera_infos, rig_from_bag, unposed_rig_from_bag
 from voxelpose_core.bags.frame_sets import BagFrameSets
 from voxelpose_core.bags.topics import KEYPOINTS, input_topics
@@ -171,12 +171,21 @@ def check_sources(arguments: argparse.Namespace) -> None:
         raise InputError(f"--{'fps' if arguments.fps else 'in-order'}: not with --bag, which has its own")
     if arguments.videos and arguments.fps:
         raise InputError("--fps: videos have their own frame rate, expected it with --images or --keypoints")
-    if arguments.keypoints and arguments.refine_detections:
+    if arguments.keypoints:
+        _refuse_detectors(arguments, "--keypoints")
+    if not arguments.bag:
+        for path in filter(is_bag, given_sources(arguments)):
+            raise InputError(f"{path}: is a recording of ROS messages, expected with --bag")
+
+
+def _refuse_detectors(arguments: argparse.Namespace, source: str) -> None:
+    """InputError where options want to look at the images of a source of 2D detections."""
+    if arguments.refine_detections:
         raise InputError(
-            "--refine-detections: --keypoints has no images to look at, expected --videos or --images"
+            f"--refine-detections: {source} has no images to look at, expected --videos or --images"
         )
-    if arguments.keypoints and arguments.detector:
-        raise InputError("--detector: --keypoints brings its own detections, expected --videos or --images")
+    if arguments.detector:
+        raise InputError(f"--detector: {source} brings its own detections, expected --videos or --images")
 
 
 def source_option(arguments: argparse.Namespace) -> str:
@@ -233,7 +242,10 @@ def open_source(arguments: argparse.Namespace, rig: Rig) -> OpenedSource:
     check_sources(arguments)
     if arguments.bag:
         check = arguments.rig is not None and arguments.check_camera_info
-        return BagFrameSets(arguments.bag, rig, arguments.topic, warn, check)
+        source = BagFrameSets(arguments.bag, rig, arguments.topic, warn, check)
+        if source.joint_set is not None:
+            _refuse_detectors(arguments, f"--bag with {next(iter(source.topics.values()))}")
+        return source
     fps = arguments.fps or DEFAULT_FPS
     if arguments.keypoints:
         read = _keypoints(arguments, rig)
@@ -296,6 +308,7 @@ def _record_bag(arguments: argparse.Namespace, rig: Rig) -> GivenRecording:
         keypoints = bag.types[topics[rig.names[0]]] == KEYPOINTS
         start_ns = first_stamp_ns(bag, topics)
     if keypoints:
+        _refuse_detectors(arguments, f"--bag with {topics[rig.names[0]]}")
         recording = record_bag_keypoints(arguments.bag, topics, rig, arguments.seconds)
         return GivenRecording(recording, rig, "--bag", None, (0,) * len(rig))
     opened = [BagImages(arguments.bag, topics[name], start_ns) for name in rig.names]

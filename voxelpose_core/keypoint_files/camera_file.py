@@ -48,28 +48,36 @@ def load_json(path: Path) -> Any:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}), expected JSON") from None
     except ValueError as error:
-        raise InputError(f"{path}: not valid JSON ({error}){_foreign(path)}") from None
+        raise InputError(f"{path}: not valid JSON ({error}){_foreign(path, '')}") from None
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not valid JSON ({str(error).splitlines()[0]}){_foreign(path)}") from None
+        raise InputError(
+            f"{path}: not valid JSON ({str(error).splitlines()[0]}){_foreign(path, text)}"
+        ) from None
 
 
 _FOREIGN = {
     "a video: give it with --videos": (".mp4", ".avi", ".mov", ".mkv", ".webm"),
     "an image: give its folder with --images": (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"),
-    "a recording of ROS messages, not a file of 2D detections": (".bag", ".mcap", ".db3"),
+    "a recording of ROS messages: give it with --bag": (".bag", ".mcap", ".db3"),
     "3D already": (".trc", ".c3d", ".bvh", ".npz"),
-    "a table, expected a JSON file": (".csv", ".h5", ".hdf5", ".parquet"),
+    "a table, expected a JSON file": (".csv", ".tsv", ".h5", ".hdf5", ".parquet"),
     "a pickle, expected a JSON file": (".pkl", ".pickle"),
     "YAML or TOML, expected a JSON file": (".yaml", ".yml", ".toml"),
+    "XML, expected a JSON file": (".xml",),
 }
 
 
-def _foreign(path: Path) -> str:
+def _foreign(path: Path, text: str) -> str:
+    if "<calibration" in text[:2000]:
+        return ": this is a calibration of Qualisys: give it with --rig"
     for what, endings in _FOREIGN.items():
         if path.suffix.lower() in endings:
             return f": this is {what}"
+    # QTM's exports, and other programs' tables.
+    if "\t" in text[:2000] and not text.lstrip().startswith(("{", "[")):
+        return ": this is a table, expected a JSON file of 2D detections"
     return ""
 
 
