@@ -72,7 +72,7 @@ def cases() -> dict[str, Case]:
                 made[name] = Case(turned=degrees, kind="turned", settings=settings)
             made[f"100 ms late, {noise} % noise{words}"] = Case(late=100.0, kind="late", settings=settings)
             name = f"covered half of the time, {noise} % noise{words}"
-            made[name] = Case(covered=True, kind="nobody", settings=settings)
+            made[name] = Case(covered=True, kind="no person", settings=settings)
     return made
 
 

@@ -77,14 +77,14 @@ def test_a_late_camera_is_named():
 
 def test_a_camera_that_is_covered_for_a_while_is_named_with_the_time(right):
     (finding,) = watched(right.rig, right, covered=Span((4.0, 12.0))).findings()
-    assert finding.cameras == ("camera_1",) and finding.short.startswith("sees nobody ")
+    assert finding.cameras == ("camera_1",) and finding.short.startswith("sees no person ")
     assert "(longest from 4.0 to 11.9 s)" in finding.line
     assert watched(right.rig, right, covered=Span((4.0, 4.0 + 0.5 * BLIND_LIMIT * 18))).findings() == []
 
 
-def test_a_camera_that_never_sees_anybody_is_named(right):
+def test_a_camera_that_never_sees_a_person_is_named(right):
     (finding,) = watched(right.rig, right, covered=Span((0.0, 99.0))).findings()
-    assert finding.short == "sees nobody" and "no person was detected in any frame" in finding.line
+    assert finding.short == "sees no person" and "no person was detected in any frame" in finding.line
 
 
 def test_too_short_to_judge_disagreement_is_told_all_the_same(right):

@@ -133,7 +133,7 @@ class CameraWatch:
                 f"no person was detected in any frame of camera '{name}', but in others: are its images "
                 "dark, or of another place?"
             )
-            return CameraFinding((name,), "sees nobody", line)
+            return CameraFinding((name,), "sees no person", line)
         expected = [(own, stamp) for own, stamp in seen if own is not None and own.in_view]
         blind = [own.detected == 0 for own, _ in expected]
         if len(blind) < _LEAST_EXPECTED or np.mean(blind) < BLIND_LIMIT:
@@ -143,9 +143,9 @@ class CameraWatch:
         span = f"longest from {expected[first][1]:.1f} to {expected[last][1]:.1f} s"
         return CameraFinding(
             (name,),
-            f"sees nobody {share} of the time",
-            f"camera '{name}' detects nobody in {share} of the frame sets in which people stand in its view "
-            f"({span}): is it covered or dark there?",
+            f"sees no person {share} of the time",
+            f"camera '{name}' detects no person in {share} of the frame sets in which people stand in its "
+            f"view ({span}): is it covered or dark there?",
         )
 
     def _never_detects(self, view: int) -> bool:

@@ -104,7 +104,7 @@ def _verdict(run: Run) -> str:
     if not run.cameras_judged and len(run.rig) > 1:
         details += (
             "<p>People moved too little to tell whether a camera is turned by a degree, or 50 ms late: let "
-            "somebody walk through the views for twenty seconds.</p>"
+            "a person walk through the views for twenty seconds.</p>"
         )
     return f'<div class="verdict {kind}"><b>{html.escape(words)}</b>{details}</div>'
 
@@ -116,7 +116,7 @@ def _with_code(line: str) -> str:
 def _judgement(run: Run, warnings: int) -> tuple[str, str]:
     """Class and headline."""
     if not any(count and frames for count, frames in run.report.people.items()):
-        return "bad", "✗ Nobody was found in 3D"
+        return "bad", "✗ No person was found in 3D"
     if run.cameras:
         wrong = "; ".join(f"{' or '.join(found.cameras)}: {found.short}" for found in run.cameras)
         return "bad", f"✗ Camera{'s' * (len(run.cameras) > 1)} {wrong}"
