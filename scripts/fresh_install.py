@@ -103,7 +103,8 @@ class Environment:
         raise Failed(f"{shown} ... ended with {done.returncode}:\n{done.stdout[-6000:]}")
 
     def pip(self, *arguments: object) -> None:
-        options = ("--disable-pip-version-check", "--retries", "2")
+        # Python compiles what is imported when it first is; all of SciPy and SymPy takes half a minute.
+        options = ("--disable-pip-version-check", "--retries", "2", "--no-compile")
         self.run(self.bin / "python", "-m", "pip", "install", *options, *arguments, online=True)
 
     def versions(self) -> dict[str, str]:

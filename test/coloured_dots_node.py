@@ -52,6 +52,8 @@ if __name__ == "__main__":
     from voxelpose_ros import detector_node, node
 
     register_detector("coloured_dots", ColouredDots)
+    # Tests wait for the next diagnostics after each bad message.
+    node._DIAGNOSTICS_PERIOD_S = detector_node._DIAGNOSTICS_PERIOD_S = 0.25
     # The node refuses arguments that it does not know.
     is_detector = "detector_node" in sys.argv
     sys.exit((detector_node if is_detector else node).main([a for a in sys.argv if a != "detector_node"]))

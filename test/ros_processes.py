@@ -115,16 +115,26 @@ class Ros:
         """End a process as Ctrl-C does; returns its exit code."""
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
-            try:
-                process.wait(timeout=120)
-            except subprocess.TimeoutExpired:
-                process.kill()
+        return self._ended(process)
+
+    def _ended(self, process):
+        try:
+            process.wait(timeout=120)
+        except subprocess.TimeoutExpired:
+            process.kill()
         return process.wait()
+
+    def interrupt(self):
+        """Tell all processes to end, as Ctrl-C does."""
+        for process in self._processes:
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
 
     def close(self):
         """End everything."""
+        self.interrupt()
         for process in self._processes:
-            self.stop(process)
+            self._ended(process)
         self._executor.shutdown()
         self.node.destroy_node()
         rclpy.shutdown(context=self._context)

@@ -39,7 +39,7 @@ def rig_of(count=3):
 RIG = rig_of()
 
 
-def record(rig, seconds=9.0, people=1, late_frames=(), seed=3):
+def record(rig, seconds=7.0, people=1, late_frames=(), seed=3):
     """{camera: [people of each frame]} of detections with noise; `late_frames` per camera."""
     random = np.random.default_rng(seed)
     rate = 60.0
@@ -194,7 +194,7 @@ def test_a_camera_that_shares_nobody_is_named(here, capsys):
     assert here.run("diagnose", RIG, empty) == 2
     assert "camera 'cam2': no person is in view in the whole recording" in capsys.readouterr().out
     alternating = [
-        [p if (frame < 67) == (view < 2) else p[:0] for frame, p in enumerate(frames)]
+        [p if (frame < len(frames) // 2) == (view < 2) else p[:0] for frame, p in enumerate(frames)]
         for view, frames in enumerate(views)
     ]
     assert here.run("diagnose", RIG, alternating) == 2
@@ -238,24 +238,18 @@ def test_align_to_points_needs_nobody(here, capsys):
 
 
 def test_refine_mends_a_knocked_camera_and_leaves_a_right_rig(here, capsys):
+    """Also: it may replace the rig that it is told to, and that only."""
     rig = rig_of(4)
-    views, out, picture = record(rig, seconds=12.0), here.path / "new.yaml", here.path / "refine.png"
+    views, out, picture = record(rig, seconds=12.0), here.path / "rig.yaml", here.path / "refine.png"
     assert here.run("refine", knocked(rig, 2, 2.0), views, "--out", out, "--picture", picture) == 0
     text = capsys.readouterr().out
     assert "cam2  moves" in text and "disagreement" in text and picture.exists()
-    new = here.rig().cameras[2]
+    new = here.rig("rig.yaml").cameras[2]
     turned = Rotation.from_matrix(new.R @ rig.cameras[2].R.T).magnitude()
     assert np.degrees(turned) < 0.5
-    out.unlink()
+    out = here.path / "new.yaml"
     assert here.run("refine", rig, views, "--out", out) == 2
     assert "nothing is written" in capsys.readouterr().err and not out.exists()
-
-
-def test_refine_may_replace_the_rig_that_it_is_told_to(here, capsys):
-    rig = rig_of(4)
-    assert here.run("refine", knocked(rig, 1, 2.0), record(rig, 12.0), "--out", here.path / "rig.yaml") == 0
-    turned = Rotation.from_matrix(here.rig("rig.yaml").cameras[1].R @ rig.cameras[1].R.T).magnitude()
-    assert np.degrees(turned) < 0.5
 
 
 def test_exchanged_views_are_refused_before_anything_is_measured(here, capsys):

@@ -1,10 +1,13 @@
 """Where people's feet say that the floor is."""
 
+import json
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 
-from voxelpose_core import cli
+from voxelpose_core import PoseEstimator, cli
 from voxelpose_core.floor_watch import FloorWatch
 from voxelpose_core.geometry.rig import load_rig
 from voxelpose_core.pose_types import Estimate, Skeleton
@@ -133,22 +136,55 @@ def demo_images(shared_dir, tmp_path_factory):
     return [str(folder) for folder in folders]
 
 
+@pytest.fixture(scope="module")
+def demo_keypoints(shared_dir, demo_images, tmp_path_factory):
+    """The 2D detections in these images, which are the same whatever the rig."""
+    estimator = PoseEstimator(load_rig(case_rig(shared_dir, "board_on_table")))
+    content = {}
+    for frame, paths in enumerate(zip(*(sorted(Path(folder).iterdir()) for folder in demo_images))):
+        found = estimator.estimate_images([cv2.imread(str(path)) for path in paths]).keypoints
+        for camera, people in enumerate(found):
+            content[f"{camera}_{frame}"] = [{"pred": person.tolist()} for person in people]
+    path = tmp_path_factory.mktemp("keypoints") / "keypoints.json"
+    path.write_text(json.dumps(content))
+    return str(path)
+
+
 CASES = {"board_on_table": -750, "board_on_step": -350, "origin_below": 400}
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_the_demo_recording_with_a_ground_elsewhere(shared_dir, demo_images, name, tmp_path, capsys):
-    """After --ground as told: two people in every frame, and not another word."""
+def case_rig(shared_dir, name):
     rig = shared_dir / f"cases/ground-elsewhere/{name}.yaml"
     if not rig.is_file():
         pytest.skip(f"no {rig}")
-    out = tmp_path / "skeletons.json"
-    command = ["estimate", "--rig", str(rig), "--images", *demo_images, "--out", str(out)]
-    assert cli.main([*command, "--threads", "1"]) == 0
-    said = capsys.readouterr()
+    return rig
+
+
+@pytest.fixture
+def estimate(shared_dir, tmp_path, capsys):
+    """Runs `voxelpose estimate` with the rig of a case; what it printed."""
+
+    def run(name, *options):
+        out = str(tmp_path / "skeletons.json")
+        rig = str(case_rig(shared_dir, name))
+        assert cli.main(["estimate", "--rig", rig, "--out", out, "--threads", "1", *options]) == 0
+        return capsys.readouterr()
+
+    return run
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_demo_recording_with_a_ground_elsewhere(demo_keypoints, estimate, name):
+    """After --ground as told: two people in every frame, and not another word."""
+    said = estimate(name, "--keypoints", demo_keypoints)
     finding = f"give --ground {CASES[name]} "
     assert said.err.count("warning: people's feet are ") == 1 and finding in said.err
     assert ("skeletons below it dropped" in said.out) == (CASES[name] < 0)
-    assert cli.main([*command, "--threads", "1", "--ground", str(CASES[name])]) == 0
-    said = capsys.readouterr()
+    said = estimate(name, "--keypoints", demo_keypoints, "--ground", str(CASES[name]))
     assert "people        2 in 8 frames;" in said.out and said.err == ""
+
+
+def test_the_demo_images_with_a_ground_elsewhere(demo_images, estimate):
+    said = estimate("board_on_table", "--images", *demo_images)
+    assert said.err.count("warning: people's feet are ") == 1 and "give --ground -750 " in said.err
+    assert "skeletons below it dropped" in said.out

@@ -12,6 +12,7 @@ import setuptools
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = ROOT / "scripts" / "fresh_install.py"
+PIP = (sys.executable, "-m", "pip")
 SHOW = (
     "from voxelpose_core import resources\n"
     "print(resources.__file__)\n"
@@ -46,7 +47,9 @@ def run(*command, cwd, **variables) -> str:
 def pip(*arguments, cwd, python=sys.executable, **variables) -> str:
     options = ("--disable-pip-version-check", "--no-index", "--no-deps", "--no-build-isolation")
     command, *rest = arguments
-    return run(python, "-m", "pip", command, *options, *rest, cwd=cwd, **variables)
+    if command == "install":
+        options += ("--no-compile",)
+    return run(*PIP, "--python", python, command, *options, *rest, cwd=cwd, **variables)
 
 
 @pytest.fixture(scope="module")
@@ -62,21 +65,30 @@ def source(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def wheel(source, tmp_path_factory) -> Path:
     # What an earlier build left must not get into this one.
-    stale = source / "build"
-    pip("wheel", "-w", stale / "first", source, cwd=source)
-    for folder in stale.glob("lib*"):
-        (folder / "voxelpose_core" / "removed_module.py").write_text("")
+    stale = source / build_folder() / "voxelpose_core" / "removed_module.py"
+    stale.parent.mkdir(parents=True)
+    stale.write_text("")
     out = tmp_path_factory.mktemp("wheel")
     pip("wheel", "-w", out, source, cwd=out)
+    assert stale.parent.is_dir() and not stale.exists()
     (wheel,) = out.glob("*.whl")
     return wheel
 
 
+def build_folder() -> str:
+    """Where setuptools builds a package with a kernel, below the source tree."""
+    distribution = setuptools.Distribution()
+    distribution.has_ext_modules = lambda: True
+    build = distribution.get_command_obj("build")
+    build.ensure_finalized()
+    return build.build_lib
+
+
 @pytest.fixture(scope="module")
 def other_python(tmp_path_factory) -> Path:
-    """Python of a virtual environment that sees user installations, and has pip."""
+    """Python of a virtual environment that sees user installations."""
     folder = tmp_path_factory.mktemp("environment")
-    run(sys.executable, "-m", "venv", "--system-site-packages", folder, cwd=folder)
+    run(sys.executable, "-m", "venv", "--without-pip", "--system-site-packages", folder, cwd=folder)
     return folder / "bin" / "python"
 
 
@@ -151,7 +163,7 @@ def test_found_with_editable(source, other_python, tmp_path):
     try:
         check_found(run(other_python, "-c", SHOW, cwd=tmp_path), source)
     finally:
-        run(other_python, "-m", "pip", "uninstall", "-y", "voxelpose_ros", cwd=tmp_path)
+        run(*PIP, "--python", other_python, "uninstall", "-y", "voxelpose_ros", cwd=tmp_path)
 
 
 def test_a_fresh_install_runs():

@@ -142,26 +142,35 @@ def test_an_unexpected_error_is_one_line_unless_asked(debug, capfd):
         ]
 
 
+INPUTS = {
+    "image": (Image, "/{camera}/image_raw"),
+    "compressed": (CompressedImage, "/{camera}/image_raw/compressed"),
+    "keypoints": (Keypoints2DArray, "/{camera}/keypoints"),
+}
+
+
 @pytest.fixture(scope="module")
 def start_node(tmp_path_factory):
-    """Starts the node for one kind of input, once; returns its process and the cameras."""
-    running = {}
+    """The node for one kind of input: returns its process and the cameras.
+
+    All are started with the first, each in a domain of its own, and end together.
+    """
+    running, ready = {}, set()
 
     def start(kind):
-        if kind not in running:
-            running[kind] = start_another(kind)
-        return running[kind][1:]
+        if not running:
+            for number, other in enumerate(INPUTS):
+                running[other] = start_another(other, number)
+        _, process, cameras = running[kind]
+        if kind not in ready:
+            cameras.wait_for_node(process)
+            ready.add(kind)
+        return process, cameras
 
-    def start_another(kind):
+    def start_another(kind, number):
         folder = tmp_path_factory.mktemp(kind)
-        ros = Ros(folder, number=len(running))
-        rig = room_rig(folder / "room.yaml")
-        message_type, topic = {
-            "image": (Image, "/{camera}/image_raw"),
-            "compressed": (CompressedImage, "/{camera}/image_raw/compressed"),
-            "keypoints": (Keypoints2DArray, "/{camera}/keypoints"),
-        }[kind]
-        cameras = Cameras(ros, rig, message_type, topic)
+        ros = Ros(folder, number=number)
+        cameras = Cameras(ros, room_rig(folder / "room.yaml"), *INPUTS[kind])
         parameters = {
             "rig_file": folder / "room.yaml",
             "input": kind,
@@ -172,10 +181,11 @@ def start_node(tmp_path_factory):
         }
         script = Path(__file__).with_name("coloured_dots_node.py")
         process = ros.start([sys.executable, str(script), *ros_arguments(parameters)])
-        cameras.wait_for_node(process)
         return ros, process, cameras
 
     yield start
+    for ros, *_ in running.values():
+        ros.interrupt()
     for ros, *_ in running.values():
         ros.close()
 
