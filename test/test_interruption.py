@@ -14,9 +14,9 @@ import pytest
 from test_cli import SIZE, FakeEstimator, fake, rig_file, run, videos  # noqa: F401  (fixtures)
 
 from voxelpose_core.command import run_command
-from voxelpose_core.command_line.estimation_pictures import _Middles
 from voxelpose_core.command_line.interruption import Interruption
 from voxelpose_core.drawing.files import VideoWriter
+from voxelpose_core.drawing.run_pictures import _Middles
 from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.rig import load_rig
 

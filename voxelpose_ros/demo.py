@@ -1,7 +1,7 @@
 """The demonstration: a recording of calibrated cameras, played over ROS, estimated, and shown.
 
 `camera_player` and `voxelpose_node` run as processes of their own; this one listens to what they
-publish, and turns it into a video, a picture, skeletons.json and a report.
+publish, and turns it into a video, a picture, skeletons.json and a page that shows how good they are.
 """
 
 from __future__ import annotations
@@ -22,8 +22,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.executors import ExternalShutdownException
@@ -32,17 +30,21 @@ from sensor_msgs.msg import CameraInfo
 from tqdm import tqdm
 from visualization_msgs.msg import Marker, MarkerArray
 
+from voxelpose_core.camera_watch import CameraWatch
 from voxelpose_core.command import Parser, run_command
-from voxelpose_core.drawing.files import VideoWriter
 from voxelpose_core.drawing.frame import FramePainter
+from voxelpose_core.drawing.run_pictures import RunPictures
 from voxelpose_core.errors import InputError
+from voxelpose_core.frame_sets import FrameSet
 from voxelpose_core.geometry.rig import Rig, load_rig
+from voxelpose_core.pages.report_page import Run, write_report_page
 from voxelpose_core.pose_types import Estimate, body_only
 from voxelpose_core.resources import find_resource
 from voxelpose_core.results import RunReport
 from voxelpose_core.ros_messages.keypoints import keypoints_from_message
+from voxelpose_core.ros_messages.skeletons import skeletons_from_message
 from voxelpose_core.skeleton_files import FrameSkeletons, Recording, json_file
-from voxelpose_core.skeletons import JointSet, get_joint_set
+from voxelpose_core.skeletons import COCO17, JointSet, get_joint_set
 from voxelpose_core.sources import FrameSource, open_videos
 from voxelpose_ros import bringup, conversions, topics
 from voxelpose_ros.msg import Keypoints2DArray, SkeletonArray
@@ -54,8 +56,6 @@ _LAST_WORDS_S = 3.0
 _GRACE_S = 15.0
 # Recordings of a higher rate become slow motion.
 _VIDEO_FPS = 30.0
-# The 3D view of the video swings to and fro, which shows depth.
-_SWING_DEG, _SWING_PERIOD_S = 12.0, 8.0
 
 
 @dataclass(frozen=True)
@@ -317,41 +317,65 @@ def _progress(frames: int, what: str) -> tqdm:
 
 def _show(output: Path, rig: Rig, source: FrameSource, frames: int, listener: Listener) -> int:
     """Write what the demonstration leaves behind."""
-    stamps = sorted(listener.played | listener.skeletons.keys())
     if not listener.skeletons:
         print("error: nothing came out of the node", *listener.problems(), file=sys.stderr)
         return 1
     joint_set = get_joint_set(next(iter(listener.skeletons.values())).joint_set)
-    report, frame_sets, views = RunReport(rig), [], Counter()
+    video, picture = output / "demo.mp4", output / "demo.png"
     painter = FramePainter(rig, joint_set)
-    best = -1
-    fps = min(source.fps, _VIDEO_FPS)
-    with VideoWriter(output / "demo.mp4", fps) as video, _progress(frames, "draw") as bar:
+    pictures = RunPictures(painter, frames, min(source.fps, _VIDEO_FPS), video, picture, middle=True)
+    watch = CameraWatch(rig, COCO17 if joint_set.additional else joint_set)
+    report, views, agreement, frame_sets = RunReport(rig), Counter(), [], []
+    for frame_set, estimate in _played(rig, joint_set, source, frames, listener):
+        body = body_only(estimate, joint_set)
+        agreement.append(report.add(body))
+        watch.add(body, agreement[-1], frame_set.stamp)
+        views[len(estimate.cameras)] += 1
+        frame_sets.append(FrameSkeletons(frame_set.frame, frame_set.stamp, estimate.skeletons))
+        pictures.add(frame_set, estimate)
+    pictures.finish()
+    watch.finish()
+    report.stages_ms = {stage: [ms] for stage, ms in listener.stage_medians_ms().items()}
+    page = Run(
+        rig,
+        Recording(joint_set, frame_sets, source.fps),
+        report,
+        agreement,
+        facts=_facts(rig, report, views, listener),
+        warnings=[
+            *(finding.line for finding in watch.findings()),
+            *report.findings(),
+            *listener.problems(),
+        ],
+        cameras=watch.findings(),
+        cameras_judged=watch.judged,
+        picture=pictures.middle_picture,
+    )
+    written = [*pictures.written, *_write(output, page)]
+    print("\n".join([*page.facts, *(f"warning       {line}" for line in page.warnings)]))
+    print(f"written       {', '.join(map(str, written))}")
+    if pictures.errors:
+        raise InputError("; ".join(pictures.errors))
+    return 0 if report.estimated else 1
+
+
+def _write(output: Path, page: Run) -> list[Path]:
+    skeletons, report = output / "skeletons.json", output / "report.html"
+    json_file.write(skeletons, page.recording)
+    write_report_page(report, page)
+    return [skeletons, report]
+
+
+def _played(
+    rig: Rig, joint_set: JointSet, source: FrameSource, frames: int, listener: Listener
+) -> Iterator[tuple[FrameSet, Estimate]]:
+    """The frame sets that were played, with what the node said of each."""
+    stamps = sorted(listener.played | listener.skeletons.keys())
+    with _progress(frames, "draw") as bar:
         for index, seconds, images in itertools.islice(source, frames):
             stamp = stamps[index] if index < len(stamps) else None
-            estimate = _estimate_of(listener, rig, joint_set, stamp)
-            report.add(body_only(estimate, joint_set))
-            views[len(estimate.cameras)] += 1
-            frame_sets.append(FrameSkeletons(index, seconds, estimate.skeletons))
-            swing = _SWING_DEG * np.sin(2 * np.pi * seconds / _SWING_PERIOD_S)
-            picture = painter.paint(
-                images,
-                estimate.skeletons,
-                estimate.keypoints,
-                caption=f"frame {index}, {seconds:.2f} s",
-                turn_deg=float(swing),
-            )
-            video.write(picture)
+            yield FrameSet(index, seconds, images, None), _estimate_of(listener, rig, joint_set, stamp)
             bar.update()
-            if len(estimate.skeletons) > best and index >= frames // 2:
-                best = len(estimate.skeletons)
-                cv2.imwrite(str(output / "demo.png"), picture)
-    json_file.write(output / "skeletons.json", Recording(joint_set, frame_sets, source.fps))
-    report.stages_ms = {stage: [ms] for stage, ms in listener.stage_medians_ms().items()}
-    text = "\n".join(_report_lines(rig, report, views, listener, output))
-    (output / "report.txt").write_text(text + "\n", encoding="utf-8")
-    print(text)
-    return 0 if report.estimated else 1
 
 
 def _estimate_of(listener: Listener, rig: Rig, joint_set: JointSet, stamp: int | None) -> Estimate:
@@ -363,16 +387,15 @@ def _estimate_of(listener: Listener, rig: Rig, joint_set: JointSet, stamp: int |
         keypoints.append(None if people is None else keypoints_from_message(people, camera, joint_set))
     if message is None:
         return Estimate([], keypoints, ())
-    skeletons = conversions.skeletons_from_message(message)
+    skeletons = skeletons_from_message(message)
     return Estimate(skeletons, keypoints, tuple(message.cameras))
 
 
-def _report_lines(
-    rig: Rig, report: RunReport, views: Counter[int], listener: Listener, output: Path
-) -> list[str]:
+def _facts(rig: Rig, report: RunReport, views: Counter[int], listener: Listener) -> list[str]:
+    """What was estimated with what, and what was counted: lines with a word before each."""
     latency = listener.value("latency p50 ms"), listener.value("latency p95 ms")
     parts = ", ".join(f"{part} {ms:.0f}" for part, ms in listener.latency_parts_ms().items())
-    lines = [
+    return [
         f"rig           {rig.name}: {len(rig)} cameras, {rig.source}",
         f"weights       {listener.value('weights')} on {listener.value('device')}",
         *report.lines(),
@@ -382,10 +405,6 @@ def _report_lines(
         f"messages      {len(listener.skeletons)} SkeletonArray, {len(listener.drawn)} MarkerArray "
         "with people",
     ]
-    lines += [f"problem       {problem}" for problem in listener.problems()]
-    files = ("demo.mp4", "demo.png", "skeletons.json", "report.txt")
-    lines.append(f"written       {', '.join(str(output / name) for name in files)}")
-    return lines
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from voxelpose_core.bags.frame_sets import BagFrameSets
 from voxelpose_core.command import EXIT_INTERRUPTED
-from voxelpose_core.command_line.estimation_pictures import RunPictures
 from voxelpose_core.command_line.frame_sources import (
     OpenedSource,
     add_detector,
@@ -36,6 +35,7 @@ from voxelpose_core.command_line.skeleton_outputs import (
     write_recording,
 )
 from voxelpose_core.drawing.frame import FramePainter
+from voxelpose_core.drawing.run_pictures import RunPictures
 from voxelpose_core.errors import InputError
 from voxelpose_core.frame_sets import KeypointFrameSets
 from voxelpose_core.geometry.image_turns import turns_in_words, upright_turns

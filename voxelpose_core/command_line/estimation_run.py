@@ -12,11 +12,11 @@ import numpy as np
 
 from voxelpose_core.bags.frame_sets import BagFrameSets
 from voxelpose_core.camera_watch import CameraFinding, CameraWatch
-from voxelpose_core.command_line.estimation_pictures import RunPictures
 from voxelpose_core.command_line.frame_sources import OpenedSource
 from voxelpose_core.command_line.interruption import Interruption
 from voxelpose_core.command_line.options import progress_bar, warn
 from voxelpose_core.command_line.skeleton_outputs import recording_from
+from voxelpose_core.drawing.run_pictures import RunPictures
 from voxelpose_core.errors import InputError
 from voxelpose_core.floor_watch import FloorWatch
 from voxelpose_core.frame_sets import (

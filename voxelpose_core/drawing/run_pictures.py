@@ -1,4 +1,4 @@
-"""The picture and the video of a run of `voxelpose estimate`."""
+"""The video of a whole recording, and the picture of its middle."""
 
 from __future__ import annotations
 
