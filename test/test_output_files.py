@@ -27,7 +27,8 @@ def test_outputs_that_can_be_written_pass(tmp_path):
         ({"--out": "sub/../in.mp4"}, "is the input as well"),
         ({"--out": "a.json", "--video-out": "a.json"}, r"--video-out .*a\.json: is --out as well"),
         ({"--picture": "a.xyz"}, r"--picture .*a\.xyz: expected a file that ends in \.png"),
-        ({"--out": "none/a.json"}, "folder '.*none' does not exist"),
+        ({"--out": "none/a.json"}, r"--out .*none/a\.json: folder '.*none' does not exist; mkdir -p .*none$"),
+        ({"--out": "no ne/a.json"}, "; mkdir -p '.*no ne'$"),
         ({"--out": "sub"}, "is a folder, expected a file"),
     ],
 )

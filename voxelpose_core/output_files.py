@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -36,7 +37,10 @@ def check_outputs(
             known = (endings or {}).get(option, ())
             if known and path.suffix.lower() not in known:
                 raise InputError(f"{option} {path}: expected a file that ends in {' or '.join(known)}")
-            check_writable(path)
+            try:
+                check_writable(path)
+            except InputError as error:
+                raise InputError(f"{option} {error}") from None
             place = path.resolve()
             if place in taken:
                 raise InputError(f"{option} {path}: is {taken[place]} as well, expected another file")
@@ -46,7 +50,8 @@ def check_outputs(
 def check_writable(path: Path) -> None:
     """InputError where `path` is a folder, or lies in none that can be written to."""
     if not path.parent.is_dir():
-        raise InputError(f"{path}: folder '{path.parent}' does not exist")
+        folder = path.parent
+        raise InputError(f"{path}: folder '{folder}' does not exist; mkdir -p {shlex.quote(str(folder))}")
     if path.is_dir():
         raise InputError(f"{path}: is a folder, expected a file to write")
     if not os.access(path if path.exists() else path.parent, os.W_OK):

@@ -101,7 +101,7 @@ def add_parsers(actions: argparse._SubParsersAction) -> None:
     )
     lens.add_argument(
         "--fov",
-        type=argument_type(lambda text: _positive(text, "degrees")),
+        type=argument_type(_field_of_view),
         metavar="DEG",
         help="guess of the field of view of the images' longer side; focal lengths are estimated "
         f"(default: {_DEFAULT_FOV_DEG:g})",
@@ -150,6 +150,14 @@ def _height(text: str) -> float:
             "for example 1750"
         )
     return height
+
+
+def _field_of_view(text: str) -> float:
+    from voxelpose_core.self_calibration.from_people import check_field_of_view
+
+    degrees = _positive(text, "degrees")
+    check_field_of_view(degrees)
+    return degrees
 
 
 def _positive(text: str, what: str) -> float:

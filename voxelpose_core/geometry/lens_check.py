@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from voxelpose_core.geometry.camera import FISHEYE_LIMIT, Camera
+from voxelpose_core.plain_numbers import plain
 
 # Measured lenses stay far below: tangential distortion of a lens that is not off its axis, and how
 # far undistortion moves the corners of the image, as a factor of their distance from its middle.
@@ -56,7 +57,7 @@ def _check_distortion(camera: Camera) -> list[str]:
     if low < factor < high:
         return []
     return [
-        f"camera '{camera.name}': undistorted, a corner of the image is {factor:.2g} times as far "
+        f"camera '{camera.name}': undistorted, a corner of the image is {plain(factor, 2)} times as far "
         f"from the middle, expected {low:g} to {high:g}: {cause}"
     ]
 

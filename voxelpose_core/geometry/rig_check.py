@@ -34,6 +34,7 @@ from voxelpose_core.geometry.pose_readings import (
     faultless_readings,
     ground_elsewhere,
 )
+from voxelpose_core.plain_numbers import plain
 
 if TYPE_CHECKING:
     from voxelpose_core.geometry.rig import Rig
@@ -172,8 +173,8 @@ def _check_unit(cameras: Sequence[Camera], world: RigWorld) -> tuple[list[str], 
     for unit, limit, factor in _LARGER_UNITS[world.unit]:
         if spread < limit:
             line = (
-                f"unit: the cameras are within {spread:.3g} mm of each other and at most "
-                f"{np.abs(heights).max():.3g} mm high: positions in {_UNIT_NAMES[unit]}, expected "
+                f"unit: the cameras are within {plain(spread)} mm of each other and at most "
+                f"{plain(np.abs(heights).max())} mm high: positions in {_UNIT_NAMES[unit]}, expected "
                 f"{world.unit}? Give --unit {unit}, or write unit: {unit} in a rig YAML"
             )
             return [line], factor

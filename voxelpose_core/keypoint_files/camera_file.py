@@ -13,6 +13,7 @@ import numpy as np
 
 from voxelpose_core.errors import InputError
 from voxelpose_core.input_checks import refuse_normalized
+from voxelpose_core.plain_numbers import plain
 from voxelpose_core.skeletons import JointSet
 
 # Some detectors' scores exceed 1 by a little; above this they are on a scale of their own.
@@ -154,6 +155,6 @@ def _score_scale(scores: np.ndarray, path: Path) -> tuple[float, str | None]:
     if scale <= _LARGEST_SCORE:
         return 1.0, None
     return scale, (
-        f"{path}: scores reach {scores.max():.3g}, expected 0 to 1: divided by {scale:.3g}, which 99 % do "
-        "not exceed"
+        f"{path}: scores reach {plain(scores.max())}, expected 0 to 1: divided by {plain(scale)}, which "
+        "99 % do not exceed"
     )

@@ -16,6 +16,7 @@ from scipy.spatial.transform import Rotation
 
 from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.rig import Rig
+from voxelpose_core.plain_numbers import plain
 from voxelpose_core.self_calibration.bodies import ANKLE_SHARE, Bodies
 from voxelpose_core.self_calibration.floor_points import FloorPoints
 
@@ -379,7 +380,7 @@ def _unit(
         scale = _unit_by_distance(rig, distance)
         if np.isfinite(stature) and not _within(scale * stature, _POSSIBLE_STATURE_MM):
             raise InputError(
-                f"people come out {scale * stature:.4g} mm tall if cameras '{distance[0]}' and "
+                f"people come out {plain(scale * stature)} mm tall if cameras '{distance[0]}' and "
                 f"'{distance[1]}' are {distance[2]:g} mm apart: expected --distance with their distance in mm"
             )
         return scale, []
@@ -391,7 +392,7 @@ def _unit(
         return height_mm / stature, []
     if not _within(stature, _STATURE_MM):
         raise InputError(
-            f"people come out {stature:.4g} mm tall, the unit of this world is not mm: give --height with "
+            f"people come out {plain(stature)} mm tall, the unit of this world is not mm: give --height with "
             "their height, or --distance with that of two cameras, mm"
         )
     return 1.0, [f"the unit is kept: people come out {stature:.0f} mm tall (--height sets it)"]

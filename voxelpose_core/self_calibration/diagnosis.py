@@ -13,6 +13,7 @@ from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.camera_arrangement import camera_spread, scaled
 from voxelpose_core.geometry.rig import Rig
+from voxelpose_core.plain_numbers import plain
 from voxelpose_core.self_calibration.adjustment import Adjustment, adjust
 from voxelpose_core.self_calibration.adjustment_objective import FOCAL, AdjustmentSettings
 from voxelpose_core.self_calibration.alignment import Floor, find_floor
@@ -253,11 +254,11 @@ def _focal_changes(
     if min(int(mask.sum()) for mask in masks) < 2 * _LEAST_SHARED:
         return None
     logs, ratios = [], []
-    for mask, plain in zip(masks, halves, strict=True):
+    for mask, held in zip(masks, halves, strict=True):
         other = poses.select(~mask)
         settings = AdjustmentSettings(focal=_FOCAL_FREE)
-        free = adjust(plain.cameras, poses.select(mask), joint_set, settings, prior=cameras)
-        before, after = (disagreement(fit.cameras, other).share for fit in (plain, free))
+        free = adjust(held.cameras, poses.select(mask), joint_set, settings, prior=cameras)
+        before, after = (disagreement(fit.cameras, other).share for fit in (held, free))
         ratios.append(after / before)
         change = np.log([new.K[0, 0] / old.K[0, 0] for new, old in zip(free.cameras, cameras, strict=True)])
         sure = np.abs(change) > _SURE * free.deviations(FOCAL)
@@ -419,7 +420,7 @@ class _Judge:
         if np.isfinite(stature) and not _STATURE_MM[0] <= stature <= _STATURE_MM[1]:
             self.faults.append(
                 Fault(
-                    f"people come out {stature:.4g} mm tall: the unit is not mm",
+                    f"people come out {plain(stature)} mm tall: the unit is not mm",
                     "voxelpose rig align --height",
                 )
             )

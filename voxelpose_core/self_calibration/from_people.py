@@ -99,6 +99,12 @@ class RigFromPeople:
     notes: tuple[str, ...]
 
 
+def check_field_of_view(degrees: float) -> None:
+    """InputError for a field of view that no pinhole has."""
+    if not 5.0 <= degrees <= 150.0:
+        raise InputError(f"field of view is {degrees:g} degrees, expected 5 to 150")
+
+
 def guessed_cameras(
     names: Sequence[str], image_sizes: Sequence[tuple[int, int]], fov_deg: float | Sequence[float]
 ) -> tuple[Camera, ...]:
@@ -115,8 +121,10 @@ def guessed_cameras(
     fields = np.broadcast_to(np.asarray(fov_deg, float), len(names))
     cameras = []
     for name, (width, height), field in zip(names, image_sizes, fields.tolist(), strict=True):
-        if not 5.0 <= field <= 150.0:
-            raise InputError(f"camera '{name}': field of view is {field:g} degrees, expected 5 to 150")
+        try:
+            check_field_of_view(field)
+        except InputError as error:
+            raise InputError(f"camera '{name}': {error}") from None
         focal = max(width, height) / 2 / np.tan(np.radians(field) / 2)
         K = [[focal, 0.0, (width - 1) / 2], [0.0, focal, (height - 1) / 2], [0.0, 0.0, 1.0]]
         cameras.append(Camera(name, (width, height), K, np.zeros(5), np.eye(3), np.zeros(3)))

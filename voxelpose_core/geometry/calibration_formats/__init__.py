@@ -43,6 +43,7 @@ from voxelpose_core.geometry.calibration_formats.values import (
     select_entries,
 )
 from voxelpose_core.geometry.camera import Camera
+from voxelpose_core.plain_numbers import plain
 
 __all__ = [
     "PANOPTIC_TO_Z_UP",
@@ -121,7 +122,7 @@ def _take(contents: FileContents, tool: str, unit: str | None, names: Sequence[s
         how = f"in {unit} by the distance of its cameras"
         if _UNLIKELY[0] < spread < _UNLIKELY[1]:
             notes.append(
-                f"the file does not say its unit; the cameras are up to {spread:.3g} apart, which "
+                f"the file does not say its unit; the cameras are up to {plain(spread)} apart, which "
                 f"is read as {unit}: give --unit mm, cm or m if that is wrong"
             )
     what = "; ".join([f"{tool} {how}", *sorted({camera.lens for camera in cameras})])
