@@ -19,10 +19,10 @@ from voxelpose_core.geometry.space import Space
 from voxelpose_core.time_offsets import parse_offsets
 
 _Item = TypeVar("_Item")
-# Of a command that reports what looks wrong, where something does.
+# Of a command that has looked, and says what is wrong, or why it changes nothing.
 EXIT_SUSPICIOUS = 1
-# Of a command that found a fault in its input, or refuses to change it, and has said why.
-EXIT_FAULT = 2
+# Of one that found nothing wrong, but could not judge everything.
+EXIT_UNJUDGED = 3
 
 
 def add_rig_options(parser: argparse.ArgumentParser, name: str, optional: str = "") -> None:

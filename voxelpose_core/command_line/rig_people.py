@@ -19,7 +19,8 @@ from voxelpose_core.command_line.frame_sources import (
     rig_without_poses,
 )
 from voxelpose_core.command_line.options import (
-    EXIT_FAULT,
+    EXIT_SUSPICIOUS,
+    EXIT_UNJUDGED,
     add_offsets,
     add_rig_options,
     argument_type,
@@ -53,7 +54,7 @@ def add_parsers(actions: argparse._SubParsersAction) -> None:
     diagnose = actions.add_parser(
         "diagnose",
         help="compare a calibration with the people in a recording: order, turns, time offsets, disagreement "
-        "per camera, focal lengths, floor (exit code 2 if anything is wrong)",
+        "per camera, focal lengths, floor (exit code 1 if anything is wrong, 3 if it cannot tell everything)",
     )
     diagnose.set_defaults(run=rig_diagnose)
     add_rig_options(diagnose, "rig")
@@ -81,7 +82,7 @@ def add_parsers(actions: argparse._SubParsersAction) -> None:
     _add_outputs(align)
 
     refine = actions.add_parser(
-        "refine", help="move cameras to where people agree, if held-out frames confirm it (else exit code 2)"
+        "refine", help="move cameras to where people agree, if held-out frames confirm it (else exit code 1)"
     )
     refine.set_defaults(run=rig_refine)
     add_rig_options(refine, "rig")
@@ -209,7 +210,7 @@ def _write_rig(rig: Rig, path: str) -> None:
 
 
 def rig_diagnose(arguments: argparse.Namespace) -> int:
-    """`voxelpose rig diagnose`: 2 if something is wrong or cannot be told."""
+    """`voxelpose rig diagnose`: 1 if something is wrong, 3 if nothing is, but not everything can be told."""
     from voxelpose_core.command_line import rig_reports as reports
     from voxelpose_core.self_calibration.diagnosis import diagnose
 
@@ -226,12 +227,16 @@ def rig_diagnose(arguments: argparse.Namespace) -> int:
         print(f"not known     {line}")
     if found.well:
         print("nothing is wrong")
+    elif not found.faults:
+        print("nothing wrong was found, but not everything can be judged by this recording")
     if arguments.report:
         reports.write_report(arguments.report, found, remedies)
     if arguments.picture:
         write_image(arguments.picture, reports.diagnosis_picture(found))
     reports.say_written([arguments.report, arguments.picture])
-    return 0 if found.well else EXIT_FAULT
+    if found.faults:
+        return EXIT_SUSPICIOUS
+    return EXIT_UNJUDGED if found.unknown else 0
 
 
 def _remedy(fault: Fault, found: Diagnosis, given: GivenRecording) -> str:
@@ -337,7 +342,7 @@ def _floor_points(arguments: argparse.Namespace, rig: Rig):
 
 
 def rig_refine(arguments: argparse.Namespace) -> int:
-    """`voxelpose rig refine`: 2 if the rig stays as it is."""
+    """`voxelpose rig refine`: 1 if the rig stays as it is."""
     from voxelpose_core.command_line import rig_reports as reports
     from voxelpose_core.self_calibration.arrangement import find_arrangement
     from voxelpose_core.self_calibration.refine import refine
@@ -357,7 +362,7 @@ def rig_refine(arguments: argparse.Namespace) -> int:
     reports.say(reports.refinement_lines(rig, result, offsets))
     if not result.accepted:
         print(f"refused       {result.reason}; nothing is written", file=sys.stderr)
-        return EXIT_FAULT
+        return EXIT_SUSPICIOUS
     poses = {camera.name: camera for camera in result.rig.cameras}
     # The intrinsics are those of the given rig, whatever the size of the images.
     cameras = (dataclasses.replace(c, R=poses[c.name].R, C=poses[c.name].C) for c in rig.cameras)
