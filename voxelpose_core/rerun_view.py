@@ -82,6 +82,7 @@ class RerunView:
         self._image_width = image_width
         self._covariances = covariances
         self._log = rerun.RecordingStream("voxelpose")
+        self._is_file, self._is_lost = save is not None, False
         if save is not None:
             self._where = str(save)
             self._save(save)
@@ -192,11 +193,16 @@ class RerunView:
     # Where it is shown -----------------------------------------------------------------------------
 
     def check(self) -> None:
-        """InputError when the viewer, or the file, no longer takes what it is sent."""
+        """InputError when the viewer, or the file, no longer takes what it is sent; said once."""
+        if self._is_lost:
+            return
         try:
             self._log.flush(timeout_sec=_FLUSH_S)
         except (OSError, RuntimeError) as error:
-            raise InputError(f"{self._where}: takes no more data ({_line(error)})") from None
+            self._is_lost = True
+            if self._is_file:
+                raise InputError(f"{self._where}: cannot be written any more ({_line(error)})") from None
+            raise InputError(f"{self._where}: was closed, or the connection to it is lost") from None
 
     def finish(self) -> None:
         """Wait until everything is written, and close the file.

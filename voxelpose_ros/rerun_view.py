@@ -17,6 +17,7 @@ from voxelpose_core.findings import LogThrottle
 from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.output_files import RERUN_FILES, check_outputs
 from voxelpose_core.rerun_view import RerunView, check_available
+from voxelpose_core.ros_messages.skeletons import skeletons_from_message
 from voxelpose_core.skeletons import written_joint_set
 from voxelpose_ros import clocks, conversions, image_messages, process, topics
 from voxelpose_ros.calibration import WORLD_FRAME, follow_calibration
@@ -184,7 +185,7 @@ class RerunViewNode(Node):
                 f"skeletons are in frame '{frame_id}', expected the rig's frame '{self._frame_id}': give "
                 f"-p frame_id:={frame_id} if they are the same, or the rig that the skeletons come from"
             )
-        skeletons = conversions.skeletons_from_message(message)
+        skeletons = skeletons_from_message(message)
         joint_set = written_joint_set(message.joint_set, message.joint_names)
         if stamp_ns < self._newest_ns - _BACK_S * conversions.SECOND:
             self._reports.problem(
