@@ -182,7 +182,7 @@ def test_no_person_and_a_person_who_stands_still(here, capsys):
     ]
     assert here.run("diagnose", RIG, still) == 3
     out = capsys.readouterr().out
-    assert "not known     people stand still" in out and "fault" not in out
+    assert "not known     people hardly move" in out and "fault" not in out
     assert here.run("refine", RIG, still, "--out", here.path / "new.yaml") == 1
     assert "people hardly move" in capsys.readouterr().err
     assert not (here.path / "new.yaml").exists()

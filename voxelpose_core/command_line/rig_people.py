@@ -36,8 +36,9 @@ from voxelpose_core.source_matching import correction
 from voxelpose_core.time_offsets import offsets_text
 
 if TYPE_CHECKING:
-    from voxelpose_core.self_calibration.diagnosis import Diagnosis, Fault
+    from voxelpose_core.self_calibration.diagnosis import Diagnosis
     from voxelpose_core.self_calibration.refine import Refinement
+    from voxelpose_core.self_calibration.rig_faults import Fault
 
 _DEFAULT_SECONDS, _DEFAULT_FOV_DEG = 60.0, 65.0
 _HEIGHT_MM = (500.0, 2500.0)
@@ -376,7 +377,7 @@ def rig_refine(arguments: argparse.Namespace) -> int:
 
 def _refined_offsets(rig: Rig, result: Refinement) -> list[float]:
     """Per camera the given offset and what was found beside it, where that is sure; the first is 0."""
-    from voxelpose_core.self_calibration.diagnosis import is_out_of_sync
+    from voxelpose_core.self_calibration.rig_faults import is_out_of_sync
 
     changes = result.cameras or (None,) * len(rig)
     total = []

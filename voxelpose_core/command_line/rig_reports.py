@@ -16,10 +16,11 @@ from voxelpose_core.drawing.self_calibration import ResidualCurves, RigPlan, Wal
 from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.image_turns import turns_in_words
 from voxelpose_core.geometry.rig import Rig
-from voxelpose_core.self_calibration.alignment import Alignment, lower_ankles
+from voxelpose_core.self_calibration.alignment import Alignment
 from voxelpose_core.self_calibration.bodies import Bodies, measure_bodies, triangulate_poses
 from voxelpose_core.self_calibration.correspondence import shared_poses
 from voxelpose_core.self_calibration.diagnosis import Diagnosis
+from voxelpose_core.self_calibration.floor import lower_ankles
 from voxelpose_core.self_calibration.held_out import disagreement
 from voxelpose_core.self_calibration.refine import Refinement
 from voxelpose_core.time_offsets import offsets_text

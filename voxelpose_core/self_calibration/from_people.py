@@ -22,6 +22,7 @@ from voxelpose_core.self_calibration.alignment import Alignment, align_to_people
 from voxelpose_core.self_calibration.bodies import measure_bodies, triangulate_poses
 from voxelpose_core.self_calibration.gauge import relative_deviations
 from voxelpose_core.self_calibration.missing_links import explain_missing_links
+from voxelpose_core.self_calibration.movement import too_narrow
 from voxelpose_core.self_calibration.observations import Recording, SharedPoses
 from voxelpose_core.self_calibration.people_fit import (
     Fit,
@@ -32,7 +33,6 @@ from voxelpose_core.self_calibration.people_fit import (
     require_people,
     require_right_focal,
     require_sure_focal,
-    require_walks,
 )
 from voxelpose_core.self_calibration.unknown_poses import (
     associate,
@@ -158,7 +158,8 @@ def rig_from_people(
     association = associate(recording, lenses, stature, settings.max_offset_s, settings.seed)
     if settings.free_focal:
         association = best_focal(association, recording, stature)
-    require_walks(spread_of_places(association))
+    if reason := too_narrow(spread_of_places(association)):
+        raise InputError(reason)
     if len(separated(association)) > 1:
         raise InputError(explain_missing_links(association, recording, stature, settings.max_offset_s))
     fitted = fit_from_starts(association, recording, settings.free_focal)

@@ -17,6 +17,7 @@ from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.metrics.rig_error import RigError, rig_error
 from voxelpose_core.self_calibration.adjustment import Adjustment, adjust
 from voxelpose_core.self_calibration.adjustment_objective import FOCAL, AdjustmentSettings
+from voxelpose_core.self_calibration.movement import uncovered
 from voxelpose_core.self_calibration.observations import Recording, SharedPoses
 from voxelpose_core.self_calibration.unknown_poses import (
     Association,
@@ -32,8 +33,6 @@ _FOCAL_FACTORS = (1.0, 0.8, 1.25, 0.65, 1.55)
 # The start is anywhere within this: infinite priors would leave the world without hold.
 _FREE_DEG, _FREE_SHARE, _OFFSET_MS = 60.0, 1.0, 200.0
 _STARTS = 2
-# Standing people: deviation of the hips as a share of their distance from the cameras.
-_LEAST_SPREAD = 0.1
 # Fewer poses seen by two cameras are no calibration, nor is a camera with fewer of them.
 _LEAST_POSES, _LEAST_OWN_POSES = 12, 8
 # Starts that differ by more, degrees, while one fits hardly worse, as a share of the noise.
@@ -153,31 +152,13 @@ def require_enough(fit: Fit, recording: Recording) -> None:
             f"camera {_quoted(few)}: sees people together with others at {int(own.min())} times only, "
             f"expected at least {_LEAST_OWN_POSES}; walk where it sees you, too"
         )
-    require_walks(_spread(fit))
+    if reason := uncovered(fit.adjustment.joints, fit.adjustment.cameras):
+        raise InputError(reason)
     if fit.adjustment.noise > _MOST_NOISE:
         raise InputError(
             f"no rig fits: 2D detections are {100 * fit.adjustment.noise:.0f} % of people's size off, "
             f"expected {100 * _MOST_NOISE:.0f} % or less; check the intrinsics, or leave them out (--fov)"
         )
-
-
-def require_walks(spread: float) -> None:
-    if spread < _LEAST_SPREAD:
-        raise InputError(
-            f"people hardly moved: over {100 * spread:.0f} % of their distance from the cameras, expected "
-            f"{100 * _LEAST_SPREAD:.0f} % or more; let a person walk to and fro for twenty seconds"
-        )
-
-
-def _spread(fit: Fit) -> float:
-    """Deviation of the middles of people, as a share of their distance from the cameras."""
-    joints = fit.adjustment.joints
-    known = np.isfinite(joints[..., 0])
-    rows = known.sum(axis=1) >= 4
-    middles = np.array([np.median(pose[good], axis=0) for pose, good in zip(joints[rows], known[rows])])
-    centers = np.stack([camera.C for camera in fit.adjustment.cameras])
-    distance = np.median(np.linalg.norm(middles[:, None] - centers, axis=-1))
-    return float(np.sqrt(((middles - middles.mean(axis=0)) ** 2).sum(axis=1).mean()) / distance)
 
 
 def compare_halves(fit: Fit, recording: Recording) -> RigError:

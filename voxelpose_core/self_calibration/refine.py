@@ -20,10 +20,10 @@ from voxelpose_core.metrics.rig_error import rig_error
 from voxelpose_core.self_calibration.adjustment import Adjustment, adjust
 from voxelpose_core.self_calibration.adjustment_objective import AdjustmentSettings
 from voxelpose_core.self_calibration.correspondence import linked_shares
-from voxelpose_core.self_calibration.epipolar import MIN_JOINTS
 from voxelpose_core.self_calibration.gauge import hold_world, relative_deviations
 from voxelpose_core.self_calibration.halves import Halves, halves_in_time
 from voxelpose_core.self_calibration.held_out import Disagreement, disagreement
+from voxelpose_core.self_calibration.movement import uncovered
 from voxelpose_core.self_calibration.observations import Recording, SharedPoses
 from voxelpose_core.self_calibration.offsets import (
     LARGEST_SHARE,
@@ -40,9 +40,6 @@ from voxelpose_core.skeletons import JointSet
 
 # Fewer poses are too few to split in halves. A camera with fewer shared poses stays where it is.
 _LEAST_POSES, _LEAST_OWN_POSES = 6, 5
-# Hips must be spread by this share of their distance from the cameras (rms), and have been in so many
-# places, of a twentieth of that distance. Somebody who stands still has 0.01 and a place or two.
-_LEAST_SPREAD, _LEAST_PLACES, _PLACE = 0.1, 6, 0.05
 # The held-out disagreement must fall to this share of the given rig's; or to the second, where it falls in
 # all parts of a recording that has so many alike: by so many standard errors of their mean.
 _CLEAR_RATIO, _SURE_RATIO = 0.9, 0.965
@@ -195,14 +192,7 @@ def _unfit(alignment: Alignment) -> str:
             f"two cameras or more see the same person {len(poses)} times (0.2 s apart or more), expected at "
             f"least {_LEAST_POSES}, better 100: record somebody who walks for twenty seconds"
         )
-    spread, places = _walked(alignment)
-    if spread < _LEAST_SPREAD or places < _LEAST_PLACES:
-        return (
-            f"people hardly move: they were in {places} places, spread by {spread:.2f} of their distance "
-            f"from the cameras, expected {_LEAST_PLACES} places and {_LEAST_SPREAD}: somebody must walk "
-            "through the views"
-        )
-    return ""
+    return uncovered(alignment.fit.joints, alignment.fit.cameras)
 
 
 def _unlinked(rig: Rig, alignment: Alignment) -> str:
@@ -214,21 +204,6 @@ def _unlinked(rig: Rig, alignment: Alignment) -> str:
                 f"the others see; {_DIAGNOSE}"
             )
     return ""
-
-
-def _walked(alignment: Alignment) -> tuple[float, int]:
-    """Spread of people's middles over their distance from the cameras, and number of places they were in."""
-    joints = alignment.fit.joints
-    known = np.isfinite(joints).all(axis=-1)
-    there = known.sum(axis=1) >= MIN_JOINTS
-    if not there.any():
-        return 0.0, 0
-    middles = np.nanmedian(joints[there], axis=1)
-    centers = np.stack([camera.C for camera in alignment.fit.cameras])
-    distance = float(np.median(np.linalg.norm(middles[:, None] - centers, axis=-1)))
-    off = middles - middles.mean(axis=0)
-    places = np.unique(np.round(off / (_PLACE * distance)), axis=0)
-    return float(np.sqrt((off**2).sum(axis=1).mean())) / distance, len(places)
 
 
 # --- is the fit better ----------------------------------------------------------------------------------
