@@ -200,17 +200,25 @@ TYPES = {
 def test_topics_of_cameras():
     assert input_topics(TYPES, ["left", "right"]) == {"left": "/left/image_raw", "right": "/right/image_raw"}
     for template in ("/{camera}/keypoints", "{camera}/keypoints"):
-        assert input_topics(TYPES, ["left"], template) == {"left": "/left/keypoints"}
+        assert input_topics(TYPES, ["left"], [template]) == {"left": "/left/keypoints"}
+    swapped = ["/right/image_raw", "left/image_raw"]
+    assert input_topics(TYPES, ["a", "b"], swapped) == {"a": "/right/image_raw", "b": "/left/image_raw"}
     infos = {
         "/a/left/camera_info": "sensor_msgs/msg/CameraInfo",
         "/b/left/camera_info": "sensor_msgs/msg/CameraInfo",
     }
     images = {"/a/left/image_raw": IMAGE, "/b/left/image_raw": IMAGE}
-    assert camera_topics(infos | images) == {"a_left": "/a/left/image_raw", "b_left": "/b/left/image_raw"}
+    found = {"a_left": "/a/left/image_raw", "b_left": "/b/left/image_raw"}
+    assert camera_topics(infos | images) == found
+    types = infos | images | {"/a/left/image_rect": IMAGE}
+    assert list(camera_topics(types, ["/b/left/image_raw", "/a/left/image_rect"]).items()) == [
+        ("b_left", "/b/left/image_raw"),
+        ("a_left", "/a/left/image_rect"),
+    ]
 
 
 @pytest.mark.parametrize(
-    ("types", "cameras", "template", "text"),
+    ("types", "cameras", "given", "text"),
     [
         (
             TYPES,
@@ -218,15 +226,28 @@ def test_topics_of_cameras():
             None,
             "camera 'middle': no topic .* expected /middle/image_raw",
         ),
-        (TYPES, ["left"], "/left/image", "no '{camera}' in it"),
-        (TYPES, ["left"], "/{camera}/nothing", "topic /left/nothing is not in the bag"),
+        (
+            TYPES,
+            ["left"],
+            ["/left/image"],
+            "expected one topic for each of the cameras left, or one",
+        ),
+        (TYPES, ["left", "right"], ["/a", "/b", "/c"], "--topic /a /b /c: expected one topic for each"),
+        (TYPES, ["left"], ["/{camera}/nothing"], "topic /left/nothing is not in the bag"),
+        (TYPES, ["left", "right"], ["/left/image_raw"] * 2, "/left/image_raw serves two cameras"),
+        (
+            TYPES,
+            ["left", "right"],
+            ["/left/keypoints", "/right/image_raw"],
+            "topic /left/keypoints is of 2D detections, /right/image_raw of images, expected one for all",
+        ),
         ({"/left/x": IMAGE, "/left/y": IMAGE}, ["left"], None, "/left/x, /left/y have its name.*{camera}/x"),
         ({}, ["left"], None, "the bag has no messages"),
     ],
 )
-def test_topics_that_are_not_there(types, cameras, template, text):
+def test_topics_that_are_not_there(types, cameras, given, text):
     with pytest.raises(InputError, match=text):
-        input_topics(types, cameras, template)
+        input_topics(types, cameras, given)
 
 
 def refused(capsys, *arguments):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,18 +22,18 @@ _MM_PER_M = 1000.0
 _LONGEST_CHAIN = 100
 
 
-def rig_from_bag(bag: Bag, template: str | None = None, world_frame: str | None = None) -> Rig:
+def rig_from_bag(bag: Bag, given: Sequence[str] | None = None, world_frame: str | None = None) -> Rig:
     """The cameras of a bag: intrinsics from the first CameraInfo of each, extrinsics from TF.
 
     Args:
         bag: which is open.
-        template: of the cameras' topics, see `camera_topics`.
+        given: topics of the cameras, see `camera_topics`.
         world_frame: frame with z up in which the rig is wanted; None: the root of the cameras' frames.
 
     Raises:
         InputError: naming the camera, topic or frame that is missing or wrong.
     """
-    topics = camera_topics(bag.types, template)
+    topics = camera_topics(bag.types, given)
     infos = _first_infos(bag, topics)
     tree = _FrameTree(bag)
     optical = {name: _frame_of(info, topics[name]) for name, info in infos.items()}
@@ -59,13 +59,13 @@ def rig_from_bag(bag: Bag, template: str | None = None, world_frame: str | None 
     )
 
 
-def unposed_rig_from_bag(bag: Bag, template: str | None = None) -> Rig:
+def unposed_rig_from_bag(bag: Bag, given: Sequence[str] | None = None) -> Rig:
     """The cameras of a bag with the intrinsics of their CameraInfo, all at the origin.
 
     Raises:
         InputError: naming the topic that is missing or wrong.
     """
-    topics = camera_topics(bag.types, template)
+    topics = camera_topics(bag.types, given)
     cameras = []
     for name, info in _first_infos(bag, topics).items():
         try:

@@ -45,7 +45,7 @@ class BagFrameSets:
     Args:
         path: of the bag.
         rig: the calibration.
-        template: topic of the cameras with `{camera}` in it; None: found by the cameras' names.
+        topics: one with `{camera}` in it, or one per camera; None: found by the cameras' names.
         tell: takes what is said of images and joint sets.
         check_camera_info: refuse a rig that CameraInfo in the bag contradicts.
 
@@ -61,7 +61,7 @@ class BagFrameSets:
         self,
         path: Path | str,
         rig: Rig,
-        template: str | None = None,
+        topics: Sequence[str] | None = None,
         tell: Callable[[str], None] = warnings.warn,
         check_camera_info: bool = True,
     ):
@@ -69,7 +69,7 @@ class BagFrameSets:
         self.rig = rig
         self._tell, self._told = tell, set[str]()
         with Bag(path) as bag:
-            self.topics = input_topics(bag.types, rig.names, template)
+            self.topics = input_topics(bag.types, rig.names, topics)
             if check_camera_info:
                 check_camera_infos(bag, self.topics, rig)
             by_topic = bag.first_messages(self.topics.values())

@@ -18,20 +18,21 @@ _USUAL = ("image_raw", "image", "image_color", "image_rect_color", "image_rect",
 
 
 def input_topics(
-    types: Mapping[str, str], cameras: Sequence[str], template: str | None = None
+    types: Mapping[str, str], cameras: Sequence[str], given: Sequence[str] | None = None
 ) -> dict[str, str]:
     """The topic of each camera: images, compressed images or 2D detections, of one type for all.
 
     Args:
         types: message type of each topic of the bag.
         cameras: names of the rig's cameras.
-        template: topic with `{camera}` in it; None: those whose names hold the cameras' names.
+        given: one topic with `{camera}` in it, or one per camera; None: those whose names hold the cameras'
+            names.
 
     Raises:
         InputError: naming the camera that has none, or several, and the topics that there are.
     """
-    if template is not None:
-        return _by_template(types, cameras, template)
+    if given is not None:
+        return _given(types, cameras, given)
     # The camera for which nothing is found says what the bag lacks.
     lacking = ""
     for kind in _INPUTS:
@@ -45,14 +46,15 @@ def input_topics(
     camera = lacking or cameras[0]
     raise InputError(
         f"camera '{camera}': no topic of images or 2D detections has its name, expected /{ros_name(camera)}"
-        f"/image_raw or another with --topic; the bag has {_listed(types)}"
+        f"/image_raw, or --topic with one per camera ({', '.join(cameras)}); the bag has {_listed(types)}"
     )
 
 
-def camera_topics(types: Mapping[str, str], template: str | None = None) -> dict[str, str]:
+def camera_topics(types: Mapping[str, str], given: Sequence[str] | None = None) -> dict[str, str]:
     """Topic by camera of a bag without a rig: cameras with images (or 2D detections) beside a CameraInfo.
 
-    A camera's name is what stands before /camera_info, or the last part of it where that is unique.
+    A camera's name is what stands before /camera_info, or the last part of it where that is unique. `given`
+    is as of `input_topics`.
 
     Raises:
         InputError: fewer than two cameras have both.
@@ -65,20 +67,22 @@ def camera_topics(types: Mapping[str, str], template: str | None = None) -> dict
     }
     found: dict[str, str] = {}
     for name, group in names.items():
-        beside = {
-            topic: kind
+        beside = [
+            topic
             for topic, kind in types.items()
             if kind in _INPUTS and camera_info_topic(topic) == f"{group}/camera_info"
-        }
-        if template is not None:
-            found |= (
-                _by_template(types, [name], template)
-                if template.replace("{camera}", ros_name(name)) in types
-                else {}
-            )
+        ]
+        if given is not None:
+            wanted = [_full(topic).replace("{camera}", ros_name(name)) for topic in given]
+            if chosen := [topic for topic in beside if topic in wanted]:
+                found[name] = chosen[0]
         elif beside:
-            kind = next(kind for kind in _INPUTS if kind in beside.values())
-            found[name] = _one(name, [topic for topic, own in beside.items() if own == kind])
+            kind = next(kind for kind in _INPUTS if kind in map(types.get, beside))
+            found[name] = _one(name, [topic for topic in beside if types[topic] == kind])
+    if given is not None and len(given) > 1:
+        order = [_full(topic) for topic in given]
+        found = dict(sorted(found.items(), key=lambda item: order.index(item[1])))
+    _check_one_kind(types, list(found.values()))
     if not names:
         raise InputError(f"the bag has no CameraInfo, expected --rig, a calibration; it has {_listed(types)}")
     if len(found) < 2:
@@ -89,15 +93,17 @@ def camera_topics(types: Mapping[str, str], template: str | None = None) -> dict
     return found
 
 
-def _by_template(types: Mapping[str, str], cameras: Sequence[str], template: str) -> dict[str, str]:
-    if "{camera}" not in template:
+def _given(types: Mapping[str, str], cameras: Sequence[str], given: Sequence[str]) -> dict[str, str]:
+    if len(given) == 1 and "{camera}" in given[0]:
+        named = [_full(given[0]).replace("{camera}", ros_name(camera)) for camera in cameras]
+    elif len(given) == len(cameras) > 1:
+        named = [_full(topic) for topic in given]
+    else:
         raise InputError(
-            f"--topic '{template}' has no '{{camera}}' in it, which stands for the name of each camera, "
-            "expected for example /{camera}/image_raw"
+            f"--topic {' '.join(given)}: expected one topic for each of the cameras {', '.join(cameras)}, or "
+            "one with '{camera}' in it, which stands for their names, for example /{camera}/image_raw"
         )
-    # Names in bags are full names.
-    template = "/" + template.removeprefix("/")
-    found = {camera: template.replace("{camera}", ros_name(camera)) for camera in cameras}
+    found = dict(zip(cameras, named, strict=True))
     for camera, topic in found.items():
         if types.get(topic) not in _INPUTS:
             what = f"is of type {types[topic]}" if topic in types else "is not in the bag"
@@ -105,7 +111,25 @@ def _by_template(types: Mapping[str, str], cameras: Sequence[str], template: str
                 f"camera '{camera}': topic {topic} {what}, expected images or 2D detections; the bag has "
                 f"{_listed(types)}"
             )
+        if named.count(topic) > 1:
+            raise InputError(f"--topic: {topic} serves two cameras, expected one for each")
+    _check_one_kind(types, named)
     return found
+
+
+def _full(topic: str) -> str:
+    """The topic's full name, which bags have."""
+    return "/" + topic.removeprefix("/")
+
+
+def _check_one_kind(types: Mapping[str, str], topics: Sequence[str]) -> None:
+    """InputError where some are of images and some of 2D detections."""
+    of_keypoints = [topic for topic in topics if types[topic] == KEYPOINTS]
+    if 0 < len(of_keypoints) < len(topics):
+        other = next(topic for topic in topics if topic not in of_keypoints)
+        raise InputError(
+            f"topic {of_keypoints[0]} is of 2D detections, {other} of images, expected one for all"
+        )
 
 
 def _candidates(topics: Sequence[str], camera: str) -> list[str]:

@@ -73,9 +73,10 @@ def add_sources(parser: argparse.ArgumentParser, required: bool = True) -> None:
     )
     parser.add_argument(
         "--topic",
+        nargs="+",
         metavar="TOPIC",
-        help="topic of each camera in the bag, such as /{camera}/image_raw: images, compressed images or "
-        "2D detections (default: found by the cameras' names)",
+        help="topics of the cameras in the bag: one such as /{camera}/image_raw, or one per camera in their "
+        "order; images, compressed images or 2D detections (default: found by the cameras' names)",
     )
     parser.add_argument(
         "--check-camera-info",
