@@ -131,6 +131,12 @@ def generate_launch_description():
             description="Show people, cameras and capture space in RViz.",
         ),
         DeclareLaunchArgument(
+            "foxglove",
+            default_value="false",
+            choices=FLAG,
+            description="Start foxglove_bridge, and write a Foxglove layout for the rig.",
+        ),
+        DeclareLaunchArgument(
             "rerun",
             default_value="false",
             choices=FLAG,
@@ -171,7 +177,7 @@ def generate_launch_description():
         output="screen",
         condition=IfCondition(simulate),
     )
-    rviz = OpaqueFunction(function=bringup.show_rig, condition=IfCondition(LaunchConfiguration("rviz")))
+    screens = OpaqueFunction(function=bringup.show_rig)
     rerun = Node(
         package="voxelpose_ros",
         executable="rerun_view",
@@ -181,4 +187,4 @@ def generate_launch_description():
         condition=IfCondition(LaunchConfiguration("rerun")),
     )
     checks = OpaqueFunction(function=bringup.check_arguments)
-    return LaunchDescription([*arguments, checks, node, simulator, rviz, rerun])
+    return LaunchDescription([*arguments, checks, node, simulator, screens, rerun])

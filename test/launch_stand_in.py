@@ -219,6 +219,14 @@ class OpaqueFunction(Action):
         return LaunchDescription(self.function(context) or []).execute(context)
 
 
+class LogInfo(Action):
+    def __init__(self, *, msg):
+        self.msg = msg
+
+    def execute(self, context):
+        print(performed(self.msg, context))
+
+
 class PythonLaunchDescriptionSource:
     def __init__(self, path):
         self.path = path
@@ -262,6 +270,7 @@ def install(monkeypatch):
         "launch.actions": [
             DeclareLaunchArgument,
             IncludeLaunchDescription,
+            LogInfo,
             OpaqueFunction,
             SetLaunchConfiguration,
         ],

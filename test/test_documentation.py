@@ -26,7 +26,7 @@ DOCS = sorted((ROOT / "docs").glob("*.md"))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *DOCS]
 CARDS = sorted((ROOT / "weights").glob("*.md"))
 # What the shell blocks call beside this package's own programs.
-OTHER_PROGRAMS = {".", "colcon", "rosdep"}
+OTHER_PROGRAMS = {".", "colcon", "rosdep", "sudo"}
 
 
 def load_generator():

@@ -175,7 +175,7 @@ def test_node_modules_leave_the_package_to_the_messages():
 
 def test_shared_files_are_installed(install_prefix):
     share = install_prefix / "share" / "voxelpose_ros"
-    files = files_below("launch", "config", "rviz", "weights", "msg")
+    files = files_below("launch", "config", "foxglove", "rviz", "weights", "msg")
     assert files
     for file in files:
         assert (share / file).read_bytes() == (ROOT / file).read_bytes(), file

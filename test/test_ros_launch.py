@@ -2,24 +2,34 @@
 
 import importlib.util
 import inspect
+import json
 import os
 import re
 import sys
 from pathlib import Path
 
 import launch_stand_in
+import numpy as np
 import pytest
 import yaml
 
 pytest.importorskip("voxelpose_ros.msg", reason="the package's messages are not built")
 
-from ros_processes import room_rig
+import rclpy
+from builtin_interfaces.msg import Time
+from ros_processes import look_at, room_rig
+from sensor_msgs.msg import Image
 from test_documentation import generator
+from visualization_msgs.msg import MarkerArray
 
 from voxelpose_core.datasets import panoptic
 from voxelpose_core.errors import InputError
-from voxelpose_core.geometry.rig import load_rig
-from voxelpose_ros import bringup, demo
+from voxelpose_core.geometry.rig import Rig, load_rig
+from voxelpose_ros import bringup, demo, foxglove
+from voxelpose_ros.diagnostics import Health
+from voxelpose_ros.outputs import Outputs
+from voxelpose_ros.parameters import Parameters
+from voxelpose_ros.settings import NodeSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 LAUNCH_FILES = sorted((ROOT / "launch").glob("*.launch.py"))
@@ -250,7 +260,19 @@ def test_own_dds_settings_are_respected(monkeypatch):
     assert bringup.image_transport() == {}
 
 
-def test_the_rviz_file_shows_what_the_node_publishes():
+@pytest.fixture
+def published():
+    """Topic -> type of what the node publishes with default names, of a rig with the cameras a and b c."""
+    rclpy.init()
+    node = rclpy.create_node(bringup.NODE_NAME, allow_undeclared_parameters=True)
+    outputs = Outputs(node, ("a", "b c"), NodeSettings.read(Parameters(node)), lambda *policy: None)
+    yield {publisher.topic_name: publisher.msg_type for publisher in node.publishers}
+    outputs.close()
+    node.destroy_node()
+    rclpy.shutdown()
+
+
+def test_the_rviz_file_shows_what_the_node_publishes(published):
     config = yaml.safe_load((ROOT / "rviz" / "voxelpose.rviz").read_text())
     manager = config["Visualization Manager"]
     assert manager["Global Options"]["Fixed Frame"] == "world"
@@ -261,7 +283,126 @@ def test_the_rviz_file_shows_what_the_node_publishes():
         f"/{bringup.NODE_NAME}/markers": "Volatile",
         f"/{bringup.NODE_NAME}/rig_markers": "Transient Local",
     }
+    assert all(published[topic] is MarkerArray for topic in shown)
     assert {"Grid", "TF"} <= {d["Class"].split("/")[1] for d in displays}
+
+
+def panels_of(tree):
+    """The names of the panels in a Foxglove layout's tree."""
+    if isinstance(tree, str):
+        return [tree]
+    assert tree["direction"] in ("row", "column") and 0 < tree["splitPercentage"] < 100
+    return panels_of(tree["first"]) + panels_of(tree["second"])
+
+
+def test_the_foxglove_layout_shows_what_the_node_publishes(published):
+    shipped = json.loads((ROOT / foxglove.LAYOUT).read_text())
+    cameras = [look_at(name, np.array([5e3, y, 2e3]), np.zeros(3), (640, 480)) for name, y in CAMERAS]
+    of_rig = foxglove.rig_layout(Rig(tuple(cameras), frame="map"), f"/{bringup.NODE_NAME}")
+    for layout in (shipped, of_rig):
+        assert sorted(panels_of(layout["layout"])) == sorted(layout["configById"])
+        # As panels of Foxglove are called in its layouts.
+        kinds = {name.partition("!")[0] for name in layout["configById"]}
+        assert kinds == {"3D", "Image", "DiagnosticSummary", "Plot"}
+        scene = layout["configById"]["3D!people"]
+        assert set(scene["topics"]) == {topic for topic, kind in published.items() if kind is MarkerArray}
+        assert all(settings["visible"] for settings in scene["topics"].values())
+        assert scene["followTf"] == scene["layers"]["ground"]["frameId"]
+        assert layout["configById"]["DiagnosticSummary!health"]["topicToRender"] == "/diagnostics"
+    images = [panel for name, panel in of_rig["configById"].items() if name.startswith("Image!")]
+    shown = [panel["imageMode"]["imageTopic"] for panel in images]
+    assert sorted(shown) == sorted(topic for topic, kind in published.items() if kind is Image)
+    assert [panel["foxglovePanelTitle"] for panel in images] == ["a", "b c"]
+    assert of_rig["configById"]["3D!people"]["followTf"] == "map"
+    # Without a rig, Foxglove takes the first image that there is.
+    assert shipped["configById"]["Image!camera"]["imageMode"] == {}
+
+
+CAMERAS = [("a", 1e3), ("b c", -1e3)]
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 5, 9])
+def test_foxglove_panels_of_any_number_of_cameras_have_the_same_size(count):
+    names = [f"Image!{index}" for index in range(count)]
+
+    def areas(tree, width, height):
+        if isinstance(tree, str):
+            return {tree: (width, height)}
+        share, row = tree["splitPercentage"] / 100, tree["direction"] == "row"
+        first = areas(tree["first"], width * (share if row else 1), height * (1 if row else share))
+        second = areas(tree["second"], width * (1 - share if row else 1), height * (1 if row else 1 - share))
+        return first | second
+
+    found = areas(foxglove._grid(names), 1.0, 1.0)
+    assert list(found) == names
+    heights = [height for _, height in found.values()]
+    assert heights == pytest.approx([heights[0]] * count)
+    assert min(width for width, _ in found.values()) > 0.3
+
+
+def test_what_the_foxglove_layout_plots_is_in_the_diagnostics():
+    health = Health(bringup.NODE_NAME, "rig", {}, 0.0)
+    health.frame_set(12.5, {"total": 3.0}, 1, 0, 2, 1.0)
+    report = health.report(Time(), 2.0, True, {}, {}, {}, [])
+    values = {(s.name, v.key): float_of(v.value) for s in report.status for v in s.values}
+    panels = json.loads((ROOT / foxglove.LAYOUT).read_text())["configById"]
+    plots = [panel for name, panel in panels.items() if name.startswith("Plot!")]
+    paths = [path["value"] for plot in plots for path in plot["paths"]]
+    pattern = r'/diagnostics\.status\[:\]\{name=="(.+?)"\}\.values\[:\]\{key=="(.+?)"\}\.value'
+    plotted = [values[re.fullmatch(pattern, path).groups()] for path in paths]
+    assert len(plotted) == 3 and plotted[:2] == [12.5, 12.5] and plotted[2] > 0
+
+
+def float_of(text):
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def foxglove_bridge_is_installed(monkeypatch, installed):
+    from ament_index_python import packages
+
+    prefix_of = packages.get_package_prefix
+
+    def get_package_prefix(name):
+        if name != "foxglove_bridge":
+            return prefix_of(name)
+        if not installed:
+            raise packages.PackageNotFoundError(name)
+        return "/opt/ros"
+
+    monkeypatch.setattr(packages, "get_package_prefix", get_package_prefix)
+
+
+def test_foxglove_comes_with_a_layout_and_the_transforms(launched, rig, tmp_path, monkeypatch, capfd):
+    foxglove_bridge_is_installed(monkeypatch, True)
+    monkeypatch.setenv("ROS_HOME", str(tmp_path / "ros"))
+    started = launched("rig.launch.py", rig=rig, rviz="false", foxglove="true")
+    assert started["foxglove_bridge"].package == "foxglove_bridge" and "rviz2" not in started
+    assert {f"camera{i}_transform" for i in range(4)} <= set(started)
+    layout = tmp_path / "ros" / "room.foxglove.json"
+    panels = json.loads(layout.read_text())["configById"]
+    assert panels["Image!camera3"]["imageMode"]["imageTopic"] == "/voxelpose/overlay/camera3"
+    said = capfd.readouterr()
+    assert f"connect to ws://localhost:8765 and import the layout {layout}" in said.out + said.err
+    # Where it cannot be written the shipped one is named.
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("ROS_HOME", str(tmp_path / "file"))
+    started = launched("rig.launch.py", rig=rig, rviz="false", foxglove="true")
+    assert "foxglove_bridge" in started
+    said = capfd.readouterr()
+    assert f"{foxglove.LAYOUT} and choose the cameras (that of the rig cannot" in said.out + said.err
+
+
+def test_without_foxglove_bridge_one_line_says_what_to_install(launched, rig, monkeypatch, capfd):
+    foxglove_bridge_is_installed(monkeypatch, False)
+    monkeypatch.setenv("ROS_DISTRO", "jazzy")
+    started = launched("rig.launch.py", rig=rig, rviz="false", foxglove="true")
+    assert "voxelpose" in started and "foxglove_bridge" not in started
+    said = capfd.readouterr()
+    (line,) = (line for line in (said.out + said.err).splitlines() if "foxglove" in line)
+    assert "not installed (sudo apt install ros-jazzy-foxglove-bridge)" in line
 
 
 def test_the_rerun_viewer_sees_the_cameras_that_the_node_does(launched, rig):

@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from voxelpose_core.errors import InputError
-from voxelpose_core.geometry.rig import load_rig
+from voxelpose_core.geometry.rig import Rig, load_rig
 from voxelpose_core.resources import find_resource
 from voxelpose_ros.renamed_parameters import NODE
 
 NODE_NAME = "voxelpose"
 SKELETONS_TOPIC = f"/{NODE_NAME}/skeletons"
 
+# That of foxglove_bridge.
+_FOXGLOVE_PORT = 8765
 _FAST_DDS_PROFILES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
 _BEFORE_FAST_DDS_3 = ("humble", "iron", "jazzy")
 _SHARED_MEMORY, _SHARED_MEMORY_BYTES = "/dev/shm", 48 * 2**20
@@ -138,14 +140,16 @@ def _panoptic_views(sequence: Path, cameras: list[str]) -> dict[str, str]:
 
 
 def show_rig(context: Any) -> list[Any]:
-    """RViz in the frame of the rig of launch argument `rig`, and the transforms of its cameras."""
+    """RViz and Foxglove's bridge, as launch arguments `rviz` and `foxglove` say, and the transforms of the
+    cameras of launch argument `rig`."""
     from launch_ros.actions import Node
 
     from voxelpose_ros import conversions
 
+    wanted = [start for name, start in _SCREENS.items() if context.launch_configurations[name] == "true"]
+    if not wanted:
+        return []
     rig = load_rig(context.launch_configurations["rig"])
-    config = str(find_resource("rviz/voxelpose.rviz"))
-    rviz = Node(package="rviz2", executable="rviz2", name="rviz2", arguments=["-d", config, "-f", rig.frame])
     transforms = [
         Node(
             package="tf2_ros",
@@ -155,7 +159,51 @@ def show_rig(context: Any) -> list[Any]:
         )
         for camera in rig.cameras
     ]
-    return [rviz, *transforms]
+    return [*(action for start in wanted for action in start(rig)), *transforms]
+
+
+def _rviz(rig: Rig) -> list[Any]:
+    from launch_ros.actions import Node
+
+    config = str(find_resource("rviz/voxelpose.rviz"))
+    return [
+        Node(package="rviz2", executable="rviz2", name="rviz2", arguments=["-d", config, "-f", rig.frame])
+    ]
+
+
+def _foxglove(rig: Rig) -> list[Any]:
+    from ament_index_python.packages import PackageNotFoundError, get_package_prefix
+    from launch.actions import LogInfo
+    from launch_ros.actions import Node
+
+    from voxelpose_ros.foxglove import LAYOUT, write_layout
+
+    try:
+        get_package_prefix("foxglove_bridge")
+    except PackageNotFoundError:
+        distribution = os.environ.get("ROS_DISTRO", "$ROS_DISTRO")
+        install = f"sudo apt install ros-{distribution}-foxglove-bridge"
+        return [
+            LogInfo(msg=f"foxglove:=true: foxglove_bridge is not installed ({install}); goes on without it")
+        ]
+    try:
+        layout = write_layout(rig, f"/{NODE_NAME}")
+    except OSError as error:
+        layout = (
+            f"{find_resource(LAYOUT)} and choose the cameras (that of the rig cannot be written: {error})"
+        )
+    told = f"Foxglove: connect to ws://localhost:{_FOXGLOVE_PORT} and import the layout {layout}"
+    bridge = Node(
+        package="foxglove_bridge",
+        executable="foxglove_bridge",
+        name="foxglove_bridge",
+        output="screen",
+    )
+    return [LogInfo(msg=told), bridge]
+
+
+# Launch arguments, and what each starts.
+_SCREENS = {"rviz": _rviz, "foxglove": _foxglove}
 
 
 def _static_transform(transform: Any) -> list[str]:
