@@ -488,7 +488,7 @@ def test_the_rig_commands_take_bags(tmp_path, capsys):
     )
     bag = write_recording(tmp_path / "bag", made)
     save_rig(made.rig, tmp_path / "rig.yaml")
-    assert main(["rig", "diagnose", str(tmp_path / "rig.yaml"), "--bag", str(bag)]) == 2
+    assert main(["rig", "diagnose", str(tmp_path / "rig.yaml"), "--bag", str(bag)]) == 1
     told = capsys.readouterr()
     found = re.search(r"--offsets-ms (\S+)", told.out + told.err)[1]
     assert [float(value) for value in found.split(",")] == pytest.approx(offsets, abs=15.0)
