@@ -19,7 +19,7 @@ import numpy as np
 
 from voxelpose_core.association import own_detections, usable_joints
 from voxelpose_core.geometry.camera import Camera
-from voxelpose_core.geometry.rays import closest_approach
+from voxelpose_core.geometry.rays import closest_approach, nearest_point_equations
 from voxelpose_core.joint_set import JointSet
 from voxelpose_core.pose_types import Skeleton, joints_of
 
@@ -241,10 +241,7 @@ def _fitted(
 
     NaN where the rays determine no point.
     """
-    across = np.eye(3) - directions[..., :, None] * directions[..., None, :]
-    weighted = weights[..., None, None] * across
-    normal = weighted.sum(axis=0)
-    right = np.einsum("vnij,vj->ni", weighted, centers)
+    normal, right = nearest_point_equations(centers, directions.swapaxes(0, 1), weights.T)
     solvable = np.linalg.det(normal) > 1e-12
     solved = np.linalg.solve(np.where(solvable[:, None, None], normal, np.eye(3)), right[..., None])[..., 0]
     return np.where(solvable[:, None], solved, np.nan), normal

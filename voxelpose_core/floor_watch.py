@@ -2,6 +2,10 @@
 
 Two views' detections of one person are paired by how closely the rays of all joints meet, so that
 no skeleton is needed: whoever the floor rule drops, or stands outside the capture space, counts too.
+
+`self_calibration.floor` finds up as well, for a rig whose world may have any axes and unit: from a whole
+recording of people who walk, followed over time. Here up and unit are the rig's, and a few frame sets must
+do, one by one while the node runs, of joint sets without ears too: the median height of feet is enough.
 """
 
 from __future__ import annotations

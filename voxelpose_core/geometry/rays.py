@@ -1,4 +1,15 @@
-"""Where rays of two cameras come closest. The ray model has its own, in torch: models/rays.py."""
+"""Where rays of two cameras come closest, and the points nearest to weighted rays of many.
+
+Which rays to trust differs by what is known, so that there is one solver and several ways of weighting:
+
+- `additional_joints`: the rig is right, and a hand's keypoint may be the other hand's. A consensus of pairs
+  of views, with a limit in mm, drops whole views.
+- `self_calibration.observed_rays`: cameras may be off by decimetres, in a world of any unit, so that no limit
+  in mm holds. Errors in the image, as shares of people's size, lower weights gradually.
+- `triangulation.triangulate` trusts all views alike, by the direct linear transform, with which published
+  tables are compared.
+- `models.ray_solver` learns its weights; it is in torch, and can be traced.
+"""
 
 from __future__ import annotations
 
@@ -36,3 +47,24 @@ def closest_approach(
     gap = np.linalg.norm(point - other_point, axis=-1)
     meets = apart & (depth > 0) & (other_depth > 0)
     return (point + other_point) / 2, np.where(meets, gap, np.inf)
+
+
+def nearest_point_equations(
+    origins: np.ndarray, directions: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Normal equations A x = b of the points nearest to weighted rays (midpoint method).
+
+    x minimizes sum_i w_i |(I - d_i d_i^T)(x - o_i)|^2.
+
+    Args:
+        origins: (..., V, 3) camera centres, near the world's origin for the sake of rounding.
+        directions: (..., V, 3) of length 1; shapes broadcast.
+        weights: (..., V).
+
+    Returns:
+        A (..., 3, 3) and b (..., 3).
+    """
+    weighted = weights[..., None] * directions
+    normal = weights.sum(axis=-1)[..., None, None] * np.eye(3) - weighted.swapaxes(-1, -2) @ directions
+    off_axis = origins - directions * (directions * origins).sum(axis=-1, keepdims=True)
+    return normal, (weights[..., None] * off_axis).sum(axis=-2)

@@ -3,8 +3,7 @@
 A recording tells different things by different movements, so there is one measure and three limits:
 
 - How cameras stand to each other (`refine`, `from_people`): people must have been all over what the cameras
-  see. The positions of all people count together, and there must be several: people who stand far apart are
-  spread, too.
+  see. The positions of all people count together, in three places or more.
 - Time offsets and small errors of a calibration (`diagnosis`): people must move. Each person counts from
   their own middle, because people who stand still repeat the same errors. Two seconds of walking are enough.
 - Which way is up (`floor`): people must stand in different postures. Three places are enough; they are told
@@ -21,12 +20,13 @@ from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.self_calibration.bodies import Bodies
 from voxelpose_core.self_calibration.epipolar import MIN_JOINTS
 
-# Spread of all positions, and how many places: fewer people who stand apart from each other do not pass.
-_COVERED_SPREAD, _COVERED_PLACES = 0.1, 5
+# Spread of all positions: two people who stand far apart have it, too, but not the places.
+_COVERED_SPREAD = 0.1
 # Spread of each person's own positions: standing still is 0.01, walking for two seconds 0.04.
 _OWN_SPREAD = 0.02
-# People who stand in fewer places repeat one posture: it was 5 degrees off up, and all of its poses agreed.
-_UPRIGHT_PLACES = 3
+# Fewer places repeat one posture: it was 5 degrees off up, and all of its poses agreed. Three people who
+# stand in three places set a rig right nearly as well as one who walks.
+_LEAST_PLACES = 3
 # Positions this far apart, as a share of the distance from the cameras, are two places.
 _PLACE_SHARE = 0.05
 _REMEDY = "let a person walk to and fro for twenty seconds"
@@ -47,11 +47,11 @@ def uncovered(joints: np.ndarray, cameras: Sequence[Camera]) -> str:
     positions = _middles(joints)
     spread = spread_of(positions, cameras)
     places = place_count(positions, _PLACE_SHARE * _distance(positions, cameras)) if len(positions) else 0
-    if spread >= _COVERED_SPREAD and places >= _COVERED_PLACES:
+    if spread >= _COVERED_SPREAD and places >= _LEAST_PLACES:
         return ""
     return hardly_move(
         f"they were in {_places(places)}, spread over {100 * spread:.0f} % of the distance from the cameras",
-        f"{_COVERED_PLACES} places and {100 * _COVERED_SPREAD:.0f} %",
+        f"{_LEAST_PLACES} places and {100 * _COVERED_SPREAD:.0f} %",
     )
 
 
@@ -105,9 +105,9 @@ def place_count(positions: np.ndarray, apart: float) -> int:
 def few_places(positions: np.ndarray, apart: float) -> str:
     """'', or the line for people who stand in too few places, so far apart, to tell which way is up."""
     count = place_count(positions, apart)
-    if count >= _UPRIGHT_PLACES:
+    if count >= _LEAST_PLACES:
         return ""
-    return hardly_move(f"they stand in {_places(count)}", str(_UPRIGHT_PLACES))
+    return hardly_move(f"they stand in {_places(count)}", str(_LEAST_PLACES))
 
 
 def _places(count: int) -> str:

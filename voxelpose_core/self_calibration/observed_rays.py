@@ -17,6 +17,7 @@ import numpy as np
 
 from voxelpose_core.association import image_sizes
 from voxelpose_core.geometry.camera import Camera
+from voxelpose_core.geometry.rays import nearest_point_equations
 from voxelpose_core.self_calibration.observations import SharedPoses
 
 # Keypoints with a lower score lie anywhere.
@@ -114,22 +115,21 @@ def triangulate_rays(
         in front of all cameras that see them.
     """
     directions = rays.directions @ rotations
-    projectors = np.eye(3) - directions[..., :, None] * directions[..., None, :]
+    by_joint = directions.swapaxes(1, 2)
     middle = centers.mean(axis=0)
     origins = centers - middle
     weights = rays.used.astype(float)
     points = np.zeros((*rays.used[:, 0].shape, 3))
     for step in range(rounds):
-        weighted = weights[..., None, None] * projectors
-        system = weighted.sum(axis=1)
-        right = (weighted @ origins[:, None, :, None])[..., 0].sum(axis=1)
+        system, right = nearest_point_equations(origins, by_joint, weights.swapaxes(1, 2))
+        if step == 0:
+            least = np.linalg.eigvalsh(system)[..., 0]
         trace = np.trace(system, axis1=-2, axis2=-1)[..., None, None]
         points = np.linalg.solve(system + (1e-9 * trace + 1e-12) * np.eye(3), right[..., None])[..., 0]
         if step + 1 < rounds:
             errors, depths = image_errors(rays, rotations, centers, points + middle)
             error = np.linalg.norm(errors, axis=-1) / (share * rays.sizes[..., None])
             weights = rays.used / (1.0 + error**2 / 4.0) / np.maximum(depths, 100.0) ** 2 * 1e6
-    least = np.linalg.eigvalsh((rays.used[..., None, None] * projectors).sum(axis=1))[..., 0]
     local = points[:, None] - origins[:, None]
     ahead = (np.einsum("kvjc,kvjc->kvj", local, directions) > 0) | ~rays.used
     good = (rays.used.sum(axis=1) >= 2) & (least > _LEAST_EIGENVALUE) & ahead.all(axis=1)
