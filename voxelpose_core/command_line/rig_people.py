@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING
 from voxelpose_core.atomic_files import write_whole
 from voxelpose_core.command_line.frame_sources import (
     GivenRecording,
-    add_detector,
-    add_sources,
     given_sources,
     open_source,
     record,
@@ -23,10 +21,18 @@ from voxelpose_core.command_line.options import (
     EXIT_UNJUDGED,
     add_offsets,
     add_rig_options,
-    argument_type,
-    finite_number,
     load_given_rig,
     warn,
+)
+from voxelpose_core.command_line.rig_people_options import (
+    DEFAULT_FOV_DEG,
+    add_lenses,
+    add_outputs,
+    add_recording,
+    add_unit,
+    check_distance,
+    check_rig_outputs,
+    given_distance,
 )
 from voxelpose_core.drawing.files import write_image
 from voxelpose_core.errors import InputError
@@ -40,167 +46,70 @@ if TYPE_CHECKING:
     from voxelpose_core.self_calibration.refine import Refinement
     from voxelpose_core.self_calibration.rig_faults import Fault
 
-_DEFAULT_SECONDS, _DEFAULT_FOV_DEG = 60.0, 65.0
-_HEIGHT_MM = (500.0, 2500.0)
-# Smaller numbers are metres.
-_LEAST_DISTANCE_MM = 30.0
-_RIG_ENDINGS = (".yaml", ".yml")
 
-
-# --- options -------------------------------------------------------------------------------------------
+# --- parsers -------------------------------------------------------------------------------------------
 
 
 def add_parsers(actions: argparse._SubParsersAction) -> None:
     """Add the four actions of `rig`."""
-    diagnose = actions.add_parser(
+    _add_diagnose(actions)
+    _add_align(actions)
+    _add_refine(actions)
+    _add_from_people(actions)
+
+
+def _add_diagnose(actions: argparse._SubParsersAction) -> None:
+    parser = actions.add_parser(
         "diagnose",
         help="compare a calibration with the people in a recording: order, turns, time offsets, disagreement "
         "per camera, focal lengths, floor (exit code 1 if anything is wrong, 3 if it cannot tell everything)",
     )
-    diagnose.set_defaults(run=rig_diagnose)
-    add_rig_options(diagnose, "rig")
-    _add_recording(diagnose)
-    add_offsets(diagnose)
-    diagnose.add_argument(
-        "--picture", metavar="PNG", help="picture of walks, disagreement and floor to write"
-    )
-    diagnose.add_argument("--report", metavar="JSON", help="the findings as a file to write")
+    parser.set_defaults(run=rig_diagnose)
+    add_rig_options(parser, "rig")
+    add_recording(parser)
+    add_offsets(parser)
+    parser.add_argument("--picture", metavar="PNG", help="picture of walks, disagreement and floor to write")
+    parser.add_argument("--report", metavar="JSON", help="the findings as a file to write")
 
-    align = actions.add_parser(
+
+def _add_align(actions: argparse._SubParsersAction) -> None:
+    parser = actions.add_parser(
         "align", help="give a calibration a world for people: z up, floor at 0, origin where they walk, mm"
     )
-    align.set_defaults(run=rig_align)
-    add_rig_options(align, "rig")
-    _add_recording(align, required=False)
-    add_offsets(align)
-    _add_unit(align)
-    align.add_argument(
+    parser.set_defaults(run=rig_align)
+    add_rig_options(parser, "rig")
+    add_recording(parser, required=False)
+    add_offsets(parser)
+    add_unit(parser)
+    parser.add_argument(
         "--ground-from",
         metavar="FILE|TARGET",
         help="without people: a file with three or more points of the floor, or what lies on it: "
         "chessboard:9x6:40, aruco:4x4_50:150 or charuco:5x7:40:30:4x4_50 (sides in mm)",
     )
-    _add_outputs(align)
+    add_outputs(parser)
 
-    refine = actions.add_parser(
+
+def _add_refine(actions: argparse._SubParsersAction) -> None:
+    parser = actions.add_parser(
         "refine", help="move cameras to where people agree, if held-out frames confirm it (else exit code 1)"
     )
-    refine.set_defaults(run=rig_refine)
-    add_rig_options(refine, "rig")
-    _add_recording(refine)
-    add_offsets(refine)
-    _add_outputs(refine)
+    parser.set_defaults(run=rig_refine)
+    add_rig_options(parser, "rig")
+    add_recording(parser)
+    add_offsets(parser)
+    add_outputs(parser)
 
-    people = actions.add_parser(
+
+def _add_from_people(actions: argparse._SubParsersAction) -> None:
+    parser = actions.add_parser(
         "from-people", help="a calibration from a person who walks to and fro for twenty seconds"
     )
-    people.set_defaults(run=rig_from_people)
-    _add_recording(people)
-    _add_unit(people)
-    lens = people.add_mutually_exclusive_group()
-    lens.add_argument(
-        "--intrinsics", metavar="FILE", help="calibration whose intrinsics are used, not its poses"
-    )
-    lens.add_argument(
-        "--fov",
-        type=argument_type(_field_of_view),
-        metavar="DEG",
-        help="guess of the field of view of the images' longer side; focal lengths are estimated "
-        f"(default: {_DEFAULT_FOV_DEG:g})",
-    )
-    _add_outputs(people)
-
-
-def _add_recording(parser: argparse.ArgumentParser, required: bool = True) -> None:
-    add_sources(parser, required)
-    add_detector(parser)
-    parser.add_argument(
-        "--seconds",
-        type=argument_type(lambda text: _positive(text, "seconds")),
-        default=_DEFAULT_SECONDS,
-        metavar="S",
-        help="how much of the recording to use, from its beginning (default: %(default)g)",
-    )
-
-
-def _add_unit(parser: argparse.ArgumentParser) -> None:
-    unit = parser.add_mutually_exclusive_group()
-    unit.add_argument(
-        "--height",
-        type=argument_type(_height),
-        metavar="MM",
-        help="how tall the person is, mm; of several people their mean. Sets the unit of the world",
-    )
-    unit.add_argument(
-        "--distance",
-        nargs=3,
-        metavar=("CAM1", "CAM2", "MM"),
-        help="distance between two cameras, mm. Sets the unit of the world",
-    )
-
-
-def _add_outputs(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--out", required=True, metavar="YAML", help="the rig to write")
-    parser.add_argument("--picture", metavar="PNG", help="picture of cameras, walks and floor to write")
-
-
-def _height(text: str) -> float:
-    height = _positive(text, "millimetres")
-    if not _HEIGHT_MM[0] <= height <= _HEIGHT_MM[1]:
-        raise InputError(
-            f"'{text}', expected the height of people in mm, {_HEIGHT_MM[0]:g} to {_HEIGHT_MM[1]:g}, "
-            "for example 1750"
-        )
-    return height
-
-
-def _field_of_view(text: str) -> float:
-    from voxelpose_core.self_calibration.from_people import check_field_of_view
-
-    degrees = _positive(text, "degrees")
-    check_field_of_view(degrees)
-    return degrees
-
-
-def _positive(text: str, what: str) -> float:
-    return finite_number(text, f"{what}, above 0")
-
-
-def _given_distance(arguments: argparse.Namespace) -> tuple[str, str, float] | None:
-    if arguments.distance is None:
-        return None
-    first, second, text = arguments.distance
-    try:
-        apart_mm = _positive(text, "millimetres")
-    except InputError as error:
-        raise InputError(f"--distance: {error}") from None
-    if apart_mm < _LEAST_DISTANCE_MM:
-        raise InputError(
-            f"--distance: '{text}', expected the distance of two cameras in mm, at least "
-            f"{_LEAST_DISTANCE_MM:g}, for example 3200"
-        )
-    return first, second, apart_mm
-
-
-def _check_distance(distance: tuple[str, str, float] | None, rig: Rig) -> None:
-    """InputError where `--distance` names no two cameras of the rig, before people are detected."""
-    if distance is None:
-        return
-    first, second, _ = distance
-    try:
-        rig.select([first, second])
-    except InputError as error:
-        raise InputError(f"--distance: {error}") from None
-
-
-def _check_rig_outputs(arguments: argparse.Namespace) -> None:
-    """`--out` may name the rig that is read, which it then replaces, if that is a rig YAML; nothing else."""
-    inputs: list[str | Path] = list(given_sources(arguments))
-    given = getattr(arguments, "rig", None)
-    if given is not None and Path(given).suffix.lower() not in _RIG_ENDINGS:
-        inputs.append(given)
-    endings = {"--out": _RIG_ENDINGS, "--picture": PICTURES}
-    check_outputs({"--out": arguments.out, "--picture": arguments.picture}, inputs, endings)
+    parser.set_defaults(run=rig_from_people)
+    add_recording(parser)
+    add_unit(parser)
+    add_lenses(parser)
+    add_outputs(parser)
 
 
 def _write_rig(rig: Rig, path: str) -> None:
@@ -265,10 +174,10 @@ def rig_align(arguments: argparse.Namespace) -> int:
         )
     if arguments.ground_from is not None and arguments.height is not None:
         raise InputError("--height: with --ground-from no person is measured, expected --distance")
-    distance = _given_distance(arguments)
-    _check_rig_outputs(arguments)
+    distance = given_distance(arguments)
+    check_rig_outputs(arguments)
     rig = load_given_rig(arguments)
-    _check_distance(distance, rig)
+    check_distance(distance, rig)
     if arguments.ground_from is None:
         return _align_to_people(arguments, rig, distance)
     return _align_to_points(arguments, rig, distance)
@@ -348,7 +257,7 @@ def rig_refine(arguments: argparse.Namespace) -> int:
     from voxelpose_core.self_calibration.arrangement import find_arrangement
     from voxelpose_core.self_calibration.refine import refine
 
-    _check_rig_outputs(arguments)
+    check_rig_outputs(arguments)
     rig = load_given_rig(arguments)
     given = record(arguments, rig)
     recording = given.recording.shifted([offset / 1000.0 for offset in given.rig.time_offsets_ms])
@@ -395,10 +304,10 @@ def rig_from_people(arguments: argparse.Namespace) -> int:
     from voxelpose_core.command_line import rig_reports as reports
     from voxelpose_core.self_calibration.from_people import FromPeopleSettings, rig_from_people
 
-    distance = _given_distance(arguments)
-    _check_rig_outputs(arguments)
-    rig = rig_without_poses(arguments, arguments.intrinsics, arguments.fov or _DEFAULT_FOV_DEG)
-    _check_distance(distance, rig)
+    distance = given_distance(arguments)
+    check_rig_outputs(arguments)
+    rig = rig_without_poses(arguments, arguments.intrinsics, arguments.fov or DEFAULT_FOV_DEG)
+    check_distance(distance, rig)
     given = record(arguments, rig)
     settings = FromPeopleSettings(
         height_mm=arguments.height, distance=distance, free_focal=not (arguments.intrinsics or arguments.bag)
