@@ -1,10 +1,16 @@
 """`voxelpose estimate`: files by their endings, what is refused before any work, and the progress bar."""
 
 import csv
+import fcntl
 import importlib.util
 import io
 import json
+import os
+import pty
+import re
+import struct
 import sys
+import termios
 
 import numpy as np
 import pytest
@@ -188,6 +194,27 @@ def test_the_progress_bar_has_the_rate_and_the_time_left(monkeypatch):
     last = terminal.getvalue().strip().split("\r")[-1]
     assert last.startswith("100 % |") and "3 of 3 frames" in last
     assert "frames/s" in last and last.endswith("00:00 left")
+
+
+@pytest.mark.parametrize(
+    ("columns", "frames", "expected"),
+    [
+        (100, [1, 2, 3], r"100 % \|█+\| 3 of 3 frames, +[\d.]+ frames/s, 00:00 left"),
+        (44, [1, 2, 3], r"100 %, +[\d.]+ frames/s, 00:00 left"),
+        (100, iter([1, 2, 3]), r"3 frames, +[\d.]+ frames/s, 00:00 so far"),
+    ],
+)
+def test_the_progress_bar_fits_the_terminal(monkeypatch, columns, frames, expected):
+    screen, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    with os.fdopen(terminal, "w", encoding="utf-8") as stream:
+        monkeypatch.setattr(sys, "stderr", stream)
+        assert list(progress_bar(frames)) == [1, 2, 3]
+        shown = os.read(screen, 100_000).decode()
+    os.close(screen)
+    lines = [line.strip() for line in shown.split("\r") if line.strip()]
+    assert re.fullmatch(expected, lines[-1]), lines
+    assert max(map(len, lines)) <= columns
 
 
 def test_the_progress_bar_is_quiet_without_a_terminal(monkeypatch):

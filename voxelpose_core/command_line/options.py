@@ -19,6 +19,8 @@ from voxelpose_core.geometry.space import Space
 from voxelpose_core.time_offsets import parse_offsets
 
 _Item = TypeVar("_Item")
+# Columns of a terminal from which on there is a bar.
+_WIDE = 60
 # Of a command that has looked, and says what is wrong, or why it changes nothing.
 EXIT_SUSPICIOUS = 1
 # Of one that found nothing wrong, but could not judge everything.
@@ -155,21 +157,36 @@ def _image_size(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
+class _Bar(tqdm):
+    """Frames per second and time left, whatever the width of the terminal, which may change."""
+
+    @staticmethod
+    def format_meter(n, total, elapsed, ncols=None, **options):  # type: ignore[override]
+        options["bar_format"] = "{n_fmt} frames, {rate_noinv_fmt}, {elapsed} so far"
+        if total:
+            options["bar_format"] = "{percentage:3.0f} %, {rate_noinv_fmt}, {remaining} left"
+            if ncols is None or ncols >= _WIDE:
+                options["bar_format"] = (
+                    "{percentage:3.0f} % |{bar}| {n_fmt} of {total_fmt} frames, {rate_noinv_fmt}, "
+                    "{remaining} left"
+                )
+        return tqdm.format_meter(n, total, elapsed, ncols=ncols, **options)
+
+
 def progress_bar(frames: Iterable[_Item], total: int | None = None) -> tqdm[_Item]:
     """The same frame sets, with a bar on stderr: how many, per second, time left; none without a terminal.
 
     Args:
         frames: the frame sets.
-        total: their number; None: that of `frames`.
+        total: their number; None: that of `frames`, if it has one.
     """
-    shown = "{percentage:3.0f} % |{bar}| {n_fmt} of {total_fmt} frames, {rate_noinv_fmt}, {remaining} left"
-    return tqdm(
+    return _Bar(
         frames,
         total=total,
         mininterval=0.5,
         disable=not sys.stderr.isatty(),
-        bar_format=shown,
         unit=" frames",
+        smoothing=0.1,
         dynamic_ncols=True,
     )
 
