@@ -59,6 +59,10 @@ def test_all_formats_in_one_run(command, tmp_path, capsys):
 def test_the_format_may_be_named(command, tmp_path):
     assert run(*command, "--out", tmp_path / "walk.txt", "--format", "csv") == 0
     assert (tmp_path / "walk.txt").read_text().startswith("frame,time_s,")
+    pytest.importorskip("ezc3d")
+    assert run(*command, "--out", tmp_path / "walk.txt", "--format", "c3d") == 0
+    assert (tmp_path / "walk.txt").read_bytes()[1:2] == b"\x50"  # C3D's mark
+    assert not (tmp_path / "walk.txt.c3d").exists()
 
 
 @pytest.mark.parametrize(
@@ -210,9 +214,12 @@ def test_the_progress_bar_fits_the_terminal(monkeypatch, columns, frames, expect
     with os.fdopen(terminal, "w", encoding="utf-8") as stream:
         monkeypatch.setattr(sys, "stderr", stream)
         assert list(progress_bar(frames)) == [1, 2, 3]
-        shown = os.read(screen, 100_000).decode()
+        print("end", file=stream, flush=True)
+        shown = ""
+        while "end" not in shown:
+            shown += os.read(screen, 100_000).decode()
     os.close(screen)
-    lines = [line.strip() for line in shown.split("\r") if line.strip()]
+    *lines, _ = (line.strip() for line in shown.split("\r") if line.strip())
     assert re.fullmatch(expected, lines[-1]), lines
     assert max(map(len, lines)) <= columns
 

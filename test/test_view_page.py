@@ -247,6 +247,6 @@ def test_a_full_disk_is_named(rig, monkeypatch, tmp_path):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(html, "write_whole", full)
+    monkeypatch.setattr("voxelpose_core.atomic_files.whole_file", full)
     with pytest.raises(InputError, match=r"page.html: cannot be written \(No space left"):
         write_view_page(tmp_path / "page.html", rig)

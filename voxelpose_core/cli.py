@@ -66,8 +66,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(argv: Sequence[str] | None = None) -> int:
     """Parse the arguments and run the subcommand; errors are raised."""
-    # FFmpeg writes to stderr on its own; what is wrong is said in our one line.
+    # OpenCV and FFmpeg write to stderr on their own; what is wrong is said in our one line.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
     arguments = make_parser().parse_args(argv)
     with _plain_warnings():
         return arguments.run(arguments)

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from voxelpose_core.atomic_files import write_whole
 from voxelpose_core.command_line.frame_sources import (
     GivenRecording,
     given_sources,
@@ -112,10 +111,6 @@ def _add_from_people(actions: argparse._SubParsersAction) -> None:
     add_outputs(parser)
 
 
-def _write_rig(rig: Rig, path: str) -> None:
-    write_whole(Path(path), lambda partial: save_rig(rig, partial))
-
-
 # --- diagnose ------------------------------------------------------------------------------------------
 
 
@@ -194,7 +189,7 @@ def _align_to_people(arguments: argparse.Namespace, rig: Rig, distance: tuple[st
     aligned = align_to_people(given.rig, found.bodies, found.poses.times, arguments.height, distance)
     new = aligned.similarity.rig(rig)
     reports.say(reports.alignment_lines(rig, new, aligned))
-    _write_rig(new, arguments.out)
+    save_rig(new, arguments.out)
     if arguments.picture:
         write_image(arguments.picture, reports.alignment_picture(rig, new, found, aligned))
     reports.say_written([arguments.out, arguments.picture])
@@ -216,7 +211,7 @@ def _align_to_points(arguments: argparse.Namespace, rig: Rig, distance: tuple[st
     aligned = align_to_points(fitted, points, distance)
     new = aligned.similarity.rig(rig)
     reports.say(reports.alignment_lines(rig, new, aligned))
-    _write_rig(new, arguments.out)
+    save_rig(new, arguments.out)
     if arguments.picture:
         from voxelpose_core.drawing.rig import draw_rig
 
@@ -277,7 +272,7 @@ def rig_refine(arguments: argparse.Namespace) -> int:
     # The intrinsics are those of the given rig, whatever the size of the images.
     cameras = (dataclasses.replace(c, R=poses[c.name].R, C=poses[c.name].C) for c in rig.cameras)
     new = dataclasses.replace(rig, cameras=tuple(cameras)).with_time_offsets(offsets)
-    _write_rig(new, arguments.out)
+    save_rig(new, arguments.out)
     if arguments.picture:
         write_image(arguments.picture, reports.refinement_picture(rig, new, result, given))
     reports.say_written([arguments.out, arguments.picture])
@@ -316,7 +311,7 @@ def rig_from_people(arguments: argparse.Namespace) -> int:
     reports.say(reports.new_rig_lines(found))
     for note in found.notes:
         warn(note)
-    _write_rig(found.rig, arguments.out)
+    save_rig(found.rig, arguments.out)
     if arguments.picture:
         write_image(arguments.picture, reports.new_rig_picture(found, given))
     reports.say_written([arguments.out, arguments.picture])

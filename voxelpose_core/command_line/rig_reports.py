@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from voxelpose_core.atomic_files import write_text
 from voxelpose_core.command_line.frame_sources import GivenRecording
 from voxelpose_core.drawing.self_calibration import ResidualCurves, RigPlan, Walks, draw_self_calibration
-from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.image_turns import turns_in_words
 from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.self_calibration.alignment import Alignment
@@ -120,10 +120,7 @@ def write_report(path: str, found: Diagnosis, remedies: Sequence[str]) -> None:
         "floor": floor,
         "statures_mm": list(found.statures.values()),
     }
-    try:
-        Path(path).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+    write_text(Path(path), json.dumps(content, indent=1) + "\n")
 
 
 def diagnosis_picture(found: Diagnosis) -> np.ndarray:

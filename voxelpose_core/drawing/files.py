@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from voxelpose_core.atomic_files import writing
 from voxelpose_core.errors import InputError
+
+# OpenCV does not tell that a disk is full: its free bytes are looked at after so many pictures, and enough
+# are left for the index at the end of the video, and for other files.
+_LOOKED_EVERY, _RESERVE_BYTES = 10, 16_000_000
 
 
 class VideoWriter:
@@ -25,6 +31,7 @@ class VideoWriter:
         self._path = Path(path)
         self._fps = fps
         self._writer: cv2.VideoWriter | None = None
+        self._count = 0
         if not self._path.parent.is_dir():
             raise InputError(f"{self._path}: folder '{self._path.parent}' does not exist")
 
@@ -34,6 +41,7 @@ class VideoWriter:
         Raises:
             InputError: when the video cannot be written.
         """
+        self._check_disk()
         if self._writer is None:
             size = (picture.shape[1], picture.shape[0])
             self._writer = cv2.VideoWriter(str(self._path), cv2.VideoWriter.fourcc(*"mp4v"), self._fps, size)
@@ -41,6 +49,15 @@ class VideoWriter:
                 self._writer = None
                 raise InputError(f"{self._path}: cannot be written, expected an .mp4 file")
         self._writer.write(picture)
+        self._count += 1
+
+    def _check_disk(self) -> None:
+        """End the video while there is room for its end."""
+        if self._count % _LOOKED_EVERY or shutil.disk_usage(self._path.parent).free >= _RESERVE_BYTES:
+            return
+        self.close()
+        pictures = f"{self._count} picture{'s' * (self._count != 1)}"
+        raise InputError(f"{self._path}: the disk is full: the video ends after {pictures}")
 
     def close(self) -> None:
         """Finish the file; InputError where it cannot be read back (OpenCV does not say why)."""
@@ -52,6 +69,7 @@ class VideoWriter:
         readable = capture.read()[0]
         capture.release()
         if not readable:
+            self._path.unlink(missing_ok=True)
             raise InputError(f"{self._path}: the video could not be finished: is the disk full?")
 
     def __enter__(self) -> VideoWriter:
@@ -63,11 +81,12 @@ class VideoWriter:
 
 def write_image(path: Path | str, picture: np.ndarray) -> None:
     """Write a picture (H, W, 3) BGR uint8 as PNG or JPEG; InputError where that fails."""
+    path = Path(path)
     try:
-        written = cv2.imwrite(str(path), picture)
+        encoded, data = cv2.imencode(path.suffix, picture)
     except cv2.error:  # an ending that names no image format
-        written = False
-    if not written:
-        raise InputError(
-            f"{path}: cannot be written, expected a .png or .jpg file on a disk that is not full"
-        )
+        encoded = False
+    if not encoded:
+        raise InputError(f"{path}: cannot be written, expected a .png or .jpg file")
+    with writing(path) as partial:
+        partial.write_bytes(data.tobytes())

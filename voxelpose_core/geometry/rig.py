@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from voxelpose_core.atomic_files import write_text
 from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.calibration_formats import (
     UNITS_MM,
@@ -222,10 +223,7 @@ def save_rig(rig: Rig, path: str | Path) -> None:
     if rig.ground:
         document["ground"] = rig.ground
     body = yaml.safe_dump(document, sort_keys=False, default_flow_style=None, width=100)
-    try:
-        Path(path).write_text(_HEADER + body, encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+    write_text(Path(path), _HEADER + body)
 
 
 def _camera_entry(camera: Camera) -> dict[str, Any]:

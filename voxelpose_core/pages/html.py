@@ -6,8 +6,7 @@ import html
 from functools import cache
 from pathlib import Path
 
-from voxelpose_core.atomic_files import write_whole
-from voxelpose_core.skeleton_files.written import writing
+from voxelpose_core.atomic_files import write_text
 
 _TEMPLATES = Path(__file__).with_name("templates")
 _SCRIPTS = ("orbit.js", "viewer.js")
@@ -42,6 +41,4 @@ def template(name: str) -> str:
 
 def write_page(path: Path | str, text: str) -> None:
     """Write a page, whole or not at all; InputError naming the file where that fails."""
-    path = Path(path)
-    with writing(path):
-        write_whole(path, lambda partial: partial.write_text(text, encoding="utf-8", newline="\n"))
+    write_text(Path(path), text)

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from voxelpose_core.atomic_files import write_text
 from voxelpose_core.skeleton_files.bvh_pose import PosedBone, euler_degrees, points_of, pose_bones
 from voxelpose_core.skeleton_files.bvh_tree import TRUNK, bones_of
 from voxelpose_core.skeleton_files.recording import Recording
 from voxelpose_core.skeleton_files.tracks import Track, Tracks, tracks_of
-from voxelpose_core.skeleton_files.written import Written, write_per_person, write_text
+from voxelpose_core.skeleton_files.written import Written, write_per_person
 
 _MM_PER_M = 1000.0
 # Length of a bone's end that no joint marks, metres: for display.

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
+import os
 from pathlib import Path
 
 import numpy as np
 
+from voxelpose_core.atomic_files import writing
 from voxelpose_core.errors import InputError
 from voxelpose_core.skeleton_files.names import marker_name
 from voxelpose_core.skeleton_files.recording import Recording
 from voxelpose_core.skeleton_files.tracks import Tracks, tracks_of
-from voxelpose_core.skeleton_files.written import Written, nobody, writing
+from voxelpose_core.skeleton_files.written import Written, nobody
 
 # Frames are counted in 16 bits; libraries read no more, even where a file has them.
 MAX_FRAMES = 65535
@@ -41,13 +44,27 @@ def write(path: Path, recording: Recording) -> Written:
     if len(tracks.frames) > MAX_FRAMES:
         raise InputError(f"{path}: {len(tracks.frames)} frames, but a C3D file holds at most {MAX_FRAMES}")
     document = _document(tracks)
-    with writing(path):
-        path.open("ab").close()  # ezc3d names neither the file nor the cause
-        try:
-            document.write(str(path))
-        except RuntimeError as error:
-            raise InputError(f"{path}: cannot be written ({error})") from None
+    with writing(path) as partial:
+        _write(document, partial)
     return Written([path], tracks.notes)
+
+
+def _write(document, path: Path) -> None:
+    """Write to a path of any ending; OSError where that fails."""
+    # ezc3d appends the ending where there is another.
+    named = path.with_name(f"{path.name}.c3d")
+    try:
+        named.open("wb").close()  # ezc3d names neither the file nor the cause
+        try:
+            document.write(str(named))
+        except RuntimeError as error:
+            raise OSError(str(error)) from None
+        # Nor does it tell that a disk is full: four numbers of four bytes for each point.
+        if named.stat().st_size < 4 * document["data"]["points"].size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        named.replace(path)
+    finally:
+        named.unlink(missing_ok=True)
 
 
 def _document(tracks: Tracks):

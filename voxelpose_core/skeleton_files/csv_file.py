@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from voxelpose_core.atomic_files import writing
 from voxelpose_core.skeleton_files.recording import Recording
-from voxelpose_core.skeleton_files.written import Written, writing
+from voxelpose_core.skeleton_files.written import Written
 
 HEADER = ("frame", "time_s", "skeleton", "track_id", "joint", "x_m", "y_m", "z_m", "score")
 _MM_PER_M = 1000.0
@@ -21,7 +22,7 @@ def write(path: Path, recording: Recording) -> Written:
     `skeleton` counts the people of a frame set from 0; `track_id` is -1 for one that was seen too
     shortly to be followed. A joint that is not valid has its row, with empty coordinates and score 0.
     """
-    with writing(path), path.open("w", encoding="utf-8", newline="") as file:
+    with writing(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(HEADER)
         table.writerows(_rows(recording))

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from voxelpose_core.atomic_files import write_text
 from voxelpose_core.errors import InputError
 from voxelpose_core.pose_types import Skeleton
 from voxelpose_core.skeleton_files.recording import FrameSkeletons, Recording, measured_rate
-from voxelpose_core.skeleton_files.written import Written, write_text
+from voxelpose_core.skeleton_files.written import Written
 from voxelpose_core.skeletons import JointSet, written_joint_set
 from voxelpose_core.sources import DEFAULT_FPS
 

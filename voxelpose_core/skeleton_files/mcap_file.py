@@ -6,13 +6,14 @@ import importlib.util
 import tempfile
 from pathlib import Path
 
+from voxelpose_core.atomic_files import writing
 from voxelpose_core.bags.bag import SECOND, message_types
 from voxelpose_core.bags.definitions import message_type
 from voxelpose_core.errors import InputError
 from voxelpose_core.ros_messages.message_classes import bag_classes, header_message
 from voxelpose_core.ros_messages.skeletons import skeletons_to_message
 from voxelpose_core.skeleton_files.recording import Recording
-from voxelpose_core.skeleton_files.written import Written, writing
+from voxelpose_core.skeleton_files.written import Written
 
 TOPIC = "/voxelpose/skeletons"
 
@@ -37,7 +38,10 @@ def write(path: Path, recording: Recording) -> Written:
 
     types, kind = message_types(), message_type("SkeletonArray")
     classes = bag_classes(types.types)
-    with writing(path), tempfile.TemporaryDirectory(dir=path.parent, prefix=".voxelpose_") as folder:
+    with (
+        writing(path) as partial,
+        tempfile.TemporaryDirectory(dir=path.parent, prefix=".voxelpose_") as folder,
+    ):
         bag = Path(folder) / "bag"
         try:
             with Writer(bag, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
@@ -52,5 +56,5 @@ def write(path: Path, recording: Recording) -> Written:
         except WriterError as error:
             raise InputError(f"{path}: cannot be written ({error})") from None
         (found,) = bag.glob("*.mcap")
-        found.replace(path)
+        found.replace(partial)
     return Written([path])

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from voxelpose_core.atomic_files import writing
 from voxelpose_core.skeleton_files.recording import Recording
-from voxelpose_core.skeleton_files.written import Written, writing
+from voxelpose_core.skeleton_files.written import Written
 
 _MM_PER_M = 1000.0
 
@@ -43,6 +44,6 @@ def write(path: Path, recording: Recording) -> Written:
     if pairs and all(c is not None for c in covariances):
         arrays["joint_covariances_m2"] = np.array(covariances, np.float64) / _MM_PER_M**2
     # A file that is open already: numpy adds ".npz" to other names.
-    with writing(path), path.open("wb") as file:
+    with writing(path) as partial, partial.open("wb") as file:
         np.savez_compressed(file, **arrays)
     return Written([path])

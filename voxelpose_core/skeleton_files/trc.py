@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from voxelpose_core.atomic_files import write_text
 from voxelpose_core.skeleton_files.names import marker_name
 from voxelpose_core.skeleton_files.recording import Recording
 from voxelpose_core.skeleton_files.tracks import Track, Tracks, tracks_of
-from voxelpose_core.skeleton_files.written import Written, write_per_person, write_text
+from voxelpose_core.skeleton_files.written import Written, write_per_person
 
 _MM_PER_M = 1000.0
 _FIELDS = "DataRate CameraRate NumFrames NumMarkers Units OrigDataRate OrigDataStartFrame OrigNumFrames"

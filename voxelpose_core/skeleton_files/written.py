@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from voxelpose_core.errors import InputError
 from voxelpose_core.skeleton_files.names import person_path
 from voxelpose_core.skeleton_files.tracks import Track, Tracks
 
@@ -23,21 +21,6 @@ class Written:
 
     paths: list[Path] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Errors of the file system as an InputError that names the file."""
-    try:
-        yield
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file; InputError where that fails."""
-    with writing(path):
-        path.write_text(text, encoding="utf-8", newline="\n")
 
 
 def write_per_person(path: Path, tracks: Tracks, write: Callable[[Path, Track], list[str]]) -> Written:
