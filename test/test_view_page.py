@@ -156,7 +156,7 @@ const changes = async (name, act) => {
   await changes("hide", () => $(".legend input").click());
   $("select").value = "0.5";
   await changes("play", () => $(".bar button").click());
-  $(".bar button").click();
+  $(".bar button").click(); await wait();  // what was to be drawn is drawn
   const stopped = look(); await wait(); steps.push("paused:" + (look() === stopped));
   answer(steps.join(" "));
 })();
