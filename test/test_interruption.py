@@ -86,7 +86,8 @@ def test_the_first_ctrl_c_writes_what_there_is(command, outputs, monkeypatch, ca
     assert f"written       {outputs['json']}, {outputs['mp4']}, {outputs['png']}\n" in out
     assert frames_of(outputs["json"]) == [0, 1, 2, 3] and video_length(outputs["mp4"]) == 4
     assert cv2.imread(str(outputs["png"])) is not None
-    assert words in outputs["html"].read_text()
+    report = outputs["html"].read_text()
+    assert "⚠ Only a part of the recording" in report and f"<li>{words}</li>" in report
     assert signal.getsignal(signal.SIGINT) is before
 
 
@@ -134,7 +135,7 @@ def test_bad_input_in_the_middle_costs_nothing_before_it(command, outputs, monke
     stopped = "stopped after 3 of 6 frame sets, which are written"
     assert err == f"error: frame 3: camera 'cam1': image is 1x1 ({stopped})\n"
     assert frames_of(outputs["json"]) == [0, 1, 2] and video_length(outputs["mp4"]) == 3
-    assert "frame 3: camera" in outputs["html"].read_text()
+    assert "<li>stopped after 3 of 6 frame sets: frame 3: camera" in outputs["html"].read_text()
 
 
 def test_bad_input_in_the_first_frame_writes_nothing(command, outputs, monkeypatch, capsys):

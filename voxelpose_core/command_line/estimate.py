@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -153,7 +154,7 @@ def _finish(
         InputError, or what stopped the run: once everything else is written.
     """
     if stop is not None and stop.error is None:
-        warn(stop.line)
+        print(f"warning: {stop.line}", file=sys.stderr)
     if stop is not None and not run.frame_sets:
         return _ended(stop, [])
     recording = run.recording()
@@ -170,8 +171,7 @@ def _finish(
     for finding in run.findings():
         warn(finding)
     if arguments.report:
-        stopped = [stop.line] if stop is not None and stop.error is not None else []
-        errors += _write_report(arguments.report, run, recording, facts, [*stopped, *unreadable, *warned])
+        errors += _write_report(arguments.report, run, recording, facts, [*unreadable, *warned], stop)
     return _ended(stop, errors)
 
 
@@ -215,6 +215,7 @@ def _write_report(
     recording: Recording,
     facts: Sequence[str],
     warned: Sequence[str],
+    stop: Stop | None,
 ) -> list[str]:
     """Write `--report`; the error where that fails."""
     from voxelpose_core.pages.report_page import Run, write_report_page
@@ -230,6 +231,7 @@ def _write_report(
         run.camera_watch.judged,
         None if run.pictures is None else run.pictures.middle_picture,
         run.estimator.space,
+        "" if stop is None else stop.cause,
     )
     try:
         write_report_page(path, shown)

@@ -51,16 +51,25 @@ class Stop:
     error: Exception | None = None
 
     @property
+    def cause(self) -> str:
+        """What ended it, and when."""
+        words = f": {self.error}" if isinstance(self.error, InputError) else ""
+        return f"{self._when}{words}"
+
+    @property
     def line(self) -> str:
-        """Why, and what becomes of what was taken."""
-        after = f"after {self.taken} of {self.expected} frame sets"
+        """The same for the one who waits, with what becomes of what was taken."""
         if self.error is None:
             kept = "these are written now; Ctrl-C again ends at once" if self.taken else "nothing is written"
-            return f"interrupted {after}: {kept}"
-        stopped = f"stopped {after}, which are written"
+            return f"{self._when}: {kept}"
         if not isinstance(self.error, InputError):
-            return stopped
-        return f"{self.error} ({stopped})" if self.taken else str(self.error)
+            return f"{self._when}, which are written"
+        return f"{self.error} ({self._when}, which are written)" if self.taken else str(self.error)
+
+    @property
+    def _when(self) -> str:
+        how = "interrupted" if self.error is None else "stopped"
+        return f"{how} after {self.taken} of {self.expected} frame sets"
 
 
 class EstimationRun:

@@ -47,6 +47,7 @@ class Run:
         cameras_judged: whether enough people moved to tell cameras that are turned a little, or late.
         picture: of the middle frame, (H, W, 3) BGR; None: there is none.
         space: the capture space.
+        partial: what ended the run before its recording did; empty: nothing.
     """
 
     rig: Rig
@@ -59,6 +60,7 @@ class Run:
     cameras_judged: bool = True
     picture: np.ndarray | None = None
     space: Space | None = None
+    partial: str = ""
     people: list[Person] = field(init=False)
     stamps: np.ndarray = field(init=False)
 
@@ -97,7 +99,7 @@ def _header(run: Run) -> str:
 
 def _verdict(run: Run) -> str:
     """Good, to be looked at, or bad, in a word and a colour; below it what looked wrong."""
-    lines = list(dict.fromkeys(run.warnings))
+    lines = list(dict.fromkeys([*filter(None, [run.partial]), *run.warnings]))
     kind, words = _judgement(run, len(lines))
     details = "".join(f"<li>{_with_code(line)}</li>" for line in lines)
     details = f"<ul>{details}</ul>" if details else ""
@@ -120,6 +122,8 @@ def _judgement(run: Run, warnings: int) -> tuple[str, str]:
     if run.cameras:
         wrong = "; ".join(f"{' or '.join(found.cameras)}: {found.short}" for found in run.cameras)
         return "bad", f"✗ Camera{'s' * (len(run.cameras) > 1)} {wrong}"
+    if run.partial:
+        return "warn", "⚠ Only a part of the recording"
     if warnings:
         return "warn", f"⚠ {warnings} thing{'s' * (warnings != 1)} to look at"
     if not run.cameras_judged:
