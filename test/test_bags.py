@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import sqlite3
 
 import cv2
 import numpy as np
@@ -15,7 +16,7 @@ from bag_files import START_NS, BagMaker
 from voxelpose_core.bags.bag import Bag
 from voxelpose_core.bags.calibration import rig_from_bag
 from voxelpose_core.bags.frame_sets import BagFrameSets
-from voxelpose_core.bags.recording import BagImages
+from voxelpose_core.bags.recording import BagImages, first_stamp_ns
 from voxelpose_core.bags.topics import COMPRESSED, IMAGE, KEYPOINTS, camera_topics, input_topics
 from voxelpose_core.cli import main
 from voxelpose_core.datasets.generated_recordings import (
@@ -243,6 +244,7 @@ def test_topics_of_cameras():
         ),
         ({"/left/x": IMAGE, "/left/y": IMAGE}, ["left"], None, "/left/x, /left/y have its name.*{camera}/x"),
         ({}, ["left"], None, "the bag has no messages"),
+        ({"/left/image_raw": "std_msgs/msg/String"}, ["left"], None, r"has /left/image_raw \(std_msgs/msg/S"),
     ],
 )
 def test_topics_that_are_not_there(types, cameras, given, text):
@@ -405,9 +407,46 @@ def test_stamps_of_0_are_told(tmp_path, walk, rig):
     bag = write_views(tmp_path / "bag", walk, stamp_ns=lambda index: index and START_NS + index * PERIOD_NS)
     source = BagFrameSets(bag, rig, tell=told.append)
     assert len(source) == len(walk.keypoints) - 1 and len(told) == 3
-    assert "topic /camera_0/keypoints: the stamp in the header is 0 in 1 of" in told[0]
+    assert f"topic /camera_0/keypoints: 1 of {len(walk.keypoints)} messages have no stamp in" in told[0]
     with pytest.raises(InputError, match="no two cameras have messages within 15 ms"):
         BagFrameSets(write_views(tmp_path / "zero", walk, stamp_ns=lambda index: 0), rig, tell=told.append)
+
+
+def test_messages_that_are_cut_off_are_told(tmp_path, walk, rig):
+    bag = write_views(tmp_path / "bag", walk)
+    database = sqlite3.connect(next(bag.glob("*.db3")))
+    database.execute("update messages set data = substr(data, 1, 2 + 60 * (id % 2)) where id in (4, 5)")
+    database.commit()
+    database.close()
+    told = []
+    source = BagFrameSets(bag, rig, tell=told.append)
+    with pytest.warns(UserWarning, match="/keypoints: 1 frame could not be read .*message cannot be decoded"):
+        assert len(list(source)) == len(walk.keypoints) - 1
+    assert any("1 of 15 messages have no stamp" in line for line in told)
+    assert any("1 frame set dropped, from 0.040 s on" in line for line in told)
+
+
+def test_a_bag_whose_damage_takes_a_whole_camera(tmp_path, walk, rig):
+    bag = write_views(tmp_path / "bag", walk)
+    database = sqlite3.connect(next(bag.glob("*.db3")))
+    database.execute("delete from messages where id % 3 = 0")
+    database.commit()
+    database.close()
+    with pytest.warns(UserWarning, match="is damaged: 30 of 45 messages could be read on /cam"):
+        frame_sets = list(BagFrameSets(bag, rig))
+    assert [view is None for view in frame_sets[0].keypoints] == [False, False, True]
+    with Bag(bag) as opened, pytest.raises(InputError, match="/camera_2/keypoints: none of its messages"):
+        first_stamp_ns(opened, input_topics(opened.types, rig.names))
+
+
+def test_joint_sets_that_are_not_known(tmp_path, rig):
+    with BagMaker(tmp_path / "bag") as bag:
+        for camera in rig.cameras:
+            bag.keypoints(
+                f"/{camera.name}/keypoints", camera, np.zeros((1, 5, 3)), START_NS, joint_set="mine"
+            )
+    with pytest.raises(InputError, match="topic /camera_0/keypoints: joint set 'mine' is unknown: expected"):
+        BagFrameSets(tmp_path / "bag", rig)
 
 
 def test_of_a_recording_that_was_played_again_the_longest_run_is_used(tmp_path, walk, rig):

@@ -17,7 +17,7 @@ from voxelpose_core.unreadable import UnreadableFrames
 
 SECOND = 1_000_000_000
 # Encapsulation, then std_msgs/Header: seconds and nanoseconds of the stamp come first in CDR.
-_STAMP_AT = 4
+_STAMP_AT, _STAMP_BYTES = 4, 8
 _METADATA = "metadata.yaml"
 _STORAGE = (".mcap", ".db3")
 
@@ -38,7 +38,9 @@ class RawMessage:
 
     @property
     def stamp_ns(self) -> int:
-        """Stamp of its std_msgs/Header, with which the message must begin."""
+        """Stamp of its std_msgs/Header, with which the message must begin; 0 where it is cut off before."""
+        if len(self.data) < _STAMP_AT + _STAMP_BYTES:
+            return 0
         order = "<" if self.data[1] & 1 else ">"
         seconds, nanoseconds = struct.unpack_from(f"{order}iI", self.data, _STAMP_AT)
         return seconds * SECOND + nanoseconds

@@ -72,8 +72,9 @@ class BagFrameSets:
             self.topics = input_topics(bag.types, rig.names, topics)
             if check_camera_info:
                 check_camera_infos(bag, self.topics, rig)
+            # Of a damaged bag a topic may have none.
             by_topic = bag.first_messages(self.topics.values())
-            first = [by_topic[self.topics[name]] for name in rig.names]
+            first = [by_topic.get(self.topics[name]) for name in rig.names]
             self._is_keypoints = bag.types[self.topics[rig.names[0]]] == KEYPOINTS
             if not self._is_keypoints:
                 self._check_sizes(bag, first)
@@ -118,8 +119,9 @@ class BagFrameSets:
             for own in unreadable:
                 own.tell()
             if dropped:
+                sets = "1 frame set" if len(dropped) == 1 else f"{len(dropped)} frame sets"
                 self._say(
-                    f"bag '{self._path}': {len(dropped)} frame sets dropped, from {dropped[0]:.3f} s on, "
+                    f"bag '{self._path}': {sets} dropped, from {dropped[0]:.3f} s on, "
                     f"for usable messages of fewer than {_MIN_CAMERAS} cameras"
                 )
 
@@ -197,13 +199,13 @@ class BagFrameSets:
             self._told.add(key or line)
             self._tell(line)
 
-    def _check_sizes(self, bag: Bag, first: Sequence[RawMessage]) -> None:
+    def _check_sizes(self, bag: Bag, first: Sequence[RawMessage | None]) -> None:
         """InputError where a camera's first image is not of its calibrated size, or a copy of it."""
         for camera, message in zip(self.rig.cameras, first, strict=True):
-            size = image_size(bag, message)
+            if message is None or (size := image_size(bag, message)) is None:
+                continue
             try:
-                if size is not None:
-                    check_image_size(size, camera)
+                check_image_size(size, camera)
             except InputError as error:
                 raise InputError(
                     f"bag '{self._path}': topic {message.topic}: {error}: a bag of another rig? (--cameras "
@@ -228,7 +230,11 @@ class BagFrameSets:
         joint_set = joint_set_of_most(names, COCO17)
         if names and joint_set not in map(known_joint_set, names):
             # Nobody states one that is known; the error names those that are.
-            get_joint_set(names[0])
+            try:
+                get_joint_set(names[0])
+            except InputError as error:
+                topic = self.topics[self.rig.names[min(first)]]
+                raise InputError(f"bag '{self._path}': topic {topic}: {error}") from None
         return joint_set
 
     def _synchronized(self, bag: Bag) -> list[SynchronizedSet]:
@@ -256,7 +262,7 @@ class BagFrameSets:
         for topic, count in unstamped.items():
             if count:
                 self._say(
-                    f"topic {topic}: the stamp in the header is 0 in {count} of {counts[topic]} messages, "
+                    f"topic {topic}: {count} of {counts[topic]} messages have no stamp in the header, "
                     "expected the time of the exposure: they are not used"
                 )
         return self._longest_run(found)

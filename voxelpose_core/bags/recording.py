@@ -81,8 +81,16 @@ def _image(bag: Bag, message: RawMessage, index: int, unreadable: Unreadable) ->
 
 
 def first_stamp_ns(bag: Bag, topics: Mapping[str, str]) -> int:
-    """The earliest first stamp of the cameras' topics, by which their stamps can be small numbers."""
-    return min(message.stamp_ns for message in bag.first_messages(topics.values()).values())
+    """The earliest first stamp of the cameras' topics, by which their stamps can be small numbers.
+
+    Raises:
+        InputError: naming the topic of which no message can be read.
+    """
+    first = bag.first_messages(topics.values())
+    for topic in topics.values():
+        if topic not in first:
+            raise InputError(f"bag '{bag.path}': topic {topic}: none of its messages could be read")
+    return min(message.stamp_ns for message in first.values())
 
 
 def record_bag_keypoints(path: Path | str, topics: Mapping[str, str], rig: Rig, seconds: float) -> Recording:

@@ -152,8 +152,8 @@ def _one(camera: str, topics: Sequence[str]) -> str:
 
 
 def _listed(types: Mapping[str, str], most: int = 8) -> str:
-    topics = sorted(topic for topic, kind in types.items() if kind in (*_INPUTS, CAMERA_INFO)) or sorted(
-        types
-    )
+    """The topics of cameras; where there are none, all of them with their types."""
+    topics = sorted(topic for topic, kind in types.items() if kind in (*_INPUTS, CAMERA_INFO))
+    topics = topics or sorted(f"{topic} ({kind})" for topic, kind in types.items())
     shown = ", ".join(topics[:most]) or "no messages"
     return shown if len(topics) <= most else f"{shown}, ..."
