@@ -1,5 +1,6 @@
 """`voxelpose view` in the Rerun viewer: files for it, read back."""
 
+import dataclasses
 import os
 import sys
 from types import SimpleNamespace
@@ -9,16 +10,17 @@ import numpy as np
 import pytest
 from rerun_files import needs_rerun, rows_of
 from scipy.spatial.transform import Rotation
-from skeleton_recordings import recording, walk
+from skeleton_recordings import person, recording, walk
 from test_cli import fake, refused, rig_file, run, videos  # noqa: F401  (fixtures)
 
 from voxelpose_core import rerun_view
 from voxelpose_core.command_line import view
+from voxelpose_core.drawing.body import Body
 from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.rig import load_rig
 from voxelpose_core.pose_types import Skeleton
 from voxelpose_core.skeleton_files import write_skeletons
-from voxelpose_core.skeletons import get_joint_set
+from voxelpose_core.skeletons import COCO17, get_joint_set
 
 
 @pytest.fixture
@@ -166,6 +168,29 @@ def test_images_are_shrunk_together_with_the_lens(rig_file, tmp_path):  # noqa: 
     jpeg = np.array(image["EncodedImage:blob"][0], np.uint8)
     assert cv2.imdecode(jpeg, cv2.IMREAD_COLOR).shape == (height // 4, width // 4, 3)
     assert image["time"] == 1_700_000_000_123_456_789
+
+
+@needs_rerun
+def test_skeletons_over_images_follow_the_lens(rig_file, tmp_path):  # noqa: F811
+    rig = load_rig(rig_file)
+    bent = dataclasses.replace(rig.cameras[0], distortion=[-0.3, 0.05, 0.01, 0.0, 0.0])
+    rig = dataclasses.replace(rig, cameras=(bent, *rig.cameras[1:]))
+    skeleton = person(walk(1)[0], track_id=4)
+    behind = person(skeleton.joints + 2.5 * (bent.C - [0, 0, bent.C[2]]), track_id=5)
+    assert bent.sees(skeleton.joints).all() and not bent.sees(behind.joints).any()
+    width, height = bent.image_size
+    view = rerun_view.RerunView(save=tmp_path / "a.rrd", image_width=width // 2)
+    view.show_rig(rig)
+    view.at_time(1)
+    view.show_skeletons([skeleton, behind], COCO17)
+    view.at_time(2)
+    view.show_skeletons([], COCO17)
+    view.finish()
+    shown, empty = rows_of(tmp_path / "a.rrd")[f"/world/cameras/{bent.name}/people"]
+    limbs = Body.of(COCO17).limbs
+    expected = (bent.project(skeleton.joints)[0] + 0.5) / 2 - 0.5
+    np.testing.assert_allclose(shown["LineStrips2D:strips"], [expected[[a, b]] for a, b in limbs], atol=1e-3)
+    assert empty["LineStrips2D:strips"] == []
 
 
 @needs_rerun

@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import cv2
@@ -11,6 +12,7 @@ import pytest
 
 pytest.importorskip("voxelpose_ros.msg", reason="the package's messages are not built")
 
+import rclpy
 from diagnostic_msgs.msg import DiagnosticStatus
 from ros_processes import Cameras, Ros, positions, python_command, room_rig
 from sensor_msgs.msg import CompressedImage, Image
@@ -140,6 +142,17 @@ def test_an_unexpected_error_is_one_line_unless_asked(debug, capfd):
         assert [line.split(" (run again")[0] for line in lines] == [
             "error: unexpected ZeroDivisionError: division by zero"
         ]
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_errors_of_a_message_that_ctrl_c_cut_off_are_not_told(ends, capfd):
+    def work(node):
+        if ends:
+            threading.Timer(0.1, rclpy.try_shutdown).start()
+        raise RuntimeError("Unable to convert call argument")
+
+    assert process.run(lambda: rclpy.create_node("cut_off"), work, ["node"]) == (0 if ends else 70)
+    assert ("unexpected RuntimeError: Unable to convert" in capfd.readouterr().err) is not ends
 
 
 INPUTS = {

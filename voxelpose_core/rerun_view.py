@@ -20,11 +20,12 @@ from voxelpose_core.drawing.body import FINE_MM, FOOT_MM, Body
 from voxelpose_core.drawing.colors import person_color
 from voxelpose_core.errors import InputError
 from voxelpose_core.frame_sets import FrameSet
+from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.coverage import propose_space
 from voxelpose_core.geometry.image_scale import scaled_camera
 from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.joint_set import JointSet
-from voxelpose_core.pose_types import Skeleton
+from voxelpose_core.pose_types import Skeleton, joints_of
 from voxelpose_core.ros_messages.camera_info import check_image_size
 from voxelpose_core.skeleton_files import Recording
 from voxelpose_core.sources import is_codec_crop, pad_codec_crop
@@ -36,6 +37,8 @@ _FOOT_M, _FINE_M = FOOT_MM / MM_PER_M / 2, FINE_MM / MM_PER_M / 2
 _FINE_JOINT_M = 0.006
 _LABEL_ABOVE_HEAD_MM = 250.0
 _IMAGE_PLANE_M = 0.5
+# Half the width of a limb over an image, points of the screen.
+_SCREEN_LIMB = 1.5
 _SPACE_COLOR = (115, 140, 166)
 _JPEG_QUALITY = 80
 _CONNECT_S = 2.0
@@ -79,6 +82,8 @@ class RerunView:
 
         self._rr: Any = rerun
         self._rig: Rig | None = None
+        # Those of the rig, as their images are shown.
+        self._cameras: list[Camera] = []
         self._image_width = image_width
         self._covariances = covariances
         self._log = rerun.RecordingStream("voxelpose")
@@ -109,13 +114,13 @@ class RerunView:
             fill_mode=rr.components.FillMode.MajorWireframe,
         )
         self._log.log("world/space", box, static=True)
-        for camera in rig.cameras:
+        self._cameras = [scaled_camera(c, self._shown_size(c.image_size)) for c in rig.cameras]
+        for camera in self._cameras:
             path = _camera_path(camera.name)
             pose = rr.Transform3D(translation=camera.C / MM_PER_M, mat3x3=camera.R.T)
-            shown = scaled_camera(camera, self._shown_size(camera.image_size))
             lens = rr.Pinhole(
-                image_from_camera=shown.K,
-                resolution=shown.image_size,
+                image_from_camera=camera.K,
+                resolution=camera.image_size,
                 image_plane_distance=_IMAGE_PLANE_M,
             )
             self._log.log(path, pose, static=True)
@@ -144,35 +149,25 @@ class RerunView:
     def show_skeletons(self, skeletons: Sequence[Skeleton], joint_set: JointSet) -> None:
         """Show these people, and nobody else any more."""
         rr, shape = self._rr, _shape(joint_set)
-        strips, strip_colors, strip_radii = [], [], []
-        points, point_colors, point_radii, names = [], [], [], []
-        tops, top_colors, ids = [], [], []
-        for skeleton in skeletons:
-            valid = skeleton.joint_valid
-            if not valid.any():
-                continue
-            color, person = person_color(skeleton.track_id)[::-1], _person(skeleton)
-            joints = skeleton.joints / MM_PER_M
-            for (a, b), radius in zip(shape.limbs, shape.limb_radii):
-                if valid[a] and valid[b]:
-                    strips.append(joints[[a, b]])
-                    strip_colors.append(color)
-                    strip_radii.append(radius)
-            for joint in np.flatnonzero(valid):
-                points.append(joints[joint])
-                point_colors.append(color)
-                point_radii.append(shape.joint_radii[joint])
-                names.append(f"{person} {joint_set.joint_names[joint]}")
-            tops.append(_above_head(skeleton) / MM_PER_M)
-            top_colors.append(color)
-            ids.append(person)
+        people = _People.of(skeletons, joint_set)
+        joints = people.joints / MM_PER_M
         # Also without people: those of the frame set before would stay.
-        limbs = rr.LineStrips3D(strips, colors=strip_colors, radii=strip_radii)
-        self._log.log("world/people/limbs", limbs)
-        dots = rr.Points3D(points, colors=point_colors, radii=point_radii, labels=names, show_labels=False)
+        strips, colors, radii = shape.strips(joints, people.valid, people.colors)
+        self._log.log("world/people/limbs", rr.LineStrips3D(strips, colors=colors, radii=radii))
+        person, joint = np.nonzero(people.valid)
+        dots = rr.Points3D(
+            joints[people.valid],
+            colors=people.colors[person],
+            radii=shape.joint_radii[joint],
+            labels=[f"{people.names[p]} {joint_set.joint_names[j]}" for p, j in zip(person, joint)],
+            show_labels=False,
+        )
         self._log.log("world/people/joints", dots)
-        labels = rr.Points3D(tops, colors=top_colors, radii=0.0, labels=ids, show_labels=True)
+        above = people.above_heads() / MM_PER_M
+        labels = rr.Points3D(above, colors=people.colors, radii=0.0, labels=people.names, show_labels=True)
         self._log.log("world/people/ids", labels)
+        for camera in self._cameras:
+            self._show_over_image(camera, people, shape)
         if self._covariances:
             self._show_covariances(skeletons)
 
@@ -257,7 +252,7 @@ class RerunView:
         views = [
             rrb.Spatial2DView(
                 origin=self._rr.new_entity_path(_camera_path(name)),
-                contents=["$origin/**", "/world/people/limbs", "/world/people/joints", "/world/people/ids"],
+                contents=["$origin/**", "/world/people/ids"],
                 name=name,
             )
             for name in rig.names
@@ -288,6 +283,17 @@ class RerunView:
             return image
         return cv2.resize(image, shown, interpolation=cv2.INTER_AREA)
 
+    def _show_over_image(self, camera: Camera, people: _People, shape: _Shape) -> None:
+        """The limbs where the camera sees them: Rerun's own projection has no lens distortion."""
+        flat = people.joints.reshape(-1, 3)
+        pixels = camera.project(flat)[0].reshape(*people.valid.shape, 2)
+        seen = people.valid & camera.sees(flat).reshape(people.valid.shape)
+        strips, colors, radii = shape.strips(pixels, seen, people.colors)
+        # Negative: of the screen, whatever the size of the image.
+        on_screen = -_SCREEN_LIMB / _LIMB_M * radii
+        over_image = self._rr.LineStrips2D(strips, colors=colors, radii=on_screen)
+        self._log.log([*_camera_path(camera.name), "people"], over_image)
+
     def _show_covariances(self, skeletons: Sequence[Skeleton]) -> None:
         from scipy.spatial.transform import Rotation
 
@@ -308,12 +314,62 @@ class RerunView:
         self._log.log("world/people/covariances", ellipsoids)
 
 
-class _Shape(NamedTuple):
-    """Limbs of a joint set as pairs of joints, and the radii of limbs and joints, m."""
+class _People(NamedTuple):
+    """P people with at least one valid joint, of J joints.
 
-    limbs: list[tuple[int, int]]
-    limb_radii: list[float]
-    joint_radii: list[float]
+    Attributes:
+        joints: (P, J, 3) mm.
+        valid: (P, J) bool.
+        colors: (P, 3) RGB, uint8.
+        names: those with a track have its number.
+    """
+
+    joints: np.ndarray
+    valid: np.ndarray
+    colors: np.ndarray
+    names: list[str]
+
+    @classmethod
+    def of(cls, skeletons: Sequence[Skeleton], joint_set: JointSet) -> _People:
+        people = [skeleton for skeleton in skeletons if skeleton.joint_valid.any()]
+        valid = np.array([skeleton.joint_valid for skeleton in people], bool)
+        colors = np.array([person_color(skeleton.track_id)[::-1] for skeleton in people], np.uint8)
+        return cls(
+            joints_of(people, len(joint_set)),
+            valid.reshape(-1, len(joint_set)),
+            colors.reshape(-1, 3),
+            [f"P{skeleton.track_id}" if skeleton.track_id >= 0 else "?" for skeleton in people],
+        )
+
+    def above_heads(self) -> np.ndarray:
+        """(P, 3) mm: where the names are written."""
+        places = [
+            [*np.median(joints[valid, :2], axis=0), joints[valid, 2].max() + _LABEL_ABOVE_HEAD_MM]
+            for joints, valid in zip(self.joints, self.valid)
+        ]
+        return np.array(places).reshape(-1, 3)
+
+
+class _Shape(NamedTuple):
+    """How a joint set of J joints and L limbs is drawn.
+
+    Attributes:
+        limbs: (L, 2) joints.
+        limb_radii: (L,) m.
+        joint_radii: (J,) m.
+    """
+
+    limbs: np.ndarray
+    limb_radii: np.ndarray
+    joint_radii: np.ndarray
+
+    def strips(
+        self, points: np.ndarray, shown: np.ndarray, colors: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The limbs between points (P, J, D) of which both are shown (P, J): lines (S, 2, D), their colours
+        out of those of the people (P, 3), and radii in m."""
+        person, limb = np.nonzero(shown[:, self.limbs].all(axis=2))
+        return points[person[:, None], self.limbs[limb]], colors[person], self.limb_radii[limb]
 
 
 @cache
@@ -322,19 +378,8 @@ def _shape(joint_set: JointSet) -> _Shape:
     radii = [_LIMB_M] * len(body.limbs) + [_FOOT_M] * len(body.feet) + [_FINE_M] * len(body.fine)
     # Joints of hands and faces would be blobs.
     dots = [_JOINT_M if joint in body.joints else _FINE_JOINT_M for joint in range(len(joint_set))]
-    return _Shape([*body.limbs, *body.feet, *body.fine], radii, dots)
-
-
-def _person(skeleton: Skeleton) -> str:
-    """Name of a person; those without a track have none yet."""
-    return f"P{skeleton.track_id}" if skeleton.track_id >= 0 else "?"
-
-
-def _above_head(skeleton: Skeleton) -> np.ndarray:
-    """Where a person's name is written, (3,) mm."""
-    joints = skeleton.joints[skeleton.joint_valid]
-    middle = np.median(joints, axis=0)
-    return np.array([middle[0], middle[1], joints[:, 2].max() + _LABEL_ABOVE_HEAD_MM])
+    limbs = np.array([*body.limbs, *body.feet, *body.fine], int).reshape(-1, 2)
+    return _Shape(limbs, np.array(radii), np.array(dots))
 
 
 def _camera_path(name: str) -> list[object]:

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from voxelpose_core.command import run_command
 from voxelpose_core.errors import InputError
 
 _AGAIN_S = 0.05
+_SHUTDOWN_S = 0.5
 
 
 def run(
@@ -46,8 +48,9 @@ def _run(factory: Callable[[], Any], work: Callable[[Any], Any], args: Sequence[
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except RuntimeError:
-        # What is published while ROS shuts down fails; that is no news.
-        if rclpy.ok():
+        # What is published while ROS shuts down fails, and a Ctrl-C in the middle of taking a message comes
+        # as such an error, too; that is no news.
+        if not _shuts_down():
             raise
     finally:
         # Ctrl-C under a launch comes twice, and the second would interrupt the tidying up, or what
@@ -57,6 +60,14 @@ def _run(factory: Callable[[], Any], work: Callable[[Any], Any], args: Sequence[
             getattr(node, "close", lambda: None)()
             node.destroy_node()
         rclpy.try_shutdown()
+
+
+def _shuts_down() -> bool:
+    """Whether ROS has ended, or does so now: a signal is dealt with in a thread of its own."""
+    deadline = time.monotonic() + _SHUTDOWN_S
+    while rclpy.ok() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return not rclpy.ok()
 
 
 def _interrupt_again(unraisable: Any) -> None:
