@@ -1,9 +1,11 @@
 """rerun_view: live skeletons, images and rig in the Rerun viewer, or in a file that is read back."""
 
+import os
 import re
 import signal
 import socket
 import sys
+import time
 from pathlib import Path
 
 import cv2
@@ -147,7 +149,8 @@ def in_this_process(tmp_path):
         arguments = ["--ros-args"]
         for name, value in parameters.items():
             arguments += ["-p", f"{name}:={value}"]
-        rclpy.init(args=arguments)
+        # Apart from what else may run on this computer.
+        rclpy.init(args=arguments, domain_id=1 + (os.getpid() + 50) % 101)
         made.append(rerun_view.RerunViewNode())
         return made[-1], {s.topic_name: s.callback for s in made[-1].subscriptions}
 
@@ -176,6 +179,9 @@ def test_calibration_from_topics(in_this_process, rig, tmp_path, monkeypatch, ca
         info = camera_info_messages.camera_info(camera, header(0).stamp)
         callbacks[f"/{camera.name}/camera_info"](info)
     node._watch()
+    deadline = time.monotonic() + 60
+    while not node._images and time.monotonic() < deadline:
+        time.sleep(0.01)
     node.close()
     rows = rows_of(tmp_path / "walk.rrd")
     for camera in rig.cameras:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from voxelpose_core.errors import InputError
 from voxelpose_core.synchronization.camera_statistics import SECOND
 from voxelpose_core.synchronization.synchronizer import Synchronizer
-from voxelpose_ros.latest_slot import LatestSlot
+from voxelpose_ros.latest_slot import LatestOfEach, LatestSlot
 
 MS = SECOND // 1000
 
@@ -622,6 +622,19 @@ def test_stamps_that_mean_nothing_break_nothing(seed):
     bench.poll(10**9)
     for count in bench.synchronizer.statistics.values():
         assert count.received == count.used + count.late + count.duplicate + count.unmatched
+
+
+def test_sources_take_turns_with_their_newest_items():
+    newest = LatestOfEach()
+    for source, item in (("a", 1), ("b", 2), ("a", 3)):
+        newest.put(source, item)
+    assert newest.take() == ("a", 3)
+    newest.put("a", 4)
+    assert newest.take() == ("b", 2) and newest.take() == ("a", 4)
+    threading.Timer(0.05, newest.close).start()
+    assert newest.take() is None
+    newest.put("a", 5)
+    assert newest.take() is None
 
 
 def test_the_newest_item_replaces_the_one_that_was_not_taken():

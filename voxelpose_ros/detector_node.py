@@ -8,7 +8,6 @@ import time
 import traceback
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -19,6 +18,7 @@ from voxelpose_core.detectors import detect_upright, load_detector
 from voxelpose_core.detectors.refinement import RefinedDetector
 from voxelpose_core.errors import InputError
 from voxelpose_ros import clocks, conversions, image_messages, process, topics
+from voxelpose_ros.latest_slot import LatestOfEach
 from voxelpose_ros.msg import Keypoints2DArray
 from voxelpose_ros.parameters import Parameters
 from voxelpose_ros.renamed_parameters import DETECTOR
@@ -69,9 +69,7 @@ class DetectorNode(Node):
             name: self.create_publisher(Keypoints2DArray, topics.expand(keypoints_topic, name), 10)
             for name in self._cameras
         }
-        self._changed = threading.Condition()
-        self._newest: dict[str, Any] = {}
-        self._closed = False
+        self._newest = LatestOfEach()
         self._counts = dict.fromkeys(self._cameras, 0)
         self._problems = dict.fromkeys(self._cameras, "")
         self._milliseconds = 0.0
@@ -92,23 +90,18 @@ class DetectorNode(Node):
 
     def close(self) -> None:
         """Stop the worker, before the node is destroyed."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
+        self._newest.close()
         self._worker.join(timeout=_JOIN_S)
 
     def _on_image(self, camera: str, message: Image | CompressedImage) -> None:
-        with self._changed:
-            # A camera that waits keeps its place; one that was served queues at the end.
-            self._newest[camera] = message
-            self._heard_s[camera] = time.monotonic()
-            self._changed.notify()
+        self._heard_s[camera] = time.monotonic()
+        self._newest.put(camera, message)
 
     def _on_incompatible_qos(self, camera: str, policy: str) -> None:
         self._problem(camera, f"a publisher offers another {policy} than is asked for")
 
     def _work(self) -> None:
-        while (item := self._next()) is not None:
+        while (item := self._newest.take()) is not None:
             camera, message = item
             try:
                 self._detect(camera, message)
@@ -120,15 +113,6 @@ class DetectorNode(Node):
                     return
                 self._problem(camera, f"{type(error).__name__}: {error}")
                 self.get_logger().debug(traceback.format_exc())
-
-    def _next(self) -> tuple[str, Any] | None:
-        """The camera that has waited longest, with its newest image; None at the end."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._newest or self._closed)
-            if self._closed:
-                return None
-            camera = next(iter(self._newest))
-            return camera, self._newest.pop(camera)
 
     def _detect(self, camera: str, message: Image | CompressedImage) -> None:
         start = time.perf_counter()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -22,6 +23,7 @@ from voxelpose_core.skeletons import written_joint_set
 from voxelpose_ros import clocks, conversions, image_messages, process, topics
 from voxelpose_ros.calibration import WORLD_FRAME, follow_calibration
 from voxelpose_ros.camera_inputs import CameraInputs, Received
+from voxelpose_ros.latest_slot import LatestOfEach
 from voxelpose_ros.msg import SkeletonArray
 from voxelpose_ros.parameters import Parameters
 from voxelpose_ros.rerun_settings import NO_IMAGES, RerunSettings
@@ -34,6 +36,7 @@ _SHOWN_S = 2.0
 _SILENT_AFTER_S = 5.0
 # A bag that starts again, not messages that overtake each other.
 _BACK_S = 1.0
+_JOIN_S = 5.0
 # A window drops the oldest data when it fills so much of the computer's memory.
 _MEMORY = "25%"
 
@@ -132,6 +135,8 @@ class RerunViewNode(Node):
     def close(self) -> None:
         """Finish the file, before the node is destroyed."""
         self._acquired.close()
+        self._newest.close()
+        self._worker.join(timeout=_JOIN_S)
         try:
             self._view.finish()
         except InputError as error:
@@ -150,6 +155,10 @@ class RerunViewNode(Node):
         )
         self._inputs = CameraInputs(self, self._topics, self._reports, self._on_image, lambda: self._rig)
         self._gates: list[Gate] = []
+        # Decoding must not keep skeletons waiting.
+        self._newest = LatestOfEach()
+        self._worker = threading.Thread(target=self._show_images, name="images", daemon=True)
+        self._worker.start()
         self._inputs.subscribe(self._settings, 1, self._acquired, self._gate)
         if self._gates:
             clocks.steady_timer(self, 1.0 / self._settings.image_rate, self._open_gates)
@@ -206,14 +215,23 @@ class RerunViewNode(Node):
         if fault is not None:
             self._reports.problem(fault, camera)
             return
-        try:
-            image = image_messages.to_bgr(received.message)
-            self._view.at_time(stamp_ns)
-            self._view.show_image(camera, image)
-        except InputError as error:
-            self._reports.problem(f"topic {self._topics[camera]}: {error}", camera)
-            return
-        self._images += 1
+        self._newest.put(camera, (stamp_ns, received.message))
+
+    def _show_images(self) -> None:
+        while (item := self._newest.take()) is not None:
+            camera, (stamp_ns, message) = item
+            try:
+                image = image_messages.to_bgr(message)
+                # Rerun keeps a time for each thread.
+                self._view.at_time(stamp_ns)
+                self._view.show_image(camera, image)
+                self._images += 1
+            except InputError as error:
+                self._reports.problem(f"topic {self._topics[camera]}: {error}", camera)
+            # Whatever is wrong with an image, the next one gets its chance.
+            except Exception as error:
+                text = f"topic {self._topics[camera]}: {type(error).__name__}: {error}"
+                self._reports.problem(text, camera)
 
     # Calibration and health -----------------------------------------------------------------------
 
