@@ -1,5 +1,6 @@
 """Bags for tests, written by the package rosbags: no ROS needed."""
 
+import cv2
 import numpy as np
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
@@ -52,6 +53,14 @@ class BagMaker:
         height, width = picture.shape[:2]
         data = np.ascontiguousarray(picture).reshape(-1)
         message = self.type(kind)(self.header(stamp_ns), height, width, encoding, 0, 3 * width, data)
+        self.write(topic, kind, message, received_ns or stamp_ns)
+
+    def compressed(self, topic, picture, stamp_ns, received_ns=None, ending=".jpg", quality=90):
+        """A picture (H, W, 3), BGR, as JPEG or PNG."""
+        kind = "sensor_msgs/msg/CompressedImage"
+        options = [cv2.IMWRITE_JPEG_QUALITY, quality] if ending == ".jpg" else []
+        data = cv2.imencode(ending, picture, options)[1].ravel()
+        message = self.type(kind)(self.header(stamp_ns), ending[1:], data)
         self.write(topic, kind, message, received_ns or stamp_ns)
 
     def keypoints(self, topic, camera, people, stamp_ns, received_ns=None, joint_set=COCO17.name):

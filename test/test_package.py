@@ -124,8 +124,8 @@ def test_benchmarks_need_no_more_than_the_training_extra_and_ros():
 
 
 def imported_by_scripts(folder: str) -> set[str]:
-    """What scripts of a folder import, by its name in pip, their neighbours left out."""
-    scripts = {file.stem for file in (ROOT / folder).glob("*.py")}
+    """What scripts of a folder import, by its name in pip, neighbours and test helpers left out."""
+    scripts = {file.stem for own in (folder, "test") for file in (ROOT / own).glob("*.py")}
     return {PIP_NAMES.get(name, name) for name in imported_packages(folder) - scripts}
 
 

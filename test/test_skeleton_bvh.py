@@ -1,96 +1,13 @@
 """BVH: forward kinematics of the file gives the joints back."""
 
-import re
-
 import numpy as np
 import pytest
+from skeleton_file_readers import joints_of, read_bvh
 from skeleton_recordings import recording, walk
 
 from voxelpose_core.errors import InputError
 from voxelpose_core.skeleton_files import Recording, bvh, write_skeletons
 from voxelpose_core.skeletons import CAMPUS14, COCO17, PANOPTIC15, JointSet, panoptic15_from_coco17
-
-NAMES = {
-    "hip": "UpLeg",
-    "knee": "Leg",
-    "ankle": "Foot",
-    "shoulder": "Arm",
-    "elbow": "ForeArm",
-    "wrist": "Hand",
-}
-
-
-def bone_of(joint):
-    """The bone that begins at a joint."""
-    words = joint.split("_")
-    if words[0] in ("left", "right") and words[1] in NAMES:
-        return words[0].capitalize() + NAMES[words[1]]
-    return "".join(word.capitalize() for word in words)
-
-
-def read_bvh(path):
-    """Positions (T, 3) of each bone's beginning by name, as the file has them, its tree, seconds a frame."""
-    head, motion = path.read_text().split("MOTION\n")
-    count, period, *rows = motion.strip().split("\n")
-    values = np.array([row.split() for row in rows], float)
-    assert count == f"Frames: {len(values)}"
-    period = float(period.removeprefix("Frame Time: "))
-    above, parents, offsets, channels, name = [], {}, {}, {}, None
-    for words in (line.split() for line in head.strip().split("\n")[1:]):
-        if words[0] in ("ROOT", "JOINT"):
-            name = words[1]
-            assert name not in parents and re.fullmatch(r"\w+", name)
-            parents[name] = above[-1] if above else None
-        elif words[:2] == ["End", "Site"]:
-            name = f"end of {above[-1]}"
-            parents[name] = above[-1]
-        elif words[0] == "{":
-            above.append(name)
-        elif words[0] == "}":
-            above.pop()
-        elif words[0] == "OFFSET":
-            offsets[name] = np.array(words[1:], float)
-        elif words[0] == "CHANNELS":
-            assert int(words[1]) == len(words) - 2
-            channels[name] = words[2:]
-    assert not above and sum(map(len, channels.values())) == values.shape[1]
-    return _forward(parents, offsets, channels, values), parents, period
-
-
-def _forward(parents, offsets, channels, values):
-    positions, rotations, column = {}, {}, 0
-    for name, parent in parents.items():
-        place, turn = offsets[name], np.tile(np.eye(3), (len(values), 1, 1))
-        for channel in channels.get(name, ()):
-            number, column = values[:, column], column + 1
-            axis = "XYZ".index(channel[0])
-            if channel.endswith("position"):
-                place = place + number[:, None] * np.eye(3)[axis]
-            else:
-                turn = turn @ _about(axis, np.radians(number))
-        if parent is None:
-            positions[name], rotations[name] = np.broadcast_to(place, (len(values), 3)), turn
-        else:
-            positions[name] = positions[parent] + (rotations[parent] @ place[..., None])[..., 0]
-            rotations[name] = rotations[parent] @ turn
-    return positions
-
-
-def _about(axis, angle):
-    """(T, 3, 3) right-handed rotations about a coordinate axis."""
-    first, second = [(1, 2), (2, 0), (0, 1)][axis]
-    turn = np.tile(np.eye(3), (len(angle), 1, 1))
-    turn[:, first, first] = turn[:, second, second] = np.cos(angle)
-    turn[:, second, first] = np.sin(angle)
-    turn[:, first, second] = -np.sin(angle)
-    return turn
-
-
-def joints_of(path, joint_set):
-    """(T, J, 3) mm in the rig's world: z up again."""
-    positions, _, _ = read_bvh(path)
-    places = np.stack([positions[bone_of(joint)] for joint in joint_set.joint_names], axis=1)
-    return 1000.0 * np.stack([places[..., 0], -places[..., 2], places[..., 1]], axis=-1)
 
 
 def write(path, made):

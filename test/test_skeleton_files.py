@@ -1,10 +1,10 @@
 """CSV, NPZ, TRC and C3D: each read back by a reader that shares nothing with its writer."""
 
 import csv
-import struct
 
 import numpy as np
 import pytest
+from skeleton_file_readers import read_c3d, read_trc
 from skeleton_recordings import person, recording, walk
 
 from voxelpose_core.errors import InputError
@@ -100,27 +100,6 @@ def test_npz_has_covariances_where_all_skeletons_have_them(tmp_path):
 # TRC --------------------------------------------------------------------------------------------
 
 
-def read_trc(path):
-    """A TRC file by its description: five lines of header, a blank one, then rows of numbers."""
-    lines = path.read_bytes().decode("ascii").split("\n")
-    assert lines[-1] == "" and lines[5] == ""
-    kind, version, axes, name = lines[0].split("\t")
-    assert (kind, version, axes, name) == ("PathFileType", "4", "(X/Y/Z)", path.name)
-    values = dict(zip(lines[1].split("\t"), lines[2].split("\t"), strict=True))
-    labels = lines[3].split("\t")
-    assert labels[:2] == ["Frame#", "Time"] and labels[-1] == ""
-    count = int(values["NumMarkers"])
-    markers = labels[2:-1:3]
-    assert len(markers) == count and not any(labels[3:-1:3] + labels[4:-1:3])
-    expected = "".join(f"\tX{i}\tY{i}\tZ{i}" for i in range(1, count + 1))
-    assert lines[4] == "\t" + expected + "\t"
-    # As OpenSim does: cells apart from blanks and tabs, so that none may be empty.
-    rows = [line.split() for line in lines[6:-1]]
-    assert {len(row) for row in rows} == {2 + 3 * count} and len(rows) == int(values["NumFrames"])
-    numbers = np.array(rows, float)
-    return values, markers, numbers[:, 0].astype(int), numbers[:, 1], numbers[:, 2:].reshape(-1, count, 3)
-
-
 def test_trc_has_a_file_per_person_in_metres_and_y_up(tmp_path):
     people = two_people()
     answer = written(tmp_path / "walk.trc", recording(people, first_frame=7))
@@ -147,50 +126,6 @@ def test_trc_of_one_person_has_the_name_that_was_given(tmp_path):
 
 
 # C3D --------------------------------------------------------------------------------------------
-
-
-def read_c3d(path):
-    """Points (T, N, 3), residuals (T, N), rate and labels of a C3D file with floating-point data."""
-    data = path.read_bytes()
-    parameters, key, count, _, first, last = struct.unpack("<BBHHHH", data[:10])
-    scale, start = struct.unpack("<fH", data[12:18])
-    (rate,) = struct.unpack("<f", data[20:24])
-    assert key == 0x50 and scale < 0 and first == 1
-    frames = last - first + 1
-    points = np.frombuffer(data, "<f4", frames * count * 4, 512 * (start - 1)).reshape(frames, count, 4)
-    residuals = np.where(points[..., 3] == -1, -1, 0)
-    return points[..., :3], residuals, rate, read_c3d_parameters(data, 512 * (parameters - 1))
-
-
-def read_c3d_parameters(data, start):
-    """{"GROUP:NAME": list of texts, or numbers} from a C3D file's parameter section."""
-    groups, found, place = {}, [], start + 4
-    while data[place]:
-        length, number = struct.unpack("<bb", data[place : place + 2])
-        name = data[place + 2 : place + 2 + abs(length)].decode()
-        place += 2 + abs(length)
-        (offset,) = struct.unpack("<h", data[place : place + 2])
-        if number < 0:
-            groups[-number] = name
-        else:
-            found.append((number, name, place + 2))
-        if offset == 0:
-            break
-        place += offset
-    values = {}
-    for number, name, at in found:
-        kind, dimensions = struct.unpack("<bB", data[at : at + 2])
-        sizes = list(data[at + 2 : at + 2 + dimensions])
-        at += 2 + dimensions
-        total = int(np.prod(sizes)) if sizes else 1
-        if kind == -1:
-            text = data[at : at + total].decode()
-            width = sizes[0] if sizes else 1
-            value = [text[i : i + width].strip() for i in range(0, total, width)] if width else []
-        else:
-            value = np.frombuffer(data, {1: "<u1", 2: "<u2", 4: "<f4"}[kind], total, at).tolist()
-        values[f"{groups[number]}:{name}"] = value
-    return values
 
 
 def test_c3d_has_the_joints_of_all_people_as_points(tmp_path):
