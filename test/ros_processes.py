@@ -15,7 +15,7 @@ from coloured_dots_node import draw_person
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from sensor_msgs.msg import CameraInfo, CompressedImage
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from voxelpose_core.geometry.camera import Camera
@@ -24,11 +24,17 @@ from voxelpose_core.geometry.space import Space
 from voxelpose_core.skeletons import COCO17
 from voxelpose_ros import conversions, image_messages
 from voxelpose_ros.bringup import image_transport
-from voxelpose_ros.msg import SkeletonArray
+from voxelpose_ros.msg import Keypoints2DArray, SkeletonArray
 from voxelpose_ros.rig_simulator import WalkingPeople
 from voxelpose_ros.topics import camera_info_topic
 
 TIMEOUT_S = 600.0
+# Message type and topics for each kind of input, by the name of the method of `Cameras` that makes them.
+INPUTS = {
+    "image": (Image, "/{camera}/image_raw"),
+    "compressed": (CompressedImage, "/{camera}/image_raw/compressed"),
+    "keypoints": (Keypoints2DArray, "/{camera}/keypoints"),
+}
 
 # For the images that tests publish. Fast DDS reads this once, when the process first uses it.
 os.environ.update(image_transport())
@@ -168,10 +174,16 @@ class Cameras:
         ros.listen(DiagnosticArray, "/diagnostics")
 
     def wait_for_node(self, process):
+        self.ros.heard["/diagnostics"].clear()
         self.ros.wait_for_node(process, self.skeletons)
         publishers = [*self.publishers.values(), *self.infos.values()]
         self.ros.spin_until(lambda: all(p.get_subscription_count() for p in publishers), "the subscriptions")
-        self.ros.spin_for(1.0)
+        # What is sent before the node has found its publishers, too, is lost.
+        self.ros.spin_until(
+            lambda: all(self.value(name, "publishers") not in (None, "0") for name in self.rig.names),
+            "diagnostics that count the publishers",
+        )
+        self.ros.spin_for(0.2)
 
     def image(self, name, stamp):
         camera = self.rig.camera(name)
@@ -239,10 +251,26 @@ class Cameras:
 
 def python_command(module, **parameters):
     """Command line of a module's ROS node with parameters, `__` for the dot in a name."""
-    command = [sys.executable, "-m", module, "--ros-args"]
+    named = {parameter_name(name): value for name, value in parameters.items()}
+    return [sys.executable, "-m", module, *ros_arguments(named)]
+
+
+def ros_arguments(parameters):
+    """The arguments that set parameters; None leaves one at its default."""
+    arguments = ["--ros-args"]
     for name, value in parameters.items():
-        command += ["-p", f"{parameter_name(name)}:={value}"]
-    return command
+        if value is not None:
+            arguments += ["-p", f"{name}:={value}"]
+    return arguments
+
+
+def start_coloured_dots(ros, *arguments, **parameters):
+    """Start the node, or with the argument "detector_node" that one, with the detector of drawn people."""
+    named = {parameter_name(name): value for name, value in parameters.items()}
+    script = Path(__file__).with_name("coloured_dots_node.py")
+    return ros.start(
+        [sys.executable, str(script), *arguments, *ros_arguments({"detector": "coloured_dots", **named})]
+    )
 
 
 def parameter_name(keyword):

@@ -4,7 +4,6 @@ import signal
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,8 +13,16 @@ pytest.importorskip("voxelpose_ros.msg", reason="the package's messages are not 
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticStatus
-from ros_processes import Cameras, Ros, positions, python_command, room_rig
-from sensor_msgs.msg import CompressedImage, Image
+from ros_processes import (
+    INPUTS,
+    Cameras,
+    Ros,
+    positions,
+    python_command,
+    room_rig,
+    ros_arguments,
+    start_coloured_dots,
+)
 
 from voxelpose_ros import (
     camera_info_messages,
@@ -26,7 +33,7 @@ from voxelpose_ros import (
     rig_simulator,
 )
 from voxelpose_ros import node as voxelpose_node
-from voxelpose_ros.msg import Keypoints2D, Keypoints2DArray
+from voxelpose_ros.msg import Keypoints2D
 
 
 @pytest.fixture(autouse=True)
@@ -41,14 +48,6 @@ def interrupts():
 def rig_file(tmp_path):
     room_rig(tmp_path / "room.yaml", cameras=3)
     return tmp_path / "room.yaml"
-
-
-def ros_arguments(parameters):
-    arguments = ["--ros-args"]
-    for name, value in parameters.items():
-        if value is not None:
-            arguments += ["-p", f"{name}:={value}"]
-    return arguments
 
 
 NODE, PLAYER, SIMULATOR = voxelpose_node, camera_player, rig_simulator
@@ -155,13 +154,6 @@ def test_errors_of_a_message_that_ctrl_c_cut_off_are_not_told(ends, capfd):
     assert ("unexpected RuntimeError: Unable to convert" in capfd.readouterr().err) is not ends
 
 
-INPUTS = {
-    "image": (Image, "/{camera}/image_raw"),
-    "compressed": (CompressedImage, "/{camera}/image_raw/compressed"),
-    "keypoints": (Keypoints2DArray, "/{camera}/keypoints"),
-}
-
-
 @pytest.fixture(scope="module")
 def start_node(tmp_path_factory):
     """The node for one kind of input: returns its process and the cameras.
@@ -184,16 +176,14 @@ def start_node(tmp_path_factory):
         folder = tmp_path_factory.mktemp(kind)
         ros = Ros(folder, number=number)
         cameras = Cameras(ros, room_rig(folder / "room.yaml"), *INPUTS[kind])
-        parameters = {
-            "rig_file": folder / "room.yaml",
-            "input": kind,
-            "detector": "coloured_dots",
-            "device": "cpu",
-            "qos.reliability": "reliable",
-            "sync.max_wait_ms": 3000,
-        }
-        script = Path(__file__).with_name("coloured_dots_node.py")
-        process = ros.start([sys.executable, str(script), *ros_arguments(parameters)])
+        process = start_coloured_dots(
+            ros,
+            rig_file=folder / "room.yaml",
+            input=kind,
+            device="cpu",
+            qos__reliability="reliable",
+            sync__max_wait_ms=3000,
+        )
         return ros, process, cameras
 
     yield start

@@ -1,15 +1,12 @@
 """The detector beside the cameras: images in, keypoints out; a bad image costs only itself."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 pytest.importorskip("voxelpose_ros.msg", reason="the package's messages are not built")
 
 from diagnostic_msgs.msg import DiagnosticStatus
-from ros_processes import Cameras, python_command, room_rig, stamp_ns
+from ros_processes import Cameras, python_command, room_rig, stamp_ns, start_coloured_dots
 from sensor_msgs.msg import Image
 
 from voxelpose_core.ros_messages.keypoints import keypoints_from_message
@@ -25,9 +22,7 @@ def start_detector(ros, folder, **parameters):
     answers = {name: f"/{name}/keypoints" for name in rig.names}
     for topic in answers.values():
         ros.listen(Keypoints2DArray, topic)
-    script = Path(__file__).with_name("coloured_dots_node.py")
-    arguments = python_command("", cameras="[camera0, camera1]", detector="coloured_dots", **parameters)[3:]
-    process = ros.start([sys.executable, str(script), "detector_node", *arguments])
+    process = start_coloured_dots(ros, "detector_node", cameras="[camera0, camera1]", **parameters)
     publishers = list(cameras.publishers.values())
     ros.wait_for_node(process, answers["camera0"])
     ros.spin_until(lambda: all(p.get_subscription_count() for p in publishers), "subscriptions")

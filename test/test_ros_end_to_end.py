@@ -1,8 +1,6 @@
 """Real processes over real DDS: simulator or player -> node -> skeletons, markers, diagnostics."""
 
 import signal
-import sys
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -12,7 +10,7 @@ pytest.importorskip("voxelpose_ros.msg", reason="the package's messages are not 
 
 from coloured_dots_node import draw_person
 from diagnostic_msgs.msg import DiagnosticArray
-from ros_processes import positions, python_command, room_rig, stamp_ns
+from ros_processes import positions, python_command, room_rig, stamp_ns, start_coloured_dots
 from visualization_msgs.msg import Marker, MarkerArray
 
 from voxelpose_core.estimator import PoseEstimator
@@ -187,17 +185,14 @@ def test_images_become_skeletons_where_the_person_is(ros, tmp_path, drawn_record
     rig, folders, truth = drawn_recording
     keypoints = "/voxelpose/keypoints/{camera}"
     listen_to_everything(ros, rig, keypoints)
-    script = Path(__file__).with_name("coloured_dots_node.py")
-    parameters = {
-        "rig_file": tmp_path / "room.yaml",
-        "detector": "coloured_dots",
-        "device": "cpu",
-        "qos.reliability": "reliable",
-        "sync.max_wait_ms": 5000,
-        "tracking.smooth": False,
-    }
-    arguments = python_command("", **parameters)[3:]
-    node = ros.start([sys.executable, str(script), *arguments])
+    node = start_coloured_dots(
+        ros,
+        rig_file=tmp_path / "room.yaml",
+        device="cpu",
+        qos__reliability="reliable",
+        sync__max_wait_ms=5000,
+        tracking__smooth=False,
+    )
     ros.wait_for_node(node, SKELETONS)
     player = ros.start(
         python_command(

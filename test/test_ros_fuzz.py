@@ -5,9 +5,7 @@ VOXELPOSE_FUZZ_MESSAGES sets how many bad messages of each kind of input; CI sen
 
 import os
 import random
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,18 +14,11 @@ pytest.importorskip("voxelpose_ros.msg", reason="the package's messages are not 
 
 from bad_messages import SPOIL, spoil_camera_info, spoil_stamp
 from rclpy.duration import Duration
-from ros_processes import Cameras, Ros, positions, room_rig, stamp_ns
-from sensor_msgs.msg import CompressedImage, Image
+from ros_processes import INPUTS, Cameras, Ros, positions, room_rig, stamp_ns, start_coloured_dots
 
 from voxelpose_ros import camera_info_messages, conversions
-from voxelpose_ros.msg import Keypoints2DArray
 
 BAD_MESSAGES = int(os.environ.get("VOXELPOSE_FUZZ_MESSAGES", 200))
-INPUTS = {
-    "image": (Image, "/{camera}/image_raw"),
-    "compressed": (CompressedImage, "/{camera}/image_raw/compressed"),
-    "keypoints": (Keypoints2DArray, "/{camera}/keypoints"),
-}
 # Farther apart than the slop: no message of one frame set may be taken for one of the other.
 PAUSE_S = 0.04
 
@@ -45,24 +36,19 @@ class Fuzz:
         self.rig = room_rig(folder / "room.yaml", image_size=(320, 240))
         self.cameras = Cameras(self.ros, self.rig, *INPUTS[kind])
         self.make = getattr(self.cameras, kind)
-        parameters = {
-            "rig_file": folder / "room.yaml",
-            "input": kind,
-            "detector": "coloured_dots",
-            "device": "cpu",
-            "qos.reliability": "reliable",
-            "qos.depth": 1000,
-            "sync.max_wait_ms": 3000,
+        self.process = start_coloured_dots(
+            self.ros,
+            rig_file=folder / "room.yaml",
+            input=kind,
+            device="cpu",
+            qos__reliability="reliable",
+            qos__depth=1000,
+            sync__max_wait_ms=3000,
             # What is tested is the node: the estimator may be coarse.
-            "space": "0,0,1000,2800,2800,2000",
-            "estimator.recenter": False,
-            "estimator.refine": False,
-        }
-        command = [sys.executable, str(Path(__file__).with_name("coloured_dots_node.py"))]
-        command += ["--ros-args"]
-        for name, value in parameters.items():
-            command += ["-p", f"{name}:={value}"]
-        self.process = self.ros.start(command)
+            space="0,0,1000,2800,2800,2000",
+            estimator__recenter=False,
+            estimator__refine=False,
+        )
         self.cameras.wait_for_node(self.process)
         self.sent = 0
 
