@@ -93,7 +93,7 @@ def test_too_short_to_judge_disagreement_is_told_all_the_same(right):
     watch = watched(turned(right, 5.0), right, seconds=1.5)
     assert not watch.judged
     assert "camera_1" in [name for finding in watch.findings() for name in finding.cameras]
-    assert "of people's size, expected up to 6 %" in watch.findings()[0].line
+    assert "of people's size, expected up to 7 %" in watch.findings()[0].line
 
 
 @pytest.mark.parametrize(

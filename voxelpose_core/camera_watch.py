@@ -26,9 +26,9 @@ _WINDOW_S = 20.0
 _SETTINGS = dataclasses.replace(
     MonitorSettings(), judged_s=_WINDOW_S, every_s=_WINDOW_S, kept_s=2 * _WINDOW_S
 )
-# Chosen on generated recordings 1000..1011, see `benchmarks/recording_verdict.py`. Right rigs reached 0.047
-# (detections of 4 % noise) and 0.09.
-DISAGREEMENT_LIMIT, BLIND_LIMIT = 0.06, 0.2
+# One and a half times, and twice, what right rigs reached in generated recordings 1000..1011 (0.047 with
+# detections of 4 % noise, and 0.09), see `benchmarks/recording_verdict.py`.
+DISAGREEMENT_LIMIT, BLIND_LIMIT = 0.07, 0.2
 # Fewer frame sets in which a camera should see people tell nothing.
 _LEAST_EXPECTED = 10
 

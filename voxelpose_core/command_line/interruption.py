@@ -11,7 +11,7 @@ from typing import Any
 class Interruption:
     """Inside a with statement the first Ctrl-C only sets `requested`; the second one ends the command.
 
-    No-op outside the main thread, and where Ctrl-C is ignored (nohup).
+    No-op outside the main thread, and where Ctrl-C is ignored (nohup) or handled outside Python.
     """
 
     def __init__(self) -> None:
@@ -19,10 +19,11 @@ class Interruption:
         self._before: Any = None
 
     def __enter__(self) -> Interruption:
-        if threading.current_thread() is threading.main_thread():
-            self._before = signal.getsignal(signal.SIGINT)
-            if self._before is not signal.SIG_IGN:
-                signal.signal(signal.SIGINT, self._request)
+        before = signal.getsignal(signal.SIGINT)
+        in_main_thread = threading.current_thread() is threading.main_thread()
+        if in_main_thread and before not in (None, signal.SIG_IGN):
+            self._before = before
+            signal.signal(signal.SIGINT, self._request)
         return self
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
