@@ -20,6 +20,7 @@ from voxelpose_core.bags.topics import KEYPOINTS
 from voxelpose_core.cli import main
 from voxelpose_core.detector_joint_sets import HALPE26
 from voxelpose_core.detectors import register_detector
+from voxelpose_core.geometry.rig import save_rig
 from voxelpose_core.skeletons import COCO17
 from voxelpose_ros import conversions, topics
 from voxelpose_ros.msg import Keypoints2DArray, SkeletonArray
@@ -61,6 +62,7 @@ class Recording:
             for c in range(len(rig)):
                 if frame < (stops or {}).get(c, FRAME_SETS):
                     stamp = START_NS + frame * PERIOD_NS + int(random.integers(0, 4_000_000))
+                    stamp -= round(1e6 * rig.time_offsets_ms[c])
                     rows.append((stamp + 5_000_000 + late_ns.get((frame, c), 0), frame, c, stamp))
         rows.sort()
         # After which of the cameras' messages a frame set is there, as far as it will be.
@@ -85,10 +87,17 @@ class Recording:
             }
             ros.spin_until(partial(all_subscribed, publishers), "the subscriptions", HANGS_S)
             messages = list(bag.messages(publishers))
+        # A publisher knows its subscriber somewhat before that hears it.
+        ros.spin_for(1.0)
         infos = [message for message in messages if message.topic.endswith("/camera_info")]
-        for message in infos:
-            publishers[message.topic].publish(message.data)
-        ros.spin_until(calibrated, "the calibration", HANGS_S)
+
+        def calibrate():
+            for message in infos:
+                publishers[message.topic].publish(message.data)
+            ros.spin_for(0.1)
+            return calibrated()
+
+        ros.spin_until(calibrate, "the calibration", HANGS_S)
         for number, message in enumerate(message for message in messages if message not in infos):
             publishers[message.topic].publish(message.data)
             if (frame := self.ends.get(number)) is not None:
@@ -151,9 +160,11 @@ def keypoints_of(camera, joints):
 
 
 def test_a_bag_of_images_gives_what_the_node_publishes(start, tmp_path, capsys):
-    """One image is damaged, one camera's are cropped by a codec, one message comes late."""
+    """One image is damaged, one camera's are cropped by a codec, one message comes late, one clock is off."""
     register_detector("coloured_dots", ColouredDots)
     rig = room_rig(tmp_path / "room.yaml", cameras=3, image_size=(320, 240))
+    rig = rig.with_time_offsets([0.0, 40.0, 0.0])
+    save_rig(rig, tmp_path / "room.yaml")
 
     def write(bag, camera, frame, joints, stamp, received):
         image = np.zeros((240, 320, 3), np.uint8)
