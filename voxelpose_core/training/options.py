@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -49,6 +50,13 @@ class TrainingOptions:
         check_outputs({"--out": args.out}, (), {"--out": (".safetensors",)})
         values = {field.name: getattr(args, field.name) for field in fields(cls)}
         return cls(**values | {"out": Path(args.out)})
+
+    def learning_rate(self, step: int, minutes: float, warmup_steps: int, least_share: float = 0.0) -> float:
+        """Of a step after so many minutes: a linear warm-up, then half a cosine to a share of `lr`."""
+        progress = max(step / self.steps, minutes / self.minutes)
+        warmup = min(1.0, (step + 1) / warmup_steps)
+        fall = 0.5 * (1 + math.cos(math.pi * progress))
+        return self.lr * warmup * (least_share + (1 - least_share) * fall)
 
 
 def add_training_options(

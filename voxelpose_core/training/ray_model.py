@@ -12,10 +12,12 @@ import json
 import math
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from voxelpose_core.allocator import keep_freed_memory
@@ -214,52 +216,76 @@ def measure(
     """Held-out figures, on seeds that no training draws: errors, recall, false positives, calibration."""
     model.eval()
     generator = torch.Generator(next(model.parameters()).device).manual_seed(2**40)
-    errors, inside, found, people, false_positives, count = [], [], 0, 0, 0, 0
+    errors, inside = [], []
+    counts = np.zeros(3, int)
+    scene_count = 0
     for _ in range(batches):
         scenes = scenes_of(batch, generator)
         candidates = draw_candidates(scenes, generator)
         # A generator of its own: the scenes stay the same whatever share has a last pose.
-        tracks = torch.Generator(generator.device).manual_seed(2**41 + count)
+        tracks = torch.Generator(generator.device).manual_seed(2**41 + scene_count)
         poses = run(model, scenes, candidates, tracks, last_share)
-        truth = scenes.joints[candidates.scene, candidates.person]
-        seen = scenes.joint_views[candidates.scene, candidates.person] >= 2
-        mask = seen & candidates.near[:, None]
-        error = poses.joints - truth
-        errors.append(error.norm(dim=-1)[mask])
-        mahalanobis = (error * apply_symmetric(poses.precision, error)).sum(-1) * poses.log_scale.exp()
-        # 95 % of the errors of a Gaussian in three dimensions lie below this.
-        inside.append((mahalanobis < 7.815)[mask].float())
-        visible = visibility(poses.joints, candidates.scene, scenes.views)
-        fit = fits(scenes.rays, poses.joints, candidates.scene)
-        logits = confidence_logits(model, scenes.rays, poses, candidates.scene, visible, fit)
-        confidence, shares = logits[1].sigmoid(), fit.mean(dim=-1)
-        threshold = model.config.confidence_threshold
-        for index in range(batch):
-            own = candidates.scene == index
-            joints = poses.joints[own]
-            stays = suppress(
-                joints.cpu().numpy(), confidence[own].cpu().numpy(), shares[own].cpu().numpy(), threshold
-            )
-            joints = joints[torch.from_numpy(stays)]
-            persons = scenes.joints[index][scenes.valid[index]]
-            gaps = (joints[:, None] - persons[None]).norm(dim=-1).mean(dim=-1)
-            findable = (scenes.person_views[index] >= 2)[scenes.valid[index]]
-            if len(joints) and len(persons):
-                found += int(((gaps.amin(dim=0) < 500) & findable).sum())
-                false_positives += int((gaps.amin(dim=1) > 500).sum())
-            else:
-                false_positives += len(joints)
-            people += int(findable.sum())
-            count += 1
-    distances = torch.cat(errors)
+        distances, calibrated = _joint_errors(scenes, candidates, poses)
+        errors.append(distances)
+        inside.append(calibrated)
+        for index, joints in enumerate(_people(model, scenes, candidates, poses, batch)):
+            counts += _person_counts(scenes, index, joints)
+        scene_count += batch
+    error = torch.cat(errors)
+    found, people, false_positives = counts.tolist()
     model.train()
     return {
-        "mean_mm": float(distances.mean()),
-        "median_mm": float(distances.median()),
+        "mean_mm": float(error.mean()),
+        "median_mm": float(error.median()),
         "recall": found / max(people, 1),
-        "false_positives_per_scene": false_positives / count,
+        "false_positives_per_scene": false_positives / scene_count,
         "inside_95": float(torch.cat(inside).mean()),
     }
+
+
+def _joint_errors(
+    scenes: RayScenes, candidates: Candidates, poses: Poses
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of N joints that two views see of people near candidates: errors (N,), mm, and (N,) 1 where the
+    error is inside the 95 % that its covariance says, else 0."""
+    truth = scenes.joints[candidates.scene, candidates.person]
+    seen = scenes.joint_views[candidates.scene, candidates.person] >= 2
+    mask = seen & candidates.near[:, None]
+    error = poses.joints - truth
+    mahalanobis = (error * apply_symmetric(poses.precision, error)).sum(-1) * poses.log_scale.exp()
+    # 95 % of the errors of a Gaussian in three dimensions lie below this.
+    return error.norm(dim=-1)[mask], (mahalanobis < 7.815)[mask].float()
+
+
+def _people(
+    model: RayPose, scenes: RayScenes, candidates: Candidates, poses: Poses, batch: int
+) -> Iterator[torch.Tensor]:
+    """For each scene the joints (P, J, 3), mm, of the poses that confidence and ghost suppression leave."""
+    visible = visibility(poses.joints, candidates.scene, scenes.views)
+    fit = fits(scenes.rays, poses.joints, candidates.scene)
+    logits = confidence_logits(model, scenes.rays, poses, candidates.scene, visible, fit)
+    confidence, shares = logits[1].sigmoid(), fit.mean(dim=-1)
+    threshold = model.config.confidence_threshold
+    for index in range(batch):
+        own = candidates.scene == index
+        joints = poses.joints[own]
+        stays = suppress(
+            joints.cpu().numpy(), confidence[own].cpu().numpy(), shares[own].cpu().numpy(), threshold
+        )
+        yield joints[torch.from_numpy(stays)]
+
+
+def _person_counts(scenes: RayScenes, index: int, joints: torch.Tensor) -> tuple[int, int, int]:
+    """Of a scene in which people with joints (P, J, 3) are found: how many people that two views see are
+    found within 500 mm, how many there are, and how many of those found are nobody."""
+    persons = scenes.joints[index][scenes.valid[index]]
+    findable = (scenes.person_views[index] >= 2)[scenes.valid[index]]
+    people = int(findable.sum())
+    if not len(joints) or not len(persons):
+        return 0, people, len(joints)
+    gaps = (joints[:, None] - persons[None]).norm(dim=-1).mean(dim=-1)
+    found = int(((gaps.amin(dim=0) < 500) & findable).sum())
+    return found, people, int((gaps.amin(dim=1) > 500).sum())
 
 
 def measured(model: RayPose, scenes_of: RaySource, batches: int) -> dict[str, float]:
@@ -320,10 +346,8 @@ def train(options: TrainingOptions, model: RayPose, scenes_of: RaySource) -> tup
     step, minutes, log, people = (done[name] for name in ("step", "minutes", "log", "people"))
     average: dict[str, float] = {}
     while step < options.steps and minutes < options.minutes:
-        progress = max(step / options.steps, minutes / options.minutes)
-        warmup = min(1.0, (step + 1) / WARMUP_STEPS)
         for group in optimizer.param_groups:
-            group["lr"] = options.lr * warmup * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
+            group["lr"] = options.learning_rate(step, minutes, WARMUP_STEPS, 0.01)
         scenes = scenes_of(batch, generator)
         candidates = draw_candidates(scenes, generator)
         parts = losses(model, scenes, candidates, run(model, scenes, candidates, generator))

@@ -135,10 +135,8 @@ def train_net(rank: int, options: TrainingOptions, make_model, make_scenes) -> N
     start = last_save = time.monotonic()
     step, minutes, log, average = done["step"], done["minutes"], done["log"], None
     while step < options.steps and minutes < options.minutes:
-        progress = max(step / options.steps, minutes / options.minutes)
-        warmup = min(1.0, (step + 1) / WARMUP_STEPS)
         for group in optimizer.param_groups:
-            group["lr"] = options.lr * warmup * 0.5 * (1 + math.cos(math.pi * progress))
+            group["lr"] = options.learning_rate(step, minutes, WARMUP_STEPS)
 
         net.train()
         loss = loss_of(model, scenes_of(options.batch, generator), generator)
