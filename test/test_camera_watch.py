@@ -16,11 +16,11 @@ from voxelpose_core.pose_types import Estimate, Skeleton
 from voxelpose_core.results import RunReport
 from voxelpose_core.skeletons import COCO17
 
-SETTINGS = RecordingSettings(cameras=3, duration_s=18.0, rates_hz=50.0)
+SETTINGS = RecordingSettings(cameras=3, duration_s=14.0, rates_hz=50.0)
 FAULTY = 1
 
 
-def watched(rig, made, covered=(), noise_px=0.0, seconds=18.0):
+def watched(rig, made, covered=(), noise_px=0.0, seconds=14.0):
     """A watch that has seen the recording, with the true skeletons for the estimated ones."""
     watch, report = CameraWatch(rig, COCO17), RunReport(rig)
     noise = np.random.default_rng(0)
@@ -79,7 +79,7 @@ def test_a_camera_that_is_covered_for_a_while_is_named_with_the_time(right):
     (finding,) = watched(right.rig, right, covered=Span((4.0, 12.0))).findings()
     assert finding.cameras == ("camera_1",) and finding.short.startswith("sees no person ")
     assert "(longest from 4.0 to 11.9 s)" in finding.line
-    assert watched(right.rig, right, covered=Span((4.0, 4.0 + 0.5 * BLIND_LIMIT * 18))).findings() == []
+    assert watched(right.rig, right, covered=Span((4.0, 4.0 + 0.5 * BLIND_LIMIT * 14))).findings() == []
 
 
 def test_a_camera_that_never_sees_a_person_is_named(right):

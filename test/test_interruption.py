@@ -35,10 +35,15 @@ def outputs(tmp_path):
 
 @pytest.fixture
 def command(fake, rig_file, videos, outputs):  # noqa: F811
-    """Estimates six frames, with every kind of output."""
-    options = ["--out", outputs["json"], "--video-out", outputs["mp4"]]
-    options += ["--picture", outputs["png"], "--report", outputs["html"]]
-    return ["estimate", "--rig", rig_file, "--videos", *videos, *options]
+    """Estimates six frames."""
+    return ["estimate", "--rig", rig_file, "--videos", *videos, "--out", outputs["json"]]
+
+
+@pytest.fixture
+def command_with_all(command, outputs):
+    """The same with every kind of output."""
+    names = {"--video-out": "mp4", "--picture": "png", "--report": "html"}
+    return [*command, *(word for option, name in names.items() for word in (option, outputs[name]))]
 
 
 def at_frame(monkeypatch, number, act):
@@ -76,10 +81,10 @@ def video_length(path):
     return length
 
 
-def test_the_first_ctrl_c_writes_what_there_is(command, outputs, monkeypatch, capsys):
+def test_the_first_ctrl_c_writes_what_there_is(command_with_all, outputs, monkeypatch, capsys):
     before = signal.getsignal(signal.SIGINT)
     at_frame(monkeypatch, 4, interrupt)
-    assert run(*command) == 130
+    assert run(*command_with_all) == 130
     out, err = capsys.readouterr()
     words = "interrupted after 4 of 6 frame sets"
     assert err == f"warning: {words}: these are written now; Ctrl-C again ends at once\n"
@@ -128,9 +133,9 @@ def test_commands_say_that_they_were_interrupted(capsys):
     assert capsys.readouterr().err == "interrupted\n"
 
 
-def test_bad_input_in_the_middle_costs_nothing_before_it(command, outputs, monkeypatch, capsys):
+def test_bad_input_in_the_middle_costs_nothing_before_it(command_with_all, outputs, monkeypatch, capsys):
     at_frame(monkeypatch, 4, fail_with(InputError("camera 'cam1': image is 1x1")))
-    assert run(*command) == 2
+    assert run(*command_with_all) == 2
     err = capsys.readouterr().err
     stopped = "stopped after 3 of 6 frame sets, which are written"
     assert err == f"error: frame 3: camera 'cam1': image is 1x1 ({stopped})\n"
@@ -155,10 +160,10 @@ def test_an_error_of_the_program_costs_nothing_before_it(command, outputs, monke
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["while writing", "at the end"])
-def test_a_video_that_fails_costs_nothing_else(command, outputs, late, monkeypatch, capsys):
+def test_a_video_that_fails_costs_nothing_else(command_with_all, outputs, late, monkeypatch, capsys):
     failed = fail_with(InputError(f"{outputs['mp4']}: is the disk full?"))
     monkeypatch.setattr(VideoWriter, "close" if late else "write", failed)
-    assert run(*command) == 2
+    assert run(*command_with_all) == 2
     out, err = capsys.readouterr()
     assert err == f"error: {outputs['mp4']}: is the disk full?\n"
     assert f"written       {outputs['json']}, {outputs['png']}\n" in out
@@ -181,11 +186,11 @@ def test_a_broken_image_costs_that_frame_of_that_camera(fake, rig_file, tmp_path
     assert [view is None for view in FakeEstimator.made[0].inputs[2]] == [False, True, False]
 
 
-@pytest.mark.parametrize(("kept", "code"), [(0.5, 2), (0.95, 0)])
+@pytest.mark.parametrize(("kept", "code"), [(0.5, 2), (0.93, 0)])
 def test_a_video_that_breaks_off(kept, code, fake, rig_file, tmp_path, capsys):  # noqa: F811
     """A frame or two less than the header says is how some recorders end; much less is damage."""
     paths = [tmp_path / f"cam{index}.avi" for index in range(3)]
-    pictures = np.random.default_rng(0).integers(0, 255, (60, *SIZE[::-1], 3), np.uint8)
+    pictures = np.random.default_rng(0).integers(0, 255, (30, *SIZE[::-1], 3), np.uint8)
     for path in paths:
         writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10.0, SIZE)
         for picture in pictures:
@@ -196,10 +201,10 @@ def test_a_video_that_breaks_off(kept, code, fake, rig_file, tmp_path, capsys): 
     out = tmp_path / "s.json"
     assert run("estimate", "--rig", rig_file, "--videos", *paths, "--out", out) == code
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"{'error' if code else 'warning'}: video '{paths[1]}': ") and "to 59" in line, (
+    assert line.startswith(f"{'error' if code else 'warning'}: video '{paths[1]}': ") and "to 29" in line, (
         line
     )
-    assert len(frames_of(out)) == 60
+    assert len(frames_of(out)) == 30
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 10, 57, 300, 1000])
@@ -218,7 +223,7 @@ def test_ctrl_c_in_a_real_process(rig_file, tmp_path):  # noqa: F811
     """As from a terminal, while the real estimator works."""
     pixels = [camera.project(np.tile([0.0, 0.0, 900.0], (17, 1)))[0] for camera in load_rig(rig_file).cameras]
     people = [{"pred": [[float(x), float(y), 0.9] for x, y in own]} for own in pixels]
-    content = {f"{camera}_{frame}": [people[camera]] for camera in range(3) for frame in range(1500)}
+    content = {f"{camera}_{frame}": [people[camera]] for camera in range(3) for frame in range(600)}
     (tmp_path / "keypoints.json").write_text(json.dumps(content))
     out, video = tmp_path / "s.json", tmp_path / "s.mp4"
     arguments = ["--rig", rig_file, "--keypoints", tmp_path / "keypoints.json", "--out", out]
@@ -237,4 +242,4 @@ def test_ctrl_c_in_a_real_process(rig_file, tmp_path):  # noqa: F811
     assert process.returncode == 130, err
     interrupted = [line for line in err.splitlines() if line.startswith("warning: interrupted after ")]
     assert len(interrupted) == 1 and "Traceback" not in err, err
-    assert 1 <= len(frames_of(out)) < 1500 and video_length(video) == len(frames_of(out))
+    assert 1 <= len(frames_of(out)) < 600 and video_length(video) == len(frames_of(out))
