@@ -500,8 +500,7 @@ def test_a_bag_of_another_rig_is_refused(tmp_path, walk, rig, capsys):
     assert "topic /camera_0/camera_info: CameraInfo says fx" in line and "--no-check-camera-info" in line
     out = str(tmp_path / "skeletons.json")
     assert main(["estimate", *map(str, with_rig), "--out", out, "--no-check-camera-info"]) == 0
-    left = ["--cameras", *rig.names[1:]]
-    assert main(["estimate", *map(str, with_rig), "--out", out, *left]) == 0
+    assert len(BagFrameSets(tmp_path / "bag", rig.select(rig.names[1:]))) == 1
     with BagMaker(tmp_path / "small") as bag:
         for camera in rig.cameras:
             bag.image(f"/{camera.name}/image_raw", np.zeros((100, 130, 3), np.uint8), START_NS)
