@@ -1,6 +1,7 @@
 """Fixtures that all tests share."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,14 @@ def shared_dir() -> Path:
     if not (folder / "data").is_dir():
         pytest.skip(f"no recordings at {folder} (set VOXELPOSE_SHARED)")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def interrupts():
+    """Ends of nodes in this process leave Ctrl-C as it was, for later tests and the processes they start."""
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

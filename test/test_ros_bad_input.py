@@ -1,6 +1,5 @@
 """Bad configuration: one line and exit code 2. Bad messages: they cost only themselves."""
 
-import signal
 import subprocess
 import sys
 import threading
@@ -34,14 +33,6 @@ from voxelpose_ros import (
 )
 from voxelpose_ros import node as voxelpose_node
 from voxelpose_ros.msg import Keypoints2D
-
-
-@pytest.fixture(autouse=True)
-def interrupts():
-    """Ends of nodes in this process leave Ctrl-C as it was."""
-    before = signal.getsignal(signal.SIGINT)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import os
 import re
-import signal
 import socket
 import sys
 import time
@@ -31,14 +30,6 @@ SKELETONS = "/voxelpose/skeletons"
 START_NS = 1_700_000_000 * 10**9
 PERIOD_NS = 33_333_333
 HALPE = get_joint_set("halpe26")
-
-
-@pytest.fixture(autouse=True)
-def interrupts():
-    """Ends of nodes in this process leave Ctrl-C as it was."""
-    before = signal.getsignal(signal.SIGINT)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture
