@@ -175,7 +175,7 @@ class LatencyRun:
         }
 
     def _record(self) -> list[list[Keypoints2DArray]]:
-        people = WalkingPeople(self._rig.space, self._args.people)
+        people = WalkingPeople(self._rig.space, self._args.people, ground=self._rig.ground)
         noise = np.random.default_rng(0)
         return [
             [

@@ -76,7 +76,7 @@ class Cameras:
         rig = load_rig(find_resource("config/rigs/shelf.yaml"))
         self.rig = rig.select(rig.names[: self.count])
         self.sent = dict.fromkeys(self.rig.names, 0)
-        people = WalkingPeople(walking_space(self.rig), 2)
+        people = WalkingPeople(walking_space(self.rig), 2, ground=self.rig.ground)
         noise = np.random.default_rng(0)
         self._recording = {camera.name: [] for camera in self.rig.cameras}
         self._publishers = {}

@@ -8,7 +8,11 @@ pytest.importorskip("voxelpose_ros.msg", reason="the package's messages are not 
 from ros_processes import look_at, room_rig
 
 from voxelpose_core.errors import InputError
+from voxelpose_core.floor_watch import FloorWatch
+from voxelpose_core.geometry.rig import load_rig
 from voxelpose_core.geometry.space import Space
+from voxelpose_core.pose_types import Estimate
+from voxelpose_core.resources import find_resource
 from voxelpose_core.skeletons import COCO17
 from voxelpose_ros.rig_simulator import WalkingPeople, knocked_camera, observe, walking_space
 
@@ -121,6 +125,20 @@ def test_without_a_space_they_walk_where_the_cameras_look(tmp_path):
     assert walking_space(rig) is rig.space
     proposed = walking_space(rig.with_space(None))
     assert proposed.contains(np.array([0.0, 0.0, 500.0]))
+
+
+@pytest.mark.parametrize("name", ["campus", "shelf"])
+def test_people_of_the_shipped_rigs_walk_on_their_ground(name):
+    """The node says nothing of the floor where `simulate:=true` shows it to a new user."""
+    rig, random = load_rig(find_resource(f"config/rigs/{name}.yaml")), np.random.default_rng(1)
+    people = WalkingPeople(walking_space(rig), 3, ground=rig.ground)
+    watch = FloorWatch(rig, COCO17)
+    for time_s in TIMES[::10]:
+        joints = people.joints(time_s)
+        views = [observe(joints, camera, random, 2.0, 0.02) for camera in rig.cameras]
+        watch.add(Estimate([], views, tuple(rig.names)))
+    assert watch.floor == pytest.approx(rig.ground, abs=50)
+    assert watch.finding() is None
 
 
 def test_a_knocked_camera_is_turned_about_its_vertical_axis(camera):

@@ -38,17 +38,18 @@ class WalkingPeople:
     """People who walk one behind the other around the centre of a space, without noise.
 
     Args:
-        space: where they walk; its floor is the ground.
+        space: where they walk.
         count: how many.
         seed: of statures and of where they are in their stride.
+        ground: height on which they walk, mm.
 
     Raises:
         InputError: when so many do not fit on their way around.
     """
 
-    def __init__(self, space: Space, count: int, seed: int = 0):
+    def __init__(self, space: Space, count: int, seed: int = 0, ground: float = 0.0):
         random = np.random.default_rng(seed)
-        self._space = space
+        self._center = np.array([*space.center[:2], ground])
         self._radius = min(0.3 * float(space.size[:2].min()), 2500.0)
         fitting = int(2 * np.pi * self._radius / _PERSONAL_SPACE_MM)
         if count > fitting:
@@ -68,9 +69,8 @@ class WalkingPeople:
 
     def _person(self, stature: float, angle: float, phase: float) -> np.ndarray:
         outward = np.array([np.cos(angle), np.sin(angle), 0.0])
-        floor = np.array([*self._space.center[:2], self._space.low[2]])
         # Counter-clockwise, so that the left hand points to the centre.
-        return walking_pose(stature, phase, floor + self._radius * outward, angle + np.pi / 2)
+        return walking_pose(stature, phase, self._center + self._radius * outward, angle + np.pi / 2)
 
 
 def observe(
@@ -145,7 +145,7 @@ class RigSimulator(Node):
             raise InputError("parameter 'rig_file' is empty, expected a calibration file")
         self._rig = load_rig(rig_file)
         self._faulty = None if not faulty else knocked_camera(self._rig.camera(faulty), knocked)
-        self._people = WalkingPeople(walking_space(self._rig), count, self._seed)
+        self._people = WalkingPeople(walking_space(self._rig), count, self._seed, self._rig.ground)
         self._pace = Pace(self._rate)
         self._keypoints, self._infos = [], []
         for camera in self._rig.cameras:
