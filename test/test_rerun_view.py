@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 from skeleton_recordings import person, recording, walk
 from test_cli import fake, refused, rig_file, run, videos  # noqa: F401  (fixtures)
 
-from voxelpose_core import rerun_view
+from voxelpose_core import rerun_destination, rerun_view
 from voxelpose_core.command_line import view
 from voxelpose_core.drawing.body import Body
 from voxelpose_core.errors import InputError
@@ -73,7 +73,7 @@ def window(monkeypatch):
         stand_in.opened.append(options)
 
     monkeypatch.setattr(rerun.RecordingStream, "spawn", spawn)
-    monkeypatch.setattr(rerun_view, "_answers", lambda host, port: stand_in.port_answers.pop(0))
+    monkeypatch.setattr(rerun_destination, "_answers", lambda host, port: stand_in.port_answers.pop(0))
     monkeypatch.setenv("PATH", os.environ["PATH"])
     monkeypatch.setenv("DISPLAY", ":0")
     return stand_in
@@ -208,7 +208,7 @@ def test_skeletons_over_images_follow_the_lens(rig_file, tmp_path):  # noqa: F81
 )
 def test_addresses_of_viewers(address, url, monkeypatch):
     asked = []
-    monkeypatch.setattr(rerun_view, "_answers", lambda *place: asked.append(place))
+    monkeypatch.setattr(rerun_destination, "_answers", lambda *place: asked.append(place))
     with pytest.raises(InputError) as error:
         rerun_view.RerunView(connect=address)
     if url is None:
@@ -218,7 +218,7 @@ def test_addresses_of_viewers(address, url, monkeypatch):
 
 
 def test_without_rerun_one_line_says_what_to_type(rig_file, tmp_path, monkeypatch, capsys):  # noqa: F811
-    monkeypatch.setattr("voxelpose_core.rerun_view.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("voxelpose_core.rerun_destination.importlib.util.find_spec", lambda name: None)
     line = refused(capsys, "view", rig_file, "--save", tmp_path / "a.rrd")
     assert "pip install rerun-sdk" in line and "--out page.html" in line
 

@@ -291,6 +291,6 @@ def test_bad_starts_are_one_line(parameters, expected, rig, tmp_path, monkeypatc
 
 
 def test_without_rerun_one_line_says_what_to_type(rig, tmp_path, monkeypatch, capfd):
-    monkeypatch.setattr("voxelpose_core.rerun_view.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("voxelpose_core.rerun_destination.importlib.util.find_spec", lambda name: None)
     assert rerun_view.main(["rerun_view", "--ros-args", "-p", f"rig_file:={tmp_path / 'room.yaml'}"]) == 2
     assert "the Rerun viewer is not installed: pip install rerun-sdk" in capfd.readouterr().err

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
-import socket
-import sys
-import sysconfig
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 import cv2
 import numpy as np
 
 from voxelpose_core.drawing.body import FINE_MM, FOOT_MM, Body
 from voxelpose_core.drawing.colors import person_color
-from voxelpose_core.errors import InputError
 from voxelpose_core.frame_sets import FrameSet
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.coverage import propose_space
@@ -26,12 +19,12 @@ from voxelpose_core.geometry.image_scale import scaled_camera
 from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.joint_set import JointSet
 from voxelpose_core.pose_types import Skeleton, joints_of
+from voxelpose_core.rerun_destination import RerunDestination
 from voxelpose_core.ros_messages.camera_info import check_image_size
 from voxelpose_core.skeleton_files import Recording
 from voxelpose_core.sources import is_codec_crop, pad_codec_crop
 
 MM_PER_M = 1000.0
-PORT = 9876
 _LIMB_M, _JOINT_M = 0.018, 0.025
 _FOOT_M, _FINE_M = FOOT_MM / MM_PER_M / 2, FINE_MM / MM_PER_M / 2
 _FINE_JOINT_M = 0.006
@@ -41,14 +34,6 @@ _IMAGE_PLANE_M = 0.5
 _SCREEN_LIMB = 1.5
 _SPACE_COLOR = (115, 140, 166)
 _JPEG_QUALITY = 80
-_CONNECT_S = 2.0
-_FLUSH_S = 10.0
-
-
-def check_available(instead: str = "") -> None:
-    """InputError where rerun-sdk is not installed; `instead` says what does not need it."""
-    if importlib.util.find_spec("rerun") is None:
-        raise InputError(f"the Rerun viewer is not installed: pip install rerun-sdk{instead}")
 
 
 class RerunView:
@@ -77,7 +62,9 @@ class RerunView:
         covariances: bool = False,
         memory: str = "75%",
     ):
-        check_available()
+        self._destination = RerunDestination(save, connect, memory)
+        self._log = self._destination.stream
+        # Only now is it known to be installed.
         import rerun
 
         self._rr: Any = rerun
@@ -86,17 +73,14 @@ class RerunView:
         self._cameras: list[Camera] = []
         self._image_width = image_width
         self._covariances = covariances
-        self._log = rerun.RecordingStream("voxelpose")
-        self._is_file, self._is_lost = save is not None, False
-        if save is not None:
-            self._where = str(save)
-            self._save(save)
-        elif connect is not None:
-            self._where = _viewer_url(connect)
-            self._connect()
-        else:
-            self._where = "the Rerun viewer"
-            self._open_window(memory)
+
+    def check(self) -> None:
+        """InputError when the viewer, or the file, no longer takes what it is sent; said once."""
+        self._destination.check()
+
+    def finish(self) -> None:
+        """Wait until everything is written, and close the file; InputError as `check`."""
+        self._destination.finish()
 
     # What is shown ---------------------------------------------------------------------------------
 
@@ -184,66 +168,6 @@ class RerunView:
             for camera_name, image in zip(camera_names, frame_set.images or ()):
                 if image is not None:
                     self.show_image(camera_name, image)
-
-    # Where it is shown -----------------------------------------------------------------------------
-
-    def check(self) -> None:
-        """InputError when the viewer, or the file, no longer takes what it is sent; said once."""
-        if self._is_lost:
-            return
-        try:
-            self._log.flush(timeout_sec=_FLUSH_S)
-        except (OSError, RuntimeError) as error:
-            self._is_lost = True
-            if self._is_file:
-                raise InputError(f"{self._where}: cannot be written any more ({_line(error)})") from None
-            raise InputError(f"{self._where}: was closed, or the connection to it is lost") from None
-
-    def finish(self) -> None:
-        """Wait until everything is written, and close the file.
-
-        Raises:
-            InputError: as `check`.
-        """
-        try:
-            self.check()
-        finally:
-            self._log.disconnect()
-
-    def _save(self, path: Path | str) -> None:
-        try:
-            self._log.save(str(path))
-        except (OSError, RuntimeError) as error:
-            raise InputError(f"{path}: cannot be written ({_line(error)})") from None
-
-    def _connect(self) -> None:
-        parts = urlsplit(self._where)
-        # The SDK waits for a viewer in silence, whoever sends it data.
-        if not _answers(parts.hostname or "", parts.port or PORT):
-            raise InputError(
-                f"{self._where}: no Rerun viewer answers, expected one that runs there (`rerun`), and a "
-                "network that lets it be reached"
-            )
-        self._log.connect_grpc(self._where)
-
-    def _open_window(self, memory: str) -> None:
-        is_open = _answers("127.0.0.1", PORT)
-        if not (is_open or _has_screen()):
-            raise InputError(
-                "the Rerun viewer cannot be opened: there is no screen here (DISPLAY is not set), expected "
-                "one, or a file to save to, which `rerun FILE.rrd` shows elsewhere"
-            )
-        # Where the interpreter is called by its path, that of its environment's scripts is not searched.
-        os.environ["PATH"] = os.pathsep.join(filter(None, (os.environ.get("PATH"), _scripts())))
-        try:
-            self._log.spawn(memory_limit=memory)
-        except (OSError, RuntimeError) as error:
-            raise InputError(f"the Rerun viewer cannot be opened ({_line(error)})") from None
-        # It says nothing itself where its window does not open.
-        if not _answers("127.0.0.1", PORT):
-            raise InputError(
-                f"the Rerun viewer cannot be opened: nothing answers on port {PORT}, see what `rerun` says"
-            )
 
     def _arrange(self, rig: Rig) -> None:
         """The 3D view, and beside it every camera's image with the skeletons over it."""
@@ -384,45 +308,3 @@ def _shape(joint_set: JointSet) -> _Shape:
 
 def _camera_path(name: str) -> list[object]:
     return ["world", "cameras", name]
-
-
-def _viewer_url(address: str) -> str:
-    """The URL of the viewer at HOST, HOST:PORT, or a URL already; InputError for what is none."""
-    url = address if "://" in address else f"rerun+http://{address}"
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host = port = None
-    if not host or parts.scheme not in ("rerun", "rerun+http", "rerun+https"):
-        raise InputError(
-            f"viewer '{address}': expected HOST, HOST:PORT or rerun+http://HOST:PORT/proxy of a Rerun viewer"
-        )
-    if "://" in address and parts.path.strip("/"):
-        return address
-    shown = f"[{host}]" if ":" in host else host
-    return f"{parts.scheme}://{shown}:{port or PORT}/proxy"
-
-
-def _answers(host: str, port: int) -> bool:
-    """Whether something listens there."""
-    try:
-        with socket.create_connection((host, port), _CONNECT_S):
-            return True
-    except OSError:
-        return False
-
-
-def _has_screen() -> bool:
-    if not sys.platform.startswith("linux"):
-        return True
-    return any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
-
-
-def _scripts() -> str:
-    return sysconfig.get_path("scripts") or ""
-
-
-def _line(error: Exception) -> str:
-    """An error of the SDK in one line; it explains itself in many."""
-    return " ".join(str(error).split("\n\n")[0].split())

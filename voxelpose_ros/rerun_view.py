@@ -17,7 +17,8 @@ from voxelpose_core.errors import InputError
 from voxelpose_core.findings import LogThrottle
 from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.output_files import RERUN_FILES, check_outputs
-from voxelpose_core.rerun_view import RerunView, check_available
+from voxelpose_core.rerun_destination import check_available
+from voxelpose_core.rerun_view import RerunView
 from voxelpose_core.ros_messages.skeletons import skeletons_from_message
 from voxelpose_core.skeletons import written_joint_set
 from voxelpose_ros import clocks, conversions, image_messages, process, topics

@@ -17,7 +17,8 @@ from voxelpose_core.command_line.options import (
 from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.output_files import PAGES, RERUN_FILES, check_outputs
-from voxelpose_core.rerun_view import RerunView, check_available
+from voxelpose_core.rerun_destination import check_available
+from voxelpose_core.rerun_view import RerunView
 from voxelpose_core.skeleton_files import Recording, read_skeletons
 
 # Of the rig that skeletons come from, some camera sees more of their joints than this share.
