@@ -128,7 +128,7 @@ def test_short_tracks_are_left_out_and_told(command, tmp_path, capsys):
     out, err = capsys.readouterr()
     assert "written       " + str(tmp_path / "a.json") in out
     assert "warning: 1 track shorter than 2 s left out\n" in err
-    assert f"warning: {tmp_path / 'a.trc'}: not written, as no person was followed\n" in err
+    assert f"warning: {tmp_path / 'a.trc'}: not written, as there is no person with a track id\n" in err
 
 
 def test_a_file_that_fails_late_costs_neither_the_others_nor_the_report(

@@ -344,3 +344,39 @@ def test_foreign_files_are_told_what_they_are(tmp_path, name, content, message):
     with pytest.raises(InputError, match=message) as error:
         read_keypoints([write(tmp_path / name, content)], RIG)
     assert name in str(error.value) and len(str(error.value).splitlines()) == 1
+
+
+def people_in(path, frames, cameras=range(3), people=1):
+    """A file of our layout."""
+    pred = [{"pred": person(COCO17, np.random.default_rng(1)).tolist()}] * people
+    path.write_text(json.dumps({f"{camera}_{frame}": pred for camera in cameras for frame in frames}))
+    return path
+
+
+def test_times_in_the_place_of_frame_numbers_are_refused(tmp_path):
+    path = people_in(tmp_path / "k.json", [0, 1, 1_700_000_000_000])
+    with pytest.raises(InputError, match=r"k\.json: frame 1700000000000, expected a frame's number.*time\?"):
+        read_keypoints([path], RIG)
+
+
+def test_frames_that_are_not_numbered_one_by_one_are_told(tmp_path):
+    path = people_in(tmp_path / "k.json", range(0, 17 * 12, 17))
+    assert "step by 17" in read_keypoints([path], RIG).notes[0]
+    assert read_keypoints([people_in(tmp_path / "k.json", range(12))], RIG).notes == ()
+
+
+def test_a_camera_that_our_layout_lacks_is_told(tmp_path):
+    (note,) = read_keypoints([people_in(tmp_path / "k.json", range(3), cameras=(0, 2))], RIG).notes
+    assert "camera 'cam1' has no entry in 3 of 3 frames" in note
+
+
+def test_of_a_crowd_the_surest_are_taken(tmp_path):
+    path = people_in(tmp_path / "k.json", [0], people=130)
+    content = json.loads(path.read_text())
+    for joint in content["1_0"][0]["pred"]:
+        joint[2] = 0.01
+    path.write_text(json.dumps(content))
+    read = read_keypoints([path], RIG)
+    assert [len(people) for people in read.frames[0]] == [100, 100, 100]
+    assert read.frames[0][1][:, :, 2].min() > 0.1
+    assert [note.split(":")[0] for note in read.notes] == [f"camera '{name}'" for name in RIG.names]

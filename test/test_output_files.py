@@ -40,6 +40,21 @@ def test_outputs_that_cannot_be_written_are_refused(outputs, expected, tmp_path)
         check_outputs(outputs, [tmp_path / "in.mp4"], {"--picture": PICTURES})
 
 
+def test_what_lies_in_a_folder_that_is_read_is_not_replaced(tmp_path):
+    """A bag, images or 2D detections that are given as a folder."""
+    inside = tmp_path / "recording" / "deep" / "bag.mcap"
+    inside.parent.mkdir(parents=True)
+    check_outputs({"--out": inside}, [tmp_path / "recording"])
+    inside.write_bytes(b"messages")
+    with pytest.raises(InputError, match=r"--out .*bag\.mcap: is there already, in the folder .*recording"):
+        check_outputs({"--out": inside}, [tmp_path / "recording"])
+
+
+def test_standard_output_is_refused():
+    with pytest.raises(InputError, match="--out -: standard output is not supported"):
+        check_outputs({"--out": ["-"]})
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_folder_without_permission_is_refused(tmp_path):
     tmp_path.chmod(0o500)

@@ -176,7 +176,9 @@ def test_no_people_at_all(name, tmp_path):
     empty.frame_sets = [FrameSkeletons(0, 0.0, []), FrameSkeletons(1, 0.02, [])]
     answer = written(path, empty)
     if name in ("trc", "c3d", "bvh"):
-        assert answer.paths == [] and answer.notes == [f"{path}: not written, as no person was followed"]
+        assert answer.paths == [] and answer.notes == [
+            f"{path}: not written, as there is no person with a track id"
+        ]
         assert list(tmp_path.iterdir()) == []
     else:
         assert answer.paths == [path] and path.is_file()
@@ -225,3 +227,13 @@ def test_an_unknown_ending_is_refused_with_those_known(path):
     assert format_of("S.TRC").name == "trc"
     with pytest.raises(InputError, match="format 'fbx' is unknown: expected one of json, csv"):
         format_of(path, "fbx")
+
+
+@pytest.mark.parametrize("name", ["trc", "c3d", "bvh"])
+def test_a_frame_set_far_from_all_others_is_refused_by_rows(name, tmp_path):
+    """Not by running out of memory."""
+    made = recording(two_people())
+    last = made.frame_sets[-1]
+    made.frame_sets.append(FrameSkeletons(999_999_999, 2e7, last.skeletons))
+    (_, failure) = write_skeletons([tmp_path / f"s.{name}"], made)
+    assert f"s after frame {last.frame}, too late for rows at a constant rate" in str(failure)

@@ -112,7 +112,18 @@ def frame_of(**entry):
         ('{"joint_set": "coco9", "unit": "m", "frames": []}', "'coco9' is unknown"),
         ('{"format": "voxelpose_skeletons/2"}', "voxelpose_skeletons/2', expected 'voxelpose_skeletons/1'"),
         (HEAD + '[], "processing": [1]}', "expected skeletons.json"),
-        (frame_of(track_id=0, score=1, joints=[[1, 2, 3, 4]]), "expected skeletons.json"),
+        (
+            frame_of(track_id=0, score=1, joints=[[1, 2, 3, 4]]),
+            "frame 0, skeleton 0: 'joints' has 1 entries, expected 17 of",
+        ),
+        (
+            frame_of(track_id=0, score=1, joints=[[1e300, 2, 3, 1]] * 17),
+            "frame 0, skeleton 0: a joint is not finite or beyond 10000 m",
+        ),
+        (
+            HEAD + '[{"frame": 1, "stamp": 1, "skeletons": []}, {"frame": 0, "stamp": 0, "skeletons": []}]}',
+            "frame 0 at 0 s follows frame 1 at 1 s, expected stamps that rise",
+        ),
         (
             frame_of(track_id=0, score=1, joints=[[1, 2, 3, 4]] * 17, joint_covariances=[[1, 2, 3]] * 17),
             "joint_covariances.*expected skeletons.json",

@@ -307,3 +307,15 @@ def test_a_text_file_is_no_video_whatever_ffmpeg_makes_of_it(tmp_path):
     calibration.write_text("<calibration>\n" + "<camera name='cam01'/>\n" * 200)
     with pytest.raises(InputError, match="Calib.qca.txt' cannot be read, expected a video"):
         open_videos([calibration])
+
+
+def test_a_video_that_its_recorder_did_not_finish_is_told(tmp_path):
+    path = write_video(tmp_path / "a.mp4", range(5))
+    content = path.read_bytes()
+    index = content.index(b"moov") - 4
+    path.write_bytes(content[:index])
+    with pytest.raises(InputError, match=r"a\.mp4' was not finished by its recorder .*moov"):
+        open_videos([path])
+    path.write_bytes(b"")
+    with pytest.raises(InputError, match=r"a\.mp4' is an empty file, expected a video"):
+        open_videos([path])

@@ -31,10 +31,13 @@ def check_outputs(
         InputError: naming the option, its file, and what was expected.
     """
     taken: dict[Path, str] = {Path(path).resolve(): "the input" for path in inputs}
+    folders = [Path(path) for path in inputs if Path(path).is_dir()]
     for option, given in outputs.items():
         files = [given] if isinstance(given, (str, Path)) else given or []
         for path in map(Path, files):
             known = (endings or {}).get(option, ())
+            if str(path) == "-":
+                raise InputError(f"{option} -: standard output is not supported, expected a file")
             if known and path.suffix.lower() not in known:
                 raise InputError(f"{option} {path}: expected a file that ends in {' or '.join(known)}")
             try:
@@ -45,6 +48,12 @@ def check_outputs(
             if place in taken:
                 raise InputError(f"{option} {path}: is {taken[place]} as well, expected another file")
             taken[place] = option
+            for folder in folders:
+                if path.exists() and folder.resolve() in place.parents:
+                    raise InputError(
+                        f"{option} {path}: is there already, in the folder {folder} that is read, expected "
+                        "another file"
+                    )
 
 
 def check_writable(path: Path) -> None:

@@ -18,6 +18,7 @@ from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.image_scale import is_scaled_copy, scale_note, scaled_camera
 from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.unreadable import Unreadable
+from voxelpose_core.video_damage import damage_of
 from voxelpose_core.video_times import TimedVideos, frame_times, read_images, read_together
 
 IMAGE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
@@ -277,7 +278,7 @@ def _read_header(path: Path) -> tuple[int, float, tuple[int, int]]:
         is_video = count > 0 and codec != _TEXT_CODEC.encode()
         readable, image = capture.read() if is_video else (False, None)
         if not readable or image is None:
-            raise InputError(f"video '{path}' cannot be read, expected a video with frames")
+            raise InputError(f"video '{path}' {damage_of(path)}, expected a video with frames")
     finally:
         capture.release()
     return count, fps, (image.shape[1], image.shape[0])

@@ -44,6 +44,7 @@ from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.output_files import PAGES, PICTURES, VIDEOS, check_outputs
 from voxelpose_core.skeleton_files import Recording
 from voxelpose_core.skeletons import JointSet
+from voxelpose_core.sources import DEFAULT_FPS
 from voxelpose_core.time_offsets import offsets_in_words
 from voxelpose_core.unreadable import kept_unreadable
 
@@ -202,6 +203,8 @@ def _facts(arguments: argparse.Namespace, run: EstimationRun) -> list[str]:
         facts.append(f"offsets       {offsets_in_words(rig)}, of {whose}")
     if isinstance(cameras, KeypointFrameSets):
         facts.append(f"keypoints     {cameras.layout}")
+    if (arguments.keypoints or arguments.images) and not arguments.fps:
+        facts.append(f"rate          {DEFAULT_FPS:g} frames per second, assumed: --fps")
     if isinstance(cameras, BagFrameSets):
         facts.append(f"topics        {', '.join(cameras.topics.values())}")
     if turned := _turned_images(rig) if cameras.joint_set is None else "":

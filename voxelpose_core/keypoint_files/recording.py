@@ -23,10 +23,15 @@ from voxelpose_core.geometry.rig import Rig
 from voxelpose_core.keypoint_files import ours
 from voxelpose_core.keypoint_files.camera_file import CameraFile, load_json
 from voxelpose_core.keypoint_files.recognition import json_files, read_camera
+from voxelpose_core.ros_messages.keypoints import MAX_PEOPLE
 from voxelpose_core.skeletons import COCO17, JointSet
 from voxelpose_core.source_matching import match_sources
 
 OPTION = "--keypoints"
+# 19 days at 60 Hz; times in the place of frame numbers are larger.
+_LARGEST_NUMBER = 100_000_000
+# Fewer frames do not tell how they are numbered.
+_ENOUGH_FRAMES = 10
 # The joint set of files that do not name their joints.
 _BY_COUNT = {
     len(joint_set): joint_set
@@ -85,7 +90,7 @@ def read_keypoints(given: Sequence[Path | str], rig: Rig, in_order: bool = False
         else:
             content = load_json(paths[0])
             if ours.is_recording(content) or not content:
-                return _all_in_one(paths[0], content, len(rig))
+                return _all_in_one(paths[0], content, rig)
             if len(rig) > 1:
                 # Says what a foreign file is before it says that others are missing.
                 read_camera(paths[0])
@@ -93,7 +98,8 @@ def read_keypoints(given: Sequence[Path | str], rig: Rig, in_order: bool = False
     files = [read_camera(path) for path in matched.paths]
     joint_set = _joint_set(files, rig)
     frames, gaps = _frame_sets(files, rig, joint_set)
-    notes = [matched.note, *(file.note for file in files), *gaps]
+    _check_numbers(frames, f"{files[0].path}")
+    notes = [matched.note, *(file.note for file in files), *gaps, *_steps(frames), *_crowds(frames, rig)]
     layouts = dict.fromkeys(file.layout for file in files)
     return KeypointRecording(
         joint_set,
@@ -113,13 +119,61 @@ def _cameras_in(folder: Path, cameras: int) -> list[Path]:
     return files if len(files) == cameras else [folder]
 
 
-def _all_in_one(path: Path, content: dict, cameras: int) -> KeypointRecording:
-    frames = ours.views_of(path, content, cameras)
+def _all_in_one(path: Path, content: dict, rig: Rig) -> KeypointRecording:
+    frames = ours.views_of(path, content, len(rig))
+    _check_numbers(frames, f"{path}")
     seen = [people for views in frames.values() for people in views if people is not None and len(people)]
     joint_set = _of_count(seen[0].shape[1], f"{path}") if seen else COCO17
     if joint_set == BODY25:
         joint_set = _body25_kind([keypoints for people in seen for keypoints in people])
-    return KeypointRecording(joint_set, frames, None, f"{ours.LAYOUT}, {joint_set.name}")
+    notes = [*_absent(path, frames, rig), *_steps(frames), *_crowds(frames, rig)]
+    return KeypointRecording(joint_set, frames, None, f"{ours.LAYOUT}, {joint_set.name}", tuple(notes))
+
+
+def _absent(path: Path, frames: dict[int, list[np.ndarray | None]], rig: Rig) -> list[str]:
+    """A line per camera without most of the frames; tools of this layout also leave out empty ones."""
+    lacking = [sum(views[index] is None for views in frames.values()) for index in range(len(rig))]
+    return [
+        f"{path}: camera '{name}' has no entry in {count} of {len(frames)} frames"
+        for name, count in zip(rig.names, lacking, strict=True)
+        if 2 * count > len(frames)
+    ]
+
+
+def _check_numbers(frames: dict[int, list[np.ndarray | None]], where: str) -> None:
+    """InputError where frame numbers are none."""
+    for number in frames:
+        if number > _LARGEST_NUMBER:
+            raise InputError(
+                f"{where}: frame {number}, expected a frame's number, at most {_LARGEST_NUMBER}: is it a "
+                "time? Number the frames from 0 on"
+            )
+
+
+def _steps(frames: dict[int, list[np.ndarray | None]]) -> list[str]:
+    """A line where the frames are not numbered one by one."""
+    if len(frames) < _ENOUGH_FRAMES or (step := float(np.median(np.diff(list(frames))))) <= 1.0:
+        return []
+    return [
+        f"frame numbers step by {step:g}: frame N is taken to be N periods of --fps from the beginning; are "
+        "they numbers?"
+    ]
+
+
+def _crowds(frames: dict[int, list[np.ndarray | None]], rig: Rig) -> list[str]:
+    """Leave the surest people where there are more than a message may hold; a line per camera."""
+    crowded: dict[str, list[int]] = {}
+    for number, views in frames.items():
+        for index, people in enumerate(views):
+            if people is not None and len(people) > MAX_PEOPLE:
+                surest = np.argsort(-people[..., 2].sum(axis=1), kind="stable")[:MAX_PEOPLE]
+                views[index] = people[np.sort(surest)]
+                crowded.setdefault(rig.names[index], []).append(number)
+    return [
+        f"camera '{name}': more than {MAX_PEOPLE} people in {len(numbers)} frames ({_span(numbers)}): the "
+        f"{MAX_PEOPLE} of the highest scores are taken"
+        for name, numbers in crowded.items()
+    ]
 
 
 def _joint_set(files: Sequence[CameraFile], rig: Rig) -> JointSet:

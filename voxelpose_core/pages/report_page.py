@@ -105,8 +105,8 @@ def _verdict(run: Run) -> str:
     details = f"<ul>{details}</ul>" if details else ""
     if not run.cameras_judged and len(run.rig) > 1:
         details += (
-            "<p>People moved too little to tell whether a camera is turned by a degree, or 50 ms late: let "
-            "a person walk through the views for twenty seconds.</p>"
+            "<p>People moved too little, or for too short a time: a camera that is turned by some degrees, "
+            "or 100 ms late, does not show. Let a person walk through the views for twenty seconds.</p>"
         )
     return f'<div class="verdict {kind}"><b>{html.escape(words)}</b>{details}</div>'
 
@@ -127,7 +127,7 @@ def _judgement(run: Run, warnings: int) -> tuple[str, str]:
     if warnings:
         return "warn", f"⚠ {warnings} thing{'s' * (warnings != 1)} to look at"
     if not run.cameras_judged:
-        return "unsure", "✓ Nothing looked wrong, but not everything could be judged"
+        return "unsure", "? Nothing looked wrong, but the cameras could not be judged"
     return "good", "✓ Good: the cameras agree, and nothing else looked wrong"
 
 

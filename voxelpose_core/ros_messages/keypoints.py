@@ -20,7 +20,7 @@ from voxelpose_core.ros_messages.images import shown
 from voxelpose_core.ros_messages.message_classes import MessageClasses
 from voxelpose_core.skeletons import JointSet, get_joint_set
 
-_MAX_PEOPLE = 100
+MAX_PEOPLE = 100
 
 
 def keypoints_to_message(
@@ -108,8 +108,8 @@ def keypoints_from_message(message: Any, camera: Camera, joint_set: JointSet) ->
         raise InputError(f"joint set is {shown(message.joint_set)}, expected '{joint_set.name}'")
     size = (message.image_width, message.image_height)
     check_image_size(size, camera)
-    if len(message.people) > _MAX_PEOPLE:
-        raise InputError(f"{len(message.people)} people, expected at most {_MAX_PEOPLE}")
+    if len(message.people) > MAX_PEOPLE:
+        raise InputError(f"{len(message.people)} people, expected at most {MAX_PEOPLE}")
     keypoints = np.zeros((len(message.people), len(joint_set), 3), np.float32)
     for row, person in zip(keypoints, message.people):
         for column, values in enumerate((person.x, person.y, person.keypoint_scores)):

@@ -11,13 +11,20 @@ import numpy as np
 from voxelpose_core.atomic_files import write_text
 from voxelpose_core.errors import InputError
 from voxelpose_core.pose_types import Skeleton
-from voxelpose_core.skeleton_files.recording import FrameSkeletons, Recording, measured_rate
+from voxelpose_core.skeleton_files.recording import (
+    FrameSkeletons,
+    Recording,
+    check_stamps,
+    measured_rate,
+)
 from voxelpose_core.skeleton_files.written import Written
 from voxelpose_core.skeletons import JointSet, written_joint_set
 from voxelpose_core.sources import DEFAULT_FPS
 
 FORMAT = "voxelpose_skeletons/1"
 MM_PER_M = 1000.0
+# Farther joints are no people's.
+_FARTHEST_M = 10_000.0
 
 
 def write(path: Path, recording: Recording) -> Written:
@@ -65,6 +72,8 @@ def read_skeletons(path: Path | str) -> Recording:
     """
     try:
         document = json.loads(Path(path).read_text(encoding="utf-8"))
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: is no text, expected skeletons.json as estimate writes it") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     except (ValueError, RecursionError) as error:
@@ -72,14 +81,17 @@ def read_skeletons(path: Path | str) -> Recording:
             f"{path}: not valid JSON ({error}), expected skeletons.json as estimate writes it"
         ) from None
     try:
-        _check_format(document, path)
+        _check_format(document)
         joint_set = written_joint_set(document["joint_set"], document.get("joint_names", ()))
         if document["unit"] != "m":
-            raise InputError(f"{path}: unit is '{document['unit']}', expected 'm'")
+            raise InputError(f"unit is '{document['unit']}', expected 'm'")
         frame_sets = [_read_frame(frame, joint_set) for frame in document["frames"]]
+        check_stamps(frame_sets)
         rate_hz = float(document.get("rate_hz") or 0.0)
         frame_id, start_ns = str(document.get("frame_id", "world")), int(document.get("start_ns", 0))
         processing = {str(k): float(v) for k, v in document.get("processing", {}).items()}
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
     except KeyError as error:
         raise InputError(f"{path}: key {error} is missing, expected skeletons.json") from None
     except (TypeError, ValueError, AttributeError) as error:
@@ -89,18 +101,19 @@ def read_skeletons(path: Path | str) -> Recording:
     return Recording(joint_set, frame_sets, rate_hz, processing, frame_id, start_ns)
 
 
-def _check_format(document: dict[str, Any], path: Path | str) -> None:
+def _check_format(document: dict[str, Any]) -> None:
     found = document.get("format", FORMAT)
     if found != FORMAT:
         raise InputError(
-            f"{path}: format is '{found}', expected '{FORMAT}': written by a newer version, or not skeletons"
+            f"format is '{found}', expected '{FORMAT}': written by a newer version, or not skeletons"
         )
 
 
 def _read_frame(frame: dict[str, Any], joint_set: JointSet) -> FrameSkeletons:
     skeletons = []
-    for entry in frame["skeletons"]:
-        joints = np.array(entry["joints"], np.float64).reshape(len(joint_set), 4)
+    for index, entry in enumerate(frame["skeletons"]):
+        where = f"frame {frame['frame']}, skeleton {index}"
+        joints = _read_joints(entry["joints"], len(joint_set), where)
         skeletons.append(
             Skeleton(
                 joints=joints[:, :3] * MM_PER_M,
@@ -112,6 +125,20 @@ def _read_frame(frame: dict[str, Any], joint_set: JointSet) -> FrameSkeletons:
             )
         )
     return FrameSkeletons(int(frame["frame"]), float(frame["stamp"]), skeletons)
+
+
+def _read_joints(values: Any, count: int, where: str) -> np.ndarray:
+    """(J, 4) x, y, z in metres and score; InputError begins with `where`."""
+    try:
+        joints = np.array(values, np.float64)
+    except (TypeError, ValueError, OverflowError):
+        joints = np.empty(0)
+    if joints.shape != (count, 4):
+        number = len(values) if isinstance(values, list) else 0
+        raise InputError(f"{where}: 'joints' has {number} entries, expected {count} of [x, y, z, score]")
+    if not (np.isfinite(joints).all() and np.abs(joints[:, :3]).max() <= _FARTHEST_M):
+        raise InputError(f"{where}: a joint is not finite or beyond {_FARTHEST_M:g} m, expected metres")
+    return joints
 
 
 def _read_covariances(entry: dict[str, Any], joints: int) -> np.ndarray | None:

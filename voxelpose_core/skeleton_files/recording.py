@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from voxelpose_core.errors import InputError
 from voxelpose_core.pose_types import Skeleton
 from voxelpose_core.skeletons import JointSet
 
@@ -42,6 +43,16 @@ class Recording:
     processing: dict[str, float] = field(default_factory=dict)
     frame_id: str = "world"
     start_ns: int = 0
+
+
+def check_stamps(frame_sets: Sequence[FrameSkeletons]) -> None:
+    """InputError where stamps do not rise."""
+    for before, after in zip(frame_sets, frame_sets[1:]):
+        if not after.stamp > before.stamp:
+            raise InputError(
+                f"frame {after.frame} at {after.stamp:g} s follows frame {before.frame} at "
+                f"{before.stamp:g} s, expected stamps that rise"
+            )
 
 
 def measured_rate(stamps: Sequence[float], nominal_hz: float) -> float:

@@ -10,11 +10,13 @@ import numpy as np
 
 from voxelpose_core.errors import InputError
 from voxelpose_core.pose_types import Skeleton
-from voxelpose_core.skeleton_files.recording import FrameSkeletons, Recording
+from voxelpose_core.skeleton_files.recording import FrameSkeletons, Recording, check_stamps
 from voxelpose_core.skeletons import JointSet
 
 # Periods that a stamp may be off its row; a recording with larger ones is resampled.
 _MAX_OFF_ROW = 0.1
+# More rows, of which fewer than one in so many has a frame set, are an error.
+_MOST_ROWS, _ROWS_PER_FRAME_SET = 1_000_000, 100
 # Resampling interpolates between two frame sets at most this many periods apart.
 _MAX_APART = 2.0
 
@@ -75,7 +77,8 @@ def tracks_of(recording: Recording) -> Tracks:
     """
     frame_sets = recording.frame_sets
     stamps = np.array([frame_set.stamp for frame_set in frame_sets], np.float64)
-    _check_stamps(frame_sets, stamps)
+    check_stamps(frame_sets)
+    _check_span(frame_sets, recording.rate_hz)
     notes = []
     rows = _rows(stamps, recording.rate_hz)
     resampled = rows is None
@@ -145,13 +148,18 @@ def _put(skeletons: list[Skeleton], track: Track, entry: int) -> None:
         )
 
 
-def _check_stamps(frame_sets: Sequence[FrameSkeletons], stamps: np.ndarray) -> None:
-    for before, after in zip(frame_sets, frame_sets[1:]):
-        if not after.stamp > before.stamp:
-            raise InputError(
-                f"frame {after.frame} at {after.stamp:g} s follows frame {before.frame} at "
-                f"{before.stamp:g} s, expected stamps that rise"
-            )
+def _check_span(frame_sets: Sequence[FrameSkeletons], rate_hz: float) -> None:
+    """InputError where nearly all rows would be empty: a frame number or stamp that is wrong."""
+    if not frame_sets:
+        return
+    rows = (frame_sets[-1].stamp - frame_sets[0].stamp) * rate_hz
+    if rows > _MOST_ROWS and rows > _ROWS_PER_FRAME_SET * len(frame_sets):
+        pairs = zip(frame_sets, frame_sets[1:])
+        before, after = max(pairs, key=lambda pair: pair[1].stamp - pair[0].stamp)
+        raise InputError(
+            f"frame {after.frame} comes {after.stamp - before.stamp:.0f} s after frame {before.frame}, too "
+            "late for rows at a constant rate: is its number or stamp wrong? Leave it out with --end"
+        )
 
 
 def _rows(stamps: np.ndarray, rate_hz: float) -> np.ndarray | None:

@@ -43,4 +43,4 @@ def write_per_person(path: Path, tracks: Tracks, write: Callable[[Path, Track], 
 
 def nobody(path: Path) -> str:
     """The note of a format that holds nothing without people."""
-    return f"{path}: not written, as no person was followed"
+    return f"{path}: not written, as there is no person with a track id"
