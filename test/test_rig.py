@@ -338,7 +338,8 @@ def test_faults_are_named_in_one_line_with_the_file(rig, tmp_path, damage, words
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "is no known calibration"),
+        ("", "is empty, or holds comments only"),
+        ("# A camera rig.", "is empty, or holds comments only"),
         ("42", "is no known calibration"),
         ('{"a": {"b": 1}}', "is no known calibration"),
         ("[1, 2", "cannot be parsed"),

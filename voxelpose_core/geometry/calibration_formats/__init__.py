@@ -94,6 +94,8 @@ def read_calibration(
     Raises:
         InputError: naming camera and key, when the format is unknown or a value is wrong.
     """
+    if document is None:
+        raise InputError("is empty, or holds comments only, expected a calibration: is the file cut off?")
     for reader in _READERS:
         if reader.matches(document):
             contents = reader.read(document, image_size)
