@@ -18,9 +18,7 @@ def damage_of(path: Path) -> str:
     except OSError as error:
         return f"cannot be read ({error.strerror})"
     if b"ftyp" in boxes and b"moov" not in boxes:
-        return (
-            "was not finished by its recorder (MP4 without its index, 'moov'): repair or export it"
-        )
+        return "was not finished by its recorder (MP4 without its index, 'moov'): repair or export it"
     return "cannot be read"
 
 
