@@ -366,6 +366,8 @@ function skeletonViewer(root, scene) {
   window.addEventListener("beforeprint", () => { ofPage.add("print"); readColors(); resize(); draw(); });
   window.addEventListener("afterprint", () => { ofPage.remove("print"); readColors(); });
   readColors();
+  // The observer tells the first size late, or in a hidden page never.
+  resize();
   if (stamps.length) show(scene.first);
   setPlaying(false);
 }
