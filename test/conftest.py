@@ -19,7 +19,7 @@ def shared_dir() -> Path:
 
 @pytest.fixture(autouse=True)
 def interrupts():
-    """Ends of nodes in this process leave Ctrl-C as it was, for later tests and the processes they start."""
+    """Tests leave Ctrl-C as it was, for later tests and the processes they start."""
     before = signal.getsignal(signal.SIGINT)
     yield
     signal.signal(signal.SIGINT, before)

@@ -412,12 +412,17 @@ def test_stamps_of_0_are_told(tmp_path, walk, rig):
         BagFrameSets(write_views(tmp_path / "zero", walk, stamp_ns=lambda index: 0), rig, tell=told.append)
 
 
-def test_messages_that_are_cut_off_are_told(tmp_path, walk, rig):
-    bag = write_views(tmp_path / "bag", walk)
+def damage(bag, statement):
+    """Change what the database of a bag holds."""
     database = sqlite3.connect(next(bag.glob("*.db3")))
-    database.execute("update messages set data = substr(data, 1, 2 + 60 * (id % 2)) where id in (4, 5)")
+    database.execute(statement)
     database.commit()
     database.close()
+
+
+def test_messages_that_are_cut_off_are_told(tmp_path, walk, rig):
+    bag = write_views(tmp_path / "bag", walk)
+    damage(bag, "update messages set data = substr(data, 1, 2 + 60 * (id % 2)) where id in (4, 5)")
     told = []
     source = BagFrameSets(bag, rig, tell=told.append)
     with pytest.warns(UserWarning, match="/keypoints: 1 frame could not be read .*message cannot be decoded"):
@@ -428,10 +433,7 @@ def test_messages_that_are_cut_off_are_told(tmp_path, walk, rig):
 
 def test_a_bag_whose_damage_takes_a_whole_camera(tmp_path, walk, rig):
     bag = write_views(tmp_path / "bag", walk)
-    database = sqlite3.connect(next(bag.glob("*.db3")))
-    database.execute("delete from messages where id % 3 = 0")
-    database.commit()
-    database.close()
+    damage(bag, "delete from messages where id % 3 = 0")
     with pytest.warns(UserWarning, match="is damaged: 30 of 45 messages could be read on /cam"):
         frame_sets = list(BagFrameSets(bag, rig))
     assert [view is None for view in frame_sets[0].keypoints] == [False, False, True]

@@ -21,13 +21,6 @@ from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.rig import load_rig
 
 
-@pytest.fixture(autouse=True)
-def same_handler_afterwards():
-    before = signal.getsignal(signal.SIGINT)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.fixture
 def outputs(tmp_path):
     return {name: tmp_path / f"walk.{name}" for name in ("json", "mp4", "png", "html")}

@@ -7,6 +7,8 @@ import numpy as np
 from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.camera import Camera
 
+# 2D detections of one image; more are no people.
+MAX_PEOPLE = 100
 # Detectors that read scores off heatmaps leave 0 to 1 by a little.
 _SCORE_TOLERANCE = 0.5
 # Shares of an image's width and height, of which some lie beyond its edge; and so many detected keypoints

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from voxelpose_core.joint_set import JointSet
+from voxelpose_core.skeletons import COCO17
 
 
 @dataclass
@@ -83,6 +84,11 @@ def body_only(estimate: Estimate, joint_set: JointSet) -> Estimate:
         below_floor=[_body_skeleton(skeleton, body) for skeleton in estimate.below_floor],
         keypoints=[None if people is None else joint_set.body_part(people) for people in estimate.keypoints],
     )
+
+
+def body_joint_set(joint_set: JointSet) -> JointSet:
+    """The joint set of what `body_only` leaves: weights that go with additional joints have COCO-17's."""
+    return COCO17 if joint_set.additional else joint_set
 
 
 def _body_skeleton(skeleton: Skeleton, body: list[int]) -> Skeleton:

@@ -45,6 +45,18 @@ class Calibration(Protocol):
         ...
 
 
+def changed_rig(
+    calibration: Calibration, settings: CameraSettings, problem: Callable[[str], None]
+) -> Rig | None:
+    """The rig where the calibration is new, placed as the parameters say; `problem` takes what is wrong."""
+    try:
+        rig = calibration.poll()
+    except InputError as error:
+        problem(f"calibration: {error}")
+        return None
+    return None if rig is None else settings.placed(rig)
+
+
 def follow_calibration(
     node: Node, settings: CameraSettings, acquired: ExitStack
 ) -> tuple[Calibration, Rig | None, dict[str, str]]:

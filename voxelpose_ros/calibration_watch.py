@@ -12,9 +12,9 @@ from typing import NamedTuple
 from voxelpose_core.findings import Finding
 from voxelpose_core.floor_watch import FloorWatch
 from voxelpose_core.geometry.rig import Rig
-from voxelpose_core.pose_types import Estimate, body_only
+from voxelpose_core.pose_types import Estimate, body_joint_set, body_only
 from voxelpose_core.self_calibration.monitor import RigFault, RigMonitor
-from voxelpose_core.skeletons import COCO17, JointSet
+from voxelpose_core.skeletons import JointSet
 from voxelpose_core.view_check import PERIOD_S, ViewCheck
 
 _WAITING = 32
@@ -114,8 +114,7 @@ class _Checks:
 
     def __init__(self, first: _Item, monitored: bool, make_view_check: Callable[[Rig], ViewCheck]):
         self.rig, self.joint_set = first.rig, first.joint_set
-        # Of what `body_only` leaves: weights that go with additional joints have COCO-17's.
-        body = COCO17 if first.joint_set.additional else first.joint_set
+        body = body_joint_set(first.joint_set)
         self.monitor = RigMonitor(first.rig, body) if monitored else None
         self._views = make_view_check(first.rig)
         self._floor = FloorWatch(first.rig, body)

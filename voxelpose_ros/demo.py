@@ -34,13 +34,13 @@ from voxelpose_core.errors import InputError
 from voxelpose_core.frame_sets import FrameSet
 from voxelpose_core.geometry.rig import Rig, load_rig
 from voxelpose_core.pages.report_page import Run, write_report_page
-from voxelpose_core.pose_types import Estimate, body_only
+from voxelpose_core.pose_types import Estimate, body_joint_set, body_only
 from voxelpose_core.resources import find_resource
 from voxelpose_core.results import RunReport
 from voxelpose_core.ros_messages.keypoints import keypoints_from_message
 from voxelpose_core.ros_messages.skeletons import skeletons_from_message
 from voxelpose_core.skeleton_files import FrameSkeletons, Recording, json_file
-from voxelpose_core.skeletons import COCO17, JointSet, get_joint_set
+from voxelpose_core.skeletons import JointSet, get_joint_set
 from voxelpose_core.sources import FrameSource, open_videos
 from voxelpose_ros import bringup
 from voxelpose_ros.demo_listener import Listener
@@ -231,7 +231,7 @@ def _show(output: Path, rig: Rig, source: FrameSource, frames: int, listener: Li
     video, picture = output / "demo.mp4", output / "demo.png"
     painter = FramePainter(rig, joint_set)
     pictures = RunPictures(painter, frames, min(source.fps, _VIDEO_FPS), video, picture, middle=True)
-    watch = CameraWatch(rig, COCO17 if joint_set.additional else joint_set)
+    watch = CameraWatch(rig, body_joint_set(joint_set))
     report, views, agreement, frame_sets = RunReport(rig), Counter(), [], []
     for frame_set, estimate in _played(rig, joint_set, source, frames, listener):
         body = body_only(estimate, joint_set)

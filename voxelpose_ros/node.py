@@ -20,7 +20,7 @@ from voxelpose_core.self_calibration.monitor import RigFault
 from voxelpose_core.synchronization.synchronizer import Synchronizer
 from voxelpose_core.time_offsets import offsets_text
 from voxelpose_ros import clocks, process
-from voxelpose_ros.calibration import follow_calibration
+from voxelpose_ros.calibration import changed_rig, follow_calibration
 from voxelpose_ros.camera_inputs import CameraInputs
 from voxelpose_ros.health_reports import HealthReports
 from voxelpose_ros.managed_node import ManagedNode
@@ -195,13 +195,8 @@ class VoxelPoseNode(ManagedNode):
     # Calibration ----------------------------------------------------------------------------------
 
     def _recalibrate(self) -> None:
-        try:
-            rig = self._calibration.poll()
-        except InputError as error:
-            self._reports.problem(f"calibration: {error}")
-            return
+        rig = changed_rig(self._calibration, self._settings, self._reports.problem)
         if rig is not None:
-            rig = self._settings.placed(rig)
             before = self._worker.rig
             if before is not None and before.time_offsets_ms != rig.time_offsets_ms:
                 self._synchronize_anew(self._settings, rig)

@@ -22,7 +22,7 @@ from voxelpose_core.rerun_view import RerunView
 from voxelpose_core.ros_messages.skeletons import skeletons_from_message
 from voxelpose_core.skeletons import written_joint_set
 from voxelpose_ros import clocks, conversions, image_messages, process, topics
-from voxelpose_ros.calibration import WORLD_FRAME, follow_calibration
+from voxelpose_ros.calibration import WORLD_FRAME, changed_rig, follow_calibration
 from voxelpose_ros.camera_inputs import CameraInputs, Received
 from voxelpose_ros.latest_slot import LatestOfEach
 from voxelpose_ros.msg import SkeletonArray
@@ -256,13 +256,9 @@ class RerunViewNode(Node):
                 self._reports.problem(text, camera)
 
     def _recalibrate(self) -> None:
-        try:
-            rig = self._calibration.poll()
-        except InputError as error:
-            self._reports.problem(f"calibration: {error}")
-            return
+        rig = changed_rig(self._calibration, self._settings, self._reports.problem)
         if rig is not None:
-            self._show_rig(self._settings.placed(rig))
+            self._show_rig(rig)
 
     def _show_rig(self, rig: Rig) -> None:
         self._rig = rig.with_space(self._settings.space or rig.space)

@@ -25,10 +25,9 @@ from voxelpose_core.frame_sets import (
     FrameSets,
     KeypointFrameSets,
 )
-from voxelpose_core.pose_types import Estimate, body_only
+from voxelpose_core.pose_types import Estimate, body_joint_set, body_only
 from voxelpose_core.results import RunReport, ViewAgreement
 from voxelpose_core.skeleton_files import FrameSkeletons, Recording
-from voxelpose_core.skeletons import COCO17
 from voxelpose_core.source_matching import ContradictionError, ViewWatch
 from voxelpose_core.tracking import Tracker
 
@@ -106,8 +105,7 @@ class EstimationRun:
         self.report = RunReport(rig)
         self.agreement: list[list[ViewAgreement | None]] = []
         self._floor = FloorWatch(rig, joint_set)
-        # Of what `body_only` leaves: weights that go with additional joints have COCO-17's.
-        self.camera_watch = CameraWatch(rig, COCO17 if joint_set.additional else joint_set)
+        self.camera_watch = CameraWatch(rig, body_joint_set(joint_set))
         self.pictures: RunPictures | None = None
 
     def take_all(self, interruption: Interruption) -> Stop | None:

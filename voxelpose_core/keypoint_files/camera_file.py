@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from voxelpose_core.skeletons import JointSet
 
 # Some detectors' scores exceed 1 by a little; above this they are on a scale of their own.
 _LARGEST_SCORE = 1.5
+# 19 days at 60 Hz; times in the place of frame numbers are larger.
+_LARGEST_NUMBER = 100_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +118,16 @@ def number_of(name: str, where: str) -> int:
     return int(numbers[-1])
 
 
+def check_numbers(frames: Iterable[int], path: Path) -> None:
+    """InputError where frame numbers are none."""
+    for number in frames:
+        if number > _LARGEST_NUMBER:
+            raise InputError(
+                f"{path}: frame {number}, expected a frame's number, at most {_LARGEST_NUMBER}: is it a "
+                "time? Number the frames from 0 on"
+            )
+
+
 def checked(file: CameraFile) -> CameraFile:
     """The same, float32, with scores from 0 to 1.
 
@@ -123,6 +135,7 @@ def checked(file: CameraFile) -> CameraFile:
         InputError: naming the file, when a value is not finite, frames have different joints, or
             coordinates are normalized.
     """
+    check_numbers(file.frames, file.path)
     joints = sorted({people.shape[1] for people in file.frames.values() if len(people)})
     if len(joints) > 1:
         frames = [next(f for f, p in file.frames.items() if len(p) and p.shape[1] == n) for n in joints[:2]]

@@ -20,16 +20,14 @@ from voxelpose_core.detector_joint_sets import (
 )
 from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.rig import Rig
+from voxelpose_core.input_checks import MAX_PEOPLE
 from voxelpose_core.keypoint_files import ours
-from voxelpose_core.keypoint_files.camera_file import CameraFile, load_json
+from voxelpose_core.keypoint_files.camera_file import CameraFile, check_numbers, load_json
 from voxelpose_core.keypoint_files.recognition import json_files, read_camera
-from voxelpose_core.ros_messages.keypoints import MAX_PEOPLE
 from voxelpose_core.skeletons import COCO17, JointSet
 from voxelpose_core.source_matching import match_sources
 
 OPTION = "--keypoints"
-# 19 days at 60 Hz; times in the place of frame numbers are larger.
-_LARGEST_NUMBER = 100_000_000
 # Fewer frames do not tell how they are numbered.
 _ENOUGH_FRAMES = 10
 # The joint set of files that do not name their joints.
@@ -98,7 +96,6 @@ def read_keypoints(given: Sequence[Path | str], rig: Rig, in_order: bool = False
     files = [read_camera(path) for path in matched.paths]
     joint_set = _joint_set(files, rig)
     frames, gaps = _frame_sets(files, rig, joint_set)
-    _check_numbers(frames, f"{files[0].path}")
     notes = [matched.note, *(file.note for file in files), *gaps, *_steps(frames), *_crowds(frames, rig)]
     layouts = dict.fromkeys(file.layout for file in files)
     return KeypointRecording(
@@ -121,7 +118,7 @@ def _cameras_in(folder: Path, cameras: int) -> list[Path]:
 
 def _all_in_one(path: Path, content: dict, rig: Rig) -> KeypointRecording:
     frames = ours.views_of(path, content, len(rig))
-    _check_numbers(frames, f"{path}")
+    check_numbers(frames, path)
     seen = [people for views in frames.values() for people in views if people is not None and len(people)]
     joint_set = _of_count(seen[0].shape[1], f"{path}") if seen else COCO17
     if joint_set == BODY25:
@@ -138,16 +135,6 @@ def _absent(path: Path, frames: dict[int, list[np.ndarray | None]], rig: Rig) ->
         for name, count in zip(rig.names, lacking, strict=True)
         if 2 * count > len(frames)
     ]
-
-
-def _check_numbers(frames: dict[int, list[np.ndarray | None]], where: str) -> None:
-    """InputError where frame numbers are none."""
-    for number in frames:
-        if number > _LARGEST_NUMBER:
-            raise InputError(
-                f"{where}: frame {number}, expected a frame's number, at most {_LARGEST_NUMBER}: is it a "
-                "time? Number the frames from 0 on"
-            )
 
 
 def _steps(frames: dict[int, list[np.ndarray | None]]) -> list[str]:

@@ -14,13 +14,11 @@ import numpy as np
 from voxelpose_core.errors import InputError
 from voxelpose_core.geometry.camera import Camera
 from voxelpose_core.geometry.image_scale import is_scaled_copy, scaled_points
-from voxelpose_core.input_checks import clipped_scores, refuse_normalized
+from voxelpose_core.input_checks import MAX_PEOPLE, clipped_scores, refuse_normalized
 from voxelpose_core.ros_messages.camera_info import check_image_size
 from voxelpose_core.ros_messages.images import shown
 from voxelpose_core.ros_messages.message_classes import MessageClasses
 from voxelpose_core.skeletons import JointSet, get_joint_set
-
-MAX_PEOPLE = 100
 
 
 def keypoints_to_message(
